@@ -1,0 +1,237 @@
+//! Hosts by number, and sets of them.
+//!
+//! A number stands for a host within one snapshot and its successors, and never leaves this
+//! module's parent: outside there are names, [`HostSet`]s and [`HostRef`]s.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use imbl::Vector;
+
+use super::facts::Host;
+use super::names::Name;
+
+/// A set of hosts of one snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct HostSet(FixedBitSet);
+
+impl HostSet {
+    pub(super) fn insert(&mut self, host: u32) {
+        self.0.grow_and_insert(host as usize);
+    }
+
+    /// Puts `host` in or takes it out, copying the set only if that changes it and it is shared.
+    pub(super) fn put(this: &mut Arc<Self>, host: u32, inside: bool) -> bool {
+        if this.has(host) == inside {
+            return false;
+        }
+        let set = Arc::make_mut(this);
+        if inside {
+            set.insert(host);
+        } else {
+            set.0.set(host as usize, false);
+        }
+        true
+    }
+
+    pub(super) fn has(&self, host: u32) -> bool {
+        self.0.contains(host as usize)
+    }
+
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        // Every member was a u32 when it was put in.
+        self.0.ones().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// Whether the host is in the set.
+    #[must_use]
+    pub fn contains(&self, host: HostRef<'_>) -> bool {
+        self.has(host.number)
+    }
+
+    /// Whether no host is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_clear()
+    }
+
+    /// How many hosts are in the set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.count_ones(..)
+    }
+
+    /// The hosts that are in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut set = self.clone();
+        set.0.intersect_with(&other.0);
+        set
+    }
+
+    /// The hosts that are in this set alone.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        let mut set = self.clone();
+        set.0.difference_with(&other.0);
+        set
+    }
+
+    /// The hosts that are in either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut set = self.clone();
+        set.0.union_with(&other.0);
+        set
+    }
+}
+
+impl PartialEq for HostSet {
+    /// Sets are equal by their members, not by the room that they were given.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.symmetric_difference(&other.0).next().is_none()
+    }
+}
+
+/// A host of the snapshot that gave it.
+#[derive(Clone, Copy)]
+pub struct HostRef<'s> {
+    pub(super) number: u32,
+    name: &'s Name,
+}
+
+impl<'s> HostRef<'s> {
+    /// The host's name.
+    #[must_use]
+    pub fn name(self) -> &'s Name {
+        self.name
+    }
+}
+
+/// The hosts: numbers by name, names and facts by number.
+#[derive(Clone, Default)]
+pub(super) struct Hosts {
+    /// Shared by snapshots, and copied when a host comes or goes, which is rare: 15,000 names take
+    /// a tenth of a millisecond.
+    table: Arc<Table>,
+    /// By number; `None` where the number is free.
+    facts: Vector<Option<Arc<Host>>>,
+}
+
+#[derive(Clone, Default)]
+struct Table {
+    numbers: HashTable<u32>,
+    /// By number; empty where the number is free.
+    names: Vec<Name>,
+    free: Vec<u32>,
+    hasher: FixedState,
+}
+
+impl Table {
+    fn find(&self, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(name);
+        self.numbers.find(hash, |&number| self.is(number, name)).copied()
+    }
+
+    fn is(&self, number: u32, name: &str) -> bool {
+        self.names.get(number as usize).is_some_and(|known| **known == *name)
+    }
+}
+
+impl Hosts {
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.table.find(name)
+    }
+
+    pub(super) fn facts(&self, number: u32) -> Option<&Arc<Host>> {
+        self.facts.get(number as usize)?.as_ref()
+    }
+
+    pub(super) fn name(&self, number: u32) -> &Name {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a number in a set is a host's, since a host that goes is taken out of every \
+                      set before its number is free; `properties::any_order_gives_one_snapshot`"
+        )]
+        &self.table.names[number as usize]
+    }
+
+    pub(super) fn host_ref(&self, number: u32) -> HostRef<'_> {
+        HostRef { number, name: self.name(number) }
+    }
+
+    /// Every host with its facts, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Arc<Host>)> {
+        (0..).zip(self.facts.iter()).filter_map(|(number, facts)| Some((number, facts.as_ref()?)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.numbers.len()
+    }
+
+    /// Sets the facts of the host, which gets a number if it is new.
+    pub(super) fn set(&mut self, name: &Name, host: Host) -> u32 {
+        if let Some(number) = self.find(name) {
+            self.facts.set(number as usize, Some(Arc::new(host)));
+            return number;
+        }
+        let table = Arc::make_mut(&mut self.table);
+        let number = table.free.pop().unwrap_or_else(|| {
+            table.names.push(Name::default());
+            self.facts.push_back(None);
+            u32::try_from(table.names.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(place) = table.names.get_mut(number as usize) {
+            *place = name.clone();
+        }
+        let Table { numbers, names, hasher, .. } = table;
+        numbers.insert_unique(hasher.hash_one(&**name), number, |&number| {
+            hasher.hash_one(names.get(number as usize).map_or("", |name| name))
+        });
+        self.facts.set(number as usize, Some(Arc::new(host)));
+        number
+    }
+
+    /// Forgets the host and frees its number, which must be in no set any more.
+    pub(super) fn remove(&mut self, name: &str) {
+        let hash = self.table.hasher.hash_one(name);
+        let table = Arc::make_mut(&mut self.table);
+        let Table { numbers, names, free, .. } = table;
+        let found = numbers.find_entry(hash, |&number| {
+            names.get(number as usize).is_some_and(|known| **known == *name)
+        });
+        if let Ok(entry) = found {
+            let (number, _) = entry.remove();
+            if let Some(place) = names.get_mut(number as usize) {
+                *place = Name::default();
+            }
+            free.push(number);
+            self.facts.set(number as usize, None);
+        }
+    }
+
+    pub(super) fn walk(&self) -> HostWalk<'_> {
+        HostWalk { table: &self.table, next: 0 }
+    }
+}
+
+/// Looks up many hosts by name, quickly where they come in the order in which we learned of them:
+/// the host after the last one found is tried first.
+pub struct HostWalk<'s> {
+    table: &'s Table,
+    next: u32,
+}
+
+impl<'s> HostWalk<'s> {
+    /// The host of this name, if there is one.
+    pub fn find(&mut self, name: &str) -> Option<HostRef<'s>> {
+        let number =
+            if self.table.is(self.next, name) { self.next } else { self.table.find(name)? };
+        self.next = number.wrapping_add(1);
+        let name = self.table.names.get(number as usize)?;
+        Some(HostRef { number, name })
+    }
+}

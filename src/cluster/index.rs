@@ -1,0 +1,427 @@
+//! The index: takes changes one at a time and keeps what follows from them, at the cost of what
+//! changed. The same facts give the same index, in whatever order they came.
+//!
+//! ```text
+//! Change ─▶ apply ─▶ ground fact (equal: nothing more) ─▶ derived sets of what it touches
+//!                                                              │
+//!                                      snapshot() ◀── clone ───┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+use imbl::OrdMap;
+
+use super::activity::Activation;
+use super::facts::{
+    Change, Fact, Host, Labels, LauncherPod, Migration, NetworkConfig, Now, Selection,
+    UplinkStatus, VmNetwork,
+};
+use super::hosts::HostSet;
+use super::names::{Key, Kind, Name, ObjectRef};
+use super::snapshot::Snapshot;
+use super::state::{ConfigState, State, relate};
+
+/// How facts are to be read, fixed when the program starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Whether a host that reports nothing counts as having its uplinks.
+    pub activation: Activation,
+    /// Whether a bridge named `foo-br` speaks of a cluster network `foo` that does not exist.
+    pub strict_vm_networks: bool,
+}
+
+/// The one writable copy of the cluster's facts.
+pub struct Index {
+    state: State,
+    /// The kinds not yet listed: until there are none, an empty map means nothing.
+    unlisted: BTreeSet<Kind>,
+    shared: Shared,
+}
+
+impl Index {
+    /// An index that knows nothing yet, of any kind.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            state: State { options, ..State::default() },
+            unlisted: Kind::ALL.into(),
+            shared: Shared::default(),
+        }
+    }
+
+    /// An index that goes on from a snapshot, which stays as it is.
+    pub(super) fn from_state(state: State) -> Self {
+        Self { state, unlisted: BTreeSet::new(), shared: Shared::default() }
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
+
+    /// Notes that every object of this kind that there is has been applied.
+    pub fn listed(&mut self, kind: Kind) {
+        self.unlisted.remove(&kind);
+    }
+
+    /// The kinds that have not been listed yet.
+    #[must_use]
+    pub fn unlisted(&self) -> &BTreeSet<Kind> {
+        &self.unlisted
+    }
+
+    /// What is known now; nothing before every kind has been listed, so that "not read yet" can't
+    /// pass for "there is none".
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.unlisted.is_empty().then(|| Snapshot::of(self.state.clone()))
+    }
+
+    /// Notes what is wrong with a place that objects come from; an empty list takes it back.
+    pub fn complain(&mut self, place: Name, complaints: Vec<Name>) {
+        if complaints.is_empty() {
+            self.state.complaints.remove(&place);
+        } else {
+            self.state.complaints.insert(place, complaints.into());
+        }
+    }
+
+    /// Takes in one change. Says whether anything we know of became different.
+    pub fn apply(&mut self, change: Change) -> bool {
+        let Change { object, now } = change;
+        let (fact, why) = match now {
+            Now::Is(fact) => (Some(fact), None),
+            Now::Malformed(why) => (None, Some(why)),
+            Now::Gone => (None, None),
+        };
+        let problem_changed = self.note_malformed(&object, why);
+        let Some(fact) = fact else {
+            return self.forget(&object) || problem_changed;
+        };
+        let key = self.shared.key(&object.key);
+        let fact_changed = match fact {
+            Fact::ClusterNetwork(_) => self.set_cluster_network(key.text(), true),
+            Fact::NetworkConfig(facts) => self.set_config(key.text(), Some(facts)),
+            Fact::UplinkStatus(facts) => self.set_status(key.text(), Some(facts)),
+            Fact::LinkMonitor(facts) => {
+                replace(&mut self.state.monitors, key.text(), Some(facts)).is_some()
+            }
+            Fact::VmNetwork(facts) => self.set_vm_network(&key, Some(facts)),
+            Fact::Vm(mut facts) => {
+                self.shared.selection(&mut facts.networks);
+                replace(&mut self.state.vms, &key, Some(facts)).is_some()
+            }
+            Fact::Vmi(mut facts) => {
+                self.shared.selection(&mut facts.networks);
+                self.shared.optional(&mut facts.host);
+                facts.active_hosts.iter_mut().for_each(|host| self.shared.name(host));
+                self.around_vmis([key.clone()], |state| {
+                    replace(&mut state.vmis, &key, Some(facts)).is_some()
+                })
+            }
+            Fact::Migration(facts) => self.set_migration(&key, Some(facts)),
+            Fact::LauncherPod(facts) => self.set_pod(&key, Some(facts)),
+            Fact::Host(facts) => self.set_host(key.text(), Some(facts)),
+        };
+        fact_changed || problem_changed
+    }
+
+    fn forget(&mut self, object: &ObjectRef) -> bool {
+        let key = &object.key;
+        match object.kind {
+            Kind::ClusterNetwork => self.set_cluster_network(key.text(), false),
+            Kind::NetworkConfig => self.set_config(key.text(), None),
+            Kind::UplinkStatus => self.set_status(key.text(), None),
+            Kind::LinkMonitor => replace(&mut self.state.monitors, key.text(), None).is_some(),
+            Kind::VmNetwork => self.set_vm_network(key, None),
+            Kind::Vm => replace(&mut self.state.vms, key, None).is_some(),
+            Kind::Vmi => self.around_vmis([key.clone()], |state| {
+                replace(&mut state.vmis, key, None).is_some()
+            }),
+            Kind::Migration => self.set_migration(key, None),
+            Kind::LauncherPod => self.set_pod(key, None),
+            Kind::Host => self.set_host(key.text(), None),
+        }
+    }
+
+    fn note_malformed(&mut self, object: &ObjectRef, why: Option<Name>) -> bool {
+        let malformed = &mut self.state.malformed;
+        match why {
+            Some(why) => malformed.insert(object.clone(), why.clone()) != Some(why),
+            None => !malformed.is_empty() && malformed.remove(object).is_some(),
+        }
+    }
+
+    fn set_cluster_network(&mut self, name: &Name, exists: bool) -> bool {
+        if self.state.networks.get(name).is_some_and(|network| network.exists) == exists {
+            return false;
+        }
+        self.state.networks.entry(name.clone()).or_default().exists = exists;
+        self.state.drop_if_idle(name);
+        true
+    }
+
+    fn set_config(&mut self, name: &Name, facts: Option<NetworkConfig>) -> bool {
+        let state = &mut self.state;
+        let old = state.configs.get(name).cloned();
+        if old.as_ref().map(|old| &*old.facts) == facts.as_ref() {
+            return false;
+        }
+        let mut touched = HostSet::default();
+        if let Some(old) = &old {
+            touched = (*old.hosts).clone();
+            for pair in &old.facts.selector.0 {
+                state.wanted.remove(&(pair.clone(), name.clone()));
+            }
+            if let Some(network) = state.networks.get_mut(&old.facts.cluster_network) {
+                network.configs.remove(name);
+            }
+        }
+        let new_network = facts.as_ref().map(|facts| facts.cluster_network.clone());
+        if let Some(mut facts) = facts {
+            self.shared.labels(&mut facts.selector);
+            for pair in &facts.selector.0 {
+                state.wanted.insert((pair.clone(), name.clone()));
+            }
+            let hosts =
+                if facts.counts() { state.covered(&facts.selector) } else { HostSet::default() };
+            touched = touched.union(&hosts);
+            state.networks.entry(facts.cluster_network.clone()).or_default().configs.insert(name.clone());
+            state
+                .configs
+                .insert(name.clone(), ConfigState { facts: Arc::new(facts), hosts: Arc::new(hosts) });
+        } else {
+            state.configs.remove(name);
+        }
+        let old_network = old.map(|old| old.facts.cluster_network.clone());
+        let moved = old_network.filter(|old| Some(old) != new_network.as_ref());
+        for network in moved.iter().chain(&new_network) {
+            for host in touched.numbers() {
+                state.refresh(network, host);
+            }
+            state.drop_if_idle(network);
+        }
+        true
+    }
+
+    fn set_status(&mut self, name: &Name, facts: Option<UplinkStatus>) -> bool {
+        let new = facts.as_ref().map(|facts| (facts.cluster_network.clone(), facts.host.clone()));
+        let Some(old) = replace(&mut self.state.statuses, name, facts) else { return false };
+        let old = old.map(|old| (old.cluster_network.clone(), old.host.clone()));
+        for ((network, host), there) in old.map(|old| (old, false)).into_iter().chain(new.map(|new| (new, true))) {
+            relate(&mut self.state.reports, (network.clone(), host.clone(), name.clone()), there);
+            if let Some(host) = self.state.hosts.find(&host) {
+                self.state.refresh(&network, host);
+            }
+        }
+        true
+    }
+
+    fn set_vm_network(&mut self, key: &Key, facts: Option<VmNetwork>) -> bool {
+        let new = facts.as_ref().and_then(|facts| facts.claim().cloned());
+        let Some(old) = replace(&mut self.state.vm_networks, key, facts) else { return false };
+        let old = old.and_then(|old| old.claim().cloned());
+        if let Some(old) = old {
+            relate(&mut self.state.claims, (old, key.clone()), false);
+        }
+        if let Some(new) = new {
+            relate(&mut self.state.claims, (new, key.clone()), true);
+        }
+        true
+    }
+
+    fn set_migration(&mut self, key: &Key, facts: Option<Migration>) -> bool {
+        let old = self.state.migrations.get(key).map(|old| old.vmi.clone());
+        let new = facts.as_ref().map(|new| new.vmi.clone());
+        self.around_vmis(old.clone().into_iter().chain(new.clone()), |state| {
+            if let Some(old) = old {
+                relate(&mut state.migrations_of, (old, key.clone()), false);
+            }
+            if let Some(new) = new {
+                relate(&mut state.migrations_of, (new, key.clone()), true);
+            }
+            replace(&mut state.migrations, key, facts).is_some()
+        })
+    }
+
+    fn set_pod(&mut self, key: &Key, facts: Option<LauncherPod>) -> bool {
+        let facts = facts.map(|mut facts| {
+            facts.vmi = self.shared.key(&facts.vmi);
+            self.shared.optional(&mut facts.host);
+            self.shared.selection(&mut facts.networks);
+            facts
+        });
+        let old = self.state.pods.get(key).map(|old| old.vmi.clone());
+        let new = facts.as_ref().map(|new| new.vmi.clone());
+        self.around_vmis(old.clone().into_iter().chain(new.clone()), |state| {
+            if let Some(old) = old {
+                relate(&mut state.pods_of, (old, key.clone()), false);
+            }
+            if let Some(new) = new {
+                relate(&mut state.pods_of, (new, key.clone()), true);
+            }
+            replace(&mut state.pods, key, facts).is_some()
+        })
+    }
+
+    fn set_host(&mut self, name: &Name, facts: Option<Host>) -> bool {
+        let state = &mut self.state;
+        let number = state.hosts.find(name);
+        let old = number.and_then(|number| state.hosts.facts(number)).cloned();
+        let Some(mut facts) = facts else {
+            let Some(number) = number else { return false };
+            let everywhere: Vec<Name> = state.configs.keys().cloned().collect();
+            state.recover(everywhere, number, |_| false);
+            state.hosts.remove(name);
+            return true;
+        };
+        if old.as_deref() == Some(&facts) {
+            return false;
+        }
+        self.shared.labels(&mut facts.labels);
+        let configs = match &old {
+            // Only what wants a label that came or went can cover the host now and did not before.
+            Some(old) if old.witness == facts.witness => {
+                state.wanting(&old.labels, &facts.labels)
+            }
+            _ => state.configs.keys().cloned().collect(),
+        };
+        let number = state.hosts.set(name, facts.clone());
+        state.recover(configs, number, |config| {
+            config.counts() && facts.is_covered_by(&config.selector)
+        });
+        true
+    }
+
+    /// Does `change`, and brings up to date where these VMIs sit and what they use.
+    fn around_vmis(
+        &mut self,
+        vmis: impl IntoIterator<Item = Key>,
+        change: impl FnOnce(&mut State) -> bool,
+    ) -> bool {
+        let vmis: BTreeSet<Key> = vmis.into_iter().collect();
+        let before: Vec<_> = vmis.iter().map(|vmi| self.state.standing_of(vmi)).collect();
+        let changed = change(&mut self.state);
+        for (vmi, before) in vmis.iter().zip(before) {
+            let after = self.state.standing_of(vmi);
+            if before == after {
+                continue;
+            }
+            for (standing, there) in [(before, false), (after, true)] {
+                for host in standing.hosts {
+                    relate(&mut self.state.vmis_on, (host, vmi.clone()), there);
+                }
+                for network in standing.vm_networks {
+                    relate(&mut self.state.vmis_using, (network, vmi.clone()), there);
+                }
+            }
+        }
+        changed
+    }
+}
+
+impl State {
+    /// Brings up to date whether these configs cover the host, and what follows for it.
+    fn recover(&mut self, configs: Vec<Name>, host: u32, covers: impl Fn(&NetworkConfig) -> bool) {
+        let mut networks = BTreeSet::new();
+        for name in configs {
+            let Some(config) = self.configs.get(&name) else { continue };
+            let covers = covers(&config.facts);
+            if config.hosts.has(host) == covers {
+                continue;
+            }
+            networks.insert(config.facts.cluster_network.clone());
+            if let Some(config) = self.configs.get_mut(&name) {
+                HostSet::put(&mut config.hosts, host, covers);
+            }
+        }
+        for network in networks {
+            self.refresh(&network, host);
+        }
+    }
+
+    /// The configs that want a label which only one of the two has.
+    fn wanting(&self, old: &Labels, new: &Labels) -> Vec<Name> {
+        let only = |a: &Labels, b: &Labels| -> Vec<Name> {
+            a.0.iter().filter(|pair| b.0.binary_search(pair).is_err()).cloned().collect()
+        };
+        let mut configs = Vec::new();
+        for pair in only(old, new).into_iter().chain(only(new, old)) {
+            configs.extend(
+                self.wanted
+                    .range((pair.clone(), Name::default())..)
+                    .take_while(|(wanted, _)| *wanted == pair)
+                    .map(|(_, config)| config.clone()),
+            );
+        }
+        configs
+    }
+
+    /// Forgets a cluster network that neither exists nor is spoken of by a config.
+    fn drop_if_idle(&mut self, name: &Name) {
+        if self.networks.get(name).is_some_and(|it| !it.exists && it.configs.is_empty()) {
+            self.networks.remove(name);
+        }
+    }
+}
+
+/// Sets or removes the facts under `key`. `None` if they were so already, else the old ones.
+#[expect(clippy::option_option, reason = "whether it changed, and from what, are two questions")]
+fn replace<K: Ord + Clone, V: PartialEq>(
+    map: &mut OrdMap<K, Arc<V>>,
+    key: &K,
+    facts: Option<V>,
+) -> Option<Option<Arc<V>>> {
+    if map.get(key).map(|old| &**old) == facts.as_ref() {
+        return None;
+    }
+    Some(match facts {
+        Some(facts) => map.insert(key.clone(), Arc::new(facts)),
+        None => map.remove(key),
+    })
+}
+
+/// Texts that many facts hold, each kept once: a name of a host is in each of its VMIs and pods.
+#[derive(Default)]
+struct Shared {
+    texts: HashSet<Name, foldhash::fast::FixedState>,
+    /// How many texts there may be before those in no fact any more are dropped.
+    sweep_at: usize,
+}
+
+impl Shared {
+    fn name(&mut self, name: &mut Name) {
+        if let Some(known) = self.texts.get(name) {
+            *name = known.clone();
+            return;
+        }
+        if self.texts.len() >= self.sweep_at {
+            self.texts.retain(|text| Arc::strong_count(text) > 1);
+            self.sweep_at = (2 * self.texts.len()).max(1024);
+        }
+        self.texts.insert(name.clone());
+    }
+
+    fn optional(&mut self, name: &mut Option<Name>) {
+        if let Some(name) = name {
+            self.name(name);
+        }
+    }
+
+    fn key(&mut self, key: &Key) -> Key {
+        let mut text = key.text().clone();
+        self.name(&mut text);
+        Key::cluster_scoped(text)
+    }
+
+    fn labels(&mut self, labels: &mut Labels) {
+        labels.0.iter_mut().for_each(|pair| self.name(pair));
+    }
+
+    fn selection(&mut self, selection: &mut Selection) {
+        for key in &mut selection.vm_networks {
+            *key = self.key(key);
+        }
+    }
+}

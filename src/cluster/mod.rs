@@ -1,0 +1,30 @@
+//! What is: the cluster's facts, and the index that keeps what follows from them at hand.
+//!
+//! Pure. Nothing in here knows of Kubernetes' formats, of files, clocks or tasks, so a test is
+//! [`Index::apply`] and an assertion.
+
+mod activity;
+mod facts;
+mod hosts;
+mod index;
+mod names;
+mod problems;
+mod snapshot;
+mod state;
+mod vms;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(crate) mod samples;
+
+pub use activity::{Activation, Inactive, Uplink};
+pub use facts::{
+    Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Link, LinkMonitor, LinkState,
+    Migration, NetworkConfig, Now, Selection, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
+};
+pub use hosts::{HostRef, HostSet, HostWalk};
+pub use index::{Index, Options};
+pub use names::{Key, Kind, MGMT, Name, ObjectRef};
+pub use problems::Problem;
+pub use snapshot::{Network, Snapshot};

@@ -1,0 +1,161 @@
+//! Names: of objects, and of the kinds of object that a decision can depend on.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A name, label or other short text that many facts share.
+pub type Name = Arc<str>;
+
+/// The cluster network that is built in: active on every host, with no network config.
+pub const MGMT: &str = "mgmt";
+
+/// An object's name within its kind: `name` for a cluster-scoped one, `namespace/name` for another.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Name);
+
+impl Key {
+    /// The key of an object in a namespace.
+    #[must_use]
+    pub fn in_namespace(namespace: &str, name: &str) -> Self {
+        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
+        text.push_str(namespace);
+        text.push('/');
+        text.push_str(name);
+        Self(text.into())
+    }
+
+    /// The key of an object that lies in no namespace.
+    #[must_use]
+    pub fn cluster_scoped(name: impl Into<Name>) -> Self {
+        Self(name.into())
+    }
+
+    /// The namespace, of an object that lies in one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(namespace, _)| namespace)
+    }
+
+    /// The name without the namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(_, name)| name)
+    }
+
+    /// `name` or `namespace/name`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The shared text behind the key.
+    #[must_use]
+    pub fn text(&self) -> &Name {
+        &self.0
+    }
+
+    /// Before every other key, so the start of a range.
+    pub(super) fn first() -> Self {
+        Self(Name::default())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The kinds of object that a decision can depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A traffic-isolated path of bonds and bridges.
+    ClusterNetwork,
+    /// Brings a cluster network up on chosen hosts.
+    NetworkConfig,
+    /// What a node agent reports of one network config on one host.
+    UplinkStatus,
+    /// What is known of the hosts' NICs.
+    LinkMonitor,
+    /// A `NetworkAttachmentDefinition`.
+    VmNetwork,
+    /// A virtual machine, running or not.
+    Vm,
+    /// A virtual machine's running instance.
+    Vmi,
+    /// A running instance's move to another host.
+    Migration,
+    /// The pod that a running instance lives in.
+    LauncherPod,
+    /// A node of the cluster.
+    Host,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::ClusterNetwork,
+        Self::NetworkConfig,
+        Self::UplinkStatus,
+        Self::LinkMonitor,
+        Self::VmNetwork,
+        Self::Vm,
+        Self::Vmi,
+        Self::Migration,
+        Self::LauncherPod,
+        Self::Host,
+    ];
+
+    /// The `kind` that Kubernetes knows it by.
+    #[must_use]
+    pub fn kubernetes(self) -> &'static str {
+        match self {
+            Self::ClusterNetwork => "ClusterNetwork",
+            Self::NetworkConfig => "VlanConfig",
+            Self::UplinkStatus => "VlanStatus",
+            Self::LinkMonitor => "LinkMonitor",
+            Self::VmNetwork => "NetworkAttachmentDefinition",
+            Self::Vm => "VirtualMachine",
+            Self::Vmi => "VirtualMachineInstance",
+            Self::Migration => "VirtualMachineInstanceMigration",
+            Self::LauncherPod => "Pod",
+            Self::Host => "Node",
+        }
+    }
+
+    /// Whether objects of this kind lie in namespaces.
+    #[must_use]
+    pub fn namespaced(self) -> bool {
+        matches!(
+            self,
+            Self::VmNetwork | Self::Vm | Self::Vmi | Self::Migration | Self::LauncherPod
+        )
+    }
+}
+
+/// One object of one kind.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectRef {
+    /// The object's kind.
+    pub kind: Kind,
+    /// Its name within the kind.
+    pub key: Key,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.kubernetes(), self.key)
+    }
+}
+
+impl fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

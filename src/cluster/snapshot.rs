@@ -1,0 +1,339 @@
+//! What was known at one moment. It never changes, costs little to take, and answers by names and
+//! sets of hosts.
+
+use std::fmt;
+
+use super::activity::{Inactive, Uplink};
+use super::facts::{
+    Change, Host, Labels, Link, NetworkConfig, Selection, UplinkStatus, Vm, VmNetwork, Vmi,
+};
+use super::hosts::{HostRef, HostSet, HostWalk};
+use super::index::{Index, Options};
+use super::names::{Key, Kind, MGMT, Name, ObjectRef};
+use super::problems::Problem;
+use super::state::{NetworkState, State, related};
+
+/// What was known at one moment.
+#[derive(Clone)]
+pub struct Snapshot(State);
+
+impl Snapshot {
+    pub(super) fn of(state: State) -> Self {
+        Self(state)
+    }
+
+    /// What would be known had these changes come too: what was read afresh, or is planned.
+    #[must_use]
+    pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut index = Index::from_state(self.0.clone());
+        for change in changes {
+            index.apply(change);
+        }
+        Self(index.into_state())
+    }
+
+    /// How the facts are read.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.0.options
+    }
+
+    /// How many objects of this kind there are, malformed ones not counted.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        let state = &self.0;
+        match kind {
+            Kind::ClusterNetwork => state.networks.values().filter(|it| it.exists).count(),
+            Kind::NetworkConfig => state.configs.len(),
+            Kind::UplinkStatus => state.statuses.len(),
+            Kind::LinkMonitor => state.monitors.len(),
+            Kind::VmNetwork => state.vm_networks.len(),
+            Kind::Vm => state.vms.len(),
+            Kind::Vmi => state.vmis.len(),
+            Kind::Migration => state.migrations.len(),
+            Kind::LauncherPod => state.pods.len(),
+            Kind::Host => state.hosts.len(),
+        }
+    }
+
+    // Hosts.
+
+    /// Every host, by name.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostRef<'_>> {
+        let mut hosts: Vec<_> =
+            self.0.hosts.iter().map(|(number, _)| self.0.hosts.host_ref(number)).collect();
+        hosts.sort_unstable_by_key(|host| host.name());
+        hosts
+    }
+
+    /// The host of this name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<HostRef<'_>> {
+        self.0.hosts.find(name).map(|number| self.0.hosts.host_ref(number))
+    }
+
+    /// Looks up many hosts, one after the other.
+    #[must_use]
+    pub fn walk(&self) -> HostWalk<'_> {
+        self.0.hosts.walk()
+    }
+
+    /// The names of a set's hosts, sorted.
+    #[must_use]
+    pub fn names(&self, hosts: &HostSet) -> Vec<&Name> {
+        let mut names: Vec<_> =
+            hosts.numbers().map(|number| self.0.hosts.name(number)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The hosts that a network config with this selector covers, by their labels now.
+    #[must_use]
+    pub fn covered(&self, selector: &Labels) -> HostSet {
+        self.0.covered(selector)
+    }
+
+    /// The hosts of these names, those not known left out.
+    #[must_use]
+    pub fn host_set<'a>(&self, names: impl IntoIterator<Item = &'a Name>) -> HostSet {
+        let mut set = HostSet::default();
+        for number in names.into_iter().filter_map(|name| self.0.hosts.find(name)) {
+            set.insert(number);
+        }
+        set
+    }
+
+    // Cluster networks.
+
+    /// Every cluster network that exists, by name; `mgmt` only where its object is there.
+    pub fn cluster_networks(&self) -> impl Iterator<Item = &Name> {
+        self.0.networks.iter().filter(|(_, network)| network.exists).map(|(name, _)| name)
+    }
+
+    /// Whether a cluster network exists. `mgmt` does even where its object is missing.
+    #[must_use]
+    pub fn exists(&self, cluster_network: &str) -> bool {
+        self.0.exists(cluster_network)
+    }
+
+    /// A cluster network, to ask of many hosts.
+    #[must_use]
+    pub fn network<'s>(&'s self, name: &'s Name) -> Network<'s> {
+        Network { name, state: &self.0, known: self.0.networks.get(name) }
+    }
+
+    // Network configs.
+
+    /// Every network config that counts, with the hosts that it covers.
+    pub fn configs(&self) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
+        self.0
+            .configs
+            .iter()
+            .map(|(name, config)| (name, &*config.facts, &*config.hosts))
+            .filter(|(_, facts, _)| facts.counts())
+    }
+
+    /// The network configs of one cluster network that count, with the hosts that they cover.
+    pub fn configs_of(
+        &self,
+        cluster_network: &str,
+    ) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
+        self.0
+            .networks
+            .get(cluster_network)
+            .into_iter()
+            .flat_map(|network| network.configs.iter())
+            .filter_map(|name| {
+                let config = self.0.configs.get(name)?;
+                Some((name, &*config.facts, &*config.hosts))
+            })
+            .filter(|(_, facts, _)| facts.counts())
+    }
+
+    /// What hosts report of a cluster network's uplinks.
+    pub fn reports<'s>(
+        &'s self,
+        cluster_network: &'s Name,
+    ) -> impl Iterator<Item = &'s UplinkStatus> {
+        let from = (cluster_network.clone(), Name::default(), Name::default());
+        self.0
+            .reports
+            .range(from..)
+            .take_while(move |(network, ..)| network == cluster_network)
+            .filter_map(|(_, _, status)| self.0.statuses.get(status).map(|status| &**status))
+    }
+
+    /// What one host reports of a cluster network's uplinks.
+    pub fn reports_at<'s>(
+        &'s self,
+        cluster_network: &'s Name,
+        host: HostRef<'s>,
+    ) -> impl Iterator<Item = &'s UplinkStatus> {
+        self.0.statuses_at(cluster_network, host.name())
+    }
+
+    /// The links of a host, by every monitor that lists any of it.
+    pub fn links(&self, host: HostRef<'_>) -> impl Iterator<Item = &[Link]> {
+        let name = host.name().clone();
+        self.0.monitors.values().filter_map(move |monitor| Some(&**monitor.links.get(&name)?))
+    }
+
+    // VM networks.
+
+    /// A VM network, if it exists.
+    #[must_use]
+    pub fn vm_network(&self, key: &Key) -> Option<&VmNetwork> {
+        self.0.vm_networks.get(key).map(|vm_network| &**vm_network)
+    }
+
+    /// The cluster network that a VM network is under, if it is under one.
+    #[must_use]
+    pub fn cluster_network_of<'a>(&self, vm_network: &'a VmNetwork) -> Option<&'a Name> {
+        self.0.cluster_network_of(vm_network)
+    }
+
+    /// The VM networks under a cluster network.
+    pub fn vm_networks_of<'s>(
+        &'s self,
+        cluster_network: &'s Name,
+    ) -> impl Iterator<Item = (&'s Key, &'s VmNetwork)> {
+        related(&self.0.claims, cluster_network)
+            .filter_map(|key| Some((key, self.vm_network(key)?)))
+            .filter(|(_, vm_network)| {
+                self.cluster_network_of(vm_network) == Some(cluster_network)
+            })
+    }
+
+    // VMs.
+
+    /// A virtual machine, if it exists.
+    #[must_use]
+    pub fn vm(&self, key: &Key) -> Option<&Vm> {
+        self.0.vms.get(key).map(|vm| &**vm)
+    }
+
+    /// A running instance, if it exists.
+    #[must_use]
+    pub fn vmi(&self, key: &Key) -> Option<&Vmi> {
+        self.0.vmis.get(key).map(|vmi| &**vmi)
+    }
+
+    /// The VM networks that a VMI uses, by its spec and by its pods.
+    #[must_use]
+    pub fn selection_of(&self, key: &Key) -> Option<Selection> {
+        self.0.vmis.get(key).map(|vmi| self.0.selection_of(key, vmi))
+    }
+
+    /// The unfinished VMIs that sit on a host.
+    pub fn vmis_on<'s>(&'s self, host: &'s Name) -> impl Iterator<Item = &'s Key> {
+        related(&self.0.vmis_on, host)
+    }
+
+    /// The unfinished VMIs that use a VM network.
+    pub fn vmis_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
+        related(&self.0.vmis_using, vm_network)
+    }
+
+    /// Whether an unfinished VMI uses a VM network.
+    #[must_use]
+    pub fn uses(&self, vmi: &Key, vm_network: &Key) -> bool {
+        self.0.vmis_using.contains(&(vm_network.clone(), vmi.clone()))
+    }
+
+    // Problems.
+
+    /// What is wrong with what we were given, in a fixed order.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let complaints = self.0.complaints.iter().flat_map(|(place, complaints)| {
+            complaints.iter().map(move |complaint| Problem {
+                object: None,
+                message: format!("{place}: {complaint}").into(),
+            })
+        });
+        let malformed = self.0.malformed.iter().map(|(object, why)| Problem {
+            object: Some(object.clone()),
+            message: format!("{object} is ignored, because it can't be read: {why}").into(),
+        });
+        let unclaimed = self.0.claims.iter().filter_map(|(claimed, key)| {
+            let vm_network = self.vm_network(key)?;
+            self.cluster_network_of(vm_network).is_none().then(|| Problem {
+                object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
+                message: format!(
+                    "VM network {key} has bridge {claimed}-br, but there is no cluster network \
+                     {claimed}: it restricts no host"
+                )
+                .into(),
+            })
+        });
+        complaints.chain(malformed).chain(unclaimed).collect()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One cluster network of a snapshot, whether it exists or is only asked for.
+#[derive(Clone, Copy)]
+pub struct Network<'s> {
+    name: &'s Name,
+    state: &'s State,
+    known: Option<&'s NetworkState>,
+}
+
+impl<'s> Network<'s> {
+    /// The cluster network's name.
+    #[must_use]
+    pub fn name(self) -> &'s Name {
+        self.name
+    }
+
+    /// Why it is not active on the host, if it is not.
+    #[must_use]
+    pub fn inactive(self, host: HostRef<'_>) -> Option<Inactive> {
+        self.state.inactive(self.name, host)
+    }
+
+    /// The same for a host of no Node object known here, by the labels that came with it.
+    #[must_use]
+    pub fn inactive_on_unknown(self, name: &Name, host: &Host) -> Option<Inactive> {
+        self.state.inactive_on_unknown(self.name, name, host)
+    }
+
+    /// The hosts where it is active: every one for `mgmt`, which has no set of its own, so `None`.
+    #[must_use]
+    pub fn active(self) -> Option<HostSet> {
+        (&**self.name != MGMT).then(|| {
+            self.known
+                .filter(|network| network.exists)
+                .map(|network| (*network.active).clone())
+                .unwrap_or_default()
+        })
+    }
+
+    /// Its network configs that cover the host.
+    pub fn uplinks(self, host: HostRef<'s>) -> impl Iterator<Item = Uplink<'s>> {
+        self.known
+            .into_iter()
+            .flat_map(|network| network.configs.iter())
+            .filter_map(|config| self.state.configs.get_key_value(config))
+            .filter(move |(_, config)| config.hosts.contains(host))
+            .map(|(config, state)| Uplink { config, facts: &state.facts })
+    }
+}
+
+impl State {
+    pub(super) fn covered(&self, selector: &Labels) -> HostSet {
+        let mut set = HostSet::default();
+        for (number, host) in self.hosts.iter() {
+            if host.is_covered_by(selector) {
+                set.insert(number);
+            }
+        }
+        set
+    }
+}

@@ -1,0 +1,167 @@
+//! The index's content: ground facts and what is derived from them, all in persistent maps.
+//!
+//! A clone costs a few reference counts and shares everything, so a snapshot is a clone, and a
+//! change copies only the path to what it changes.
+
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::facts::{
+    LauncherPod, LinkMonitor, Migration, NetworkConfig, UplinkStatus, Vm, VmNetwork, Vmi,
+};
+use super::hosts::{HostSet, Hosts};
+use super::index::Options;
+use super::names::{Key, MGMT, Name, ObjectRef};
+
+#[derive(Clone, Default)]
+pub(super) struct State {
+    pub options: Options,
+
+    // Ground: what the objects say.
+    pub hosts: Hosts,
+    pub configs: OrdMap<Name, ConfigState>,
+    /// By the `VlanStatus` object's own name.
+    pub statuses: OrdMap<Name, Arc<UplinkStatus>>,
+    pub monitors: OrdMap<Name, Arc<LinkMonitor>>,
+    pub vm_networks: OrdMap<Key, Arc<VmNetwork>>,
+    pub vms: OrdMap<Key, Arc<Vm>>,
+    pub vmis: OrdMap<Key, Arc<Vmi>>,
+    pub migrations: OrdMap<Key, Arc<Migration>>,
+    pub pods: OrdMap<Key, Arc<LauncherPod>>,
+    /// Why an object could not be read.
+    pub malformed: OrdMap<ObjectRef, Name>,
+    /// What is wrong with a place that objects come from (a file, say).
+    pub complaints: OrdMap<Name, Arc<[Name]>>,
+
+    // Derived: kept as the ground changes.
+    /// By cluster network, those included that are only spoken of by their configs.
+    pub networks: OrdMap<Name, NetworkState>,
+    /// `(label pair, config)`: the configs that want a label.
+    pub wanted: OrdSet<(Name, Name)>,
+    /// `(cluster network, host, VlanStatus)`.
+    pub reports: OrdSet<(Name, Name, Name)>,
+    /// `(cluster network, VM network)`: by label or bridge, whether or not the first exists.
+    pub claims: OrdSet<(Name, Key)>,
+    /// `(VMI, pod)`.
+    pub pods_of: OrdSet<(Key, Key)>,
+    /// `(VMI, migration)`.
+    pub migrations_of: OrdSet<(Key, Key)>,
+    /// `(host, VMI)`: where an unfinished VMI sits, a migration's both ends included.
+    pub vmis_on: OrdSet<(Name, Key)>,
+    /// `(VM network, VMI)`: what an unfinished VMI uses, by its spec or by its pods.
+    pub vmis_using: OrdSet<(Key, Key)>,
+}
+
+#[derive(Clone)]
+pub(super) struct ConfigState {
+    pub facts: Arc<NetworkConfig>,
+    /// The hosts that it covers: none if it does not count.
+    pub hosts: Arc<HostSet>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct NetworkState {
+    /// Whether the ClusterNetwork object exists.
+    pub exists: bool,
+    /// Its network configs, those being deleted included.
+    pub configs: OrdSet<Name>,
+    /// The hosts that some config covers.
+    pub covered: Arc<HostSet>,
+    /// The hosts where the uplink of some config is there, were the cluster network to exist.
+    pub active: Arc<HostSet>,
+    /// The hosts where some config's uplink is reported as not ready.
+    pub not_ready: Arc<HostSet>,
+}
+
+/// The pairs of a relation that begin with `first`, by their second part.
+pub(super) fn related<'s, A: Ord + Clone>(
+    relation: &'s OrdSet<(A, Key)>,
+    first: &'s A,
+) -> impl Iterator<Item = &'s Key> {
+    relation
+        .range((Bound::Included((first.clone(), Key::first())), Bound::Unbounded))
+        .take_while(move |(a, _)| a == first)
+        .map(|(_, key)| key)
+}
+
+/// Puts a pair in or takes it out.
+pub(super) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair: T, related: bool) {
+    if related {
+        relation.insert(pair);
+    } else {
+        relation.remove(&pair);
+    }
+}
+
+impl State {
+    /// Whether a cluster network exists. `mgmt` does even where its object is missing.
+    pub fn exists(&self, cluster_network: &str) -> bool {
+        cluster_network == MGMT
+            || self.networks.get(cluster_network).is_some_and(|network| network.exists)
+    }
+
+    /// The cluster network that a VM network is under, if it is under one (spec, section 1).
+    pub fn cluster_network_of<'a>(&self, vm_network: &'a VmNetwork) -> Option<&'a Name> {
+        let claimed = vm_network.claim()?;
+        let certain = vm_network.label.is_some() || self.options.strict_vm_networks;
+        (certain || self.exists(claimed)).then_some(claimed)
+    }
+
+    /// What a host reports of a cluster network's uplinks.
+    pub fn statuses_at<'s>(
+        &'s self,
+        cluster_network: &'s Name,
+        host: &'s Name,
+    ) -> impl Iterator<Item = &'s UplinkStatus> {
+        let from = (cluster_network.clone(), host.clone(), Name::default());
+        self.reports
+            .range((Bound::Included(from), Bound::Unbounded))
+            .take_while(move |(network, at, _)| network == cluster_network && at == host)
+            .filter_map(|(_, _, status)| self.statuses.get(status).map(|status| &**status))
+    }
+}
+
+impl fmt::Debug for State {
+    /// Everything, by names: two states print alike exactly if every answer of theirs is alike.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |set: &HostSet| {
+            let mut names: Vec<_> = set.numbers().map(|number| self.hosts.name(number)).collect();
+            names.sort_unstable();
+            format!("{names:?}")
+        };
+        let mut hosts: Vec<_> =
+            self.hosts.iter().map(|(number, facts)| (self.hosts.name(number), facts)).collect();
+        hosts.sort_by_key(|(name, _)| *name);
+        let configs: Vec<_> = self
+            .configs
+            .iter()
+            .map(|(name, config)| (name, &config.facts, names(&config.hosts)))
+            .collect();
+        let networks: Vec<_> = self
+            .networks
+            .iter()
+            .map(|(name, network)| {
+                let NetworkState { exists, configs, covered, active, not_ready } = network;
+                (name, exists, configs, [covered, active, not_ready].map(|set| names(set)))
+            })
+            .collect();
+        let Self {
+            options, hosts: _, configs: _, networks: _, statuses, monitors, vm_networks, vms,
+            vmis, migrations, pods, malformed, complaints, wanted, reports, claims, pods_of,
+            migrations_of, vmis_on, vmis_using,
+        } = self;
+        f.debug_struct("State")
+            .field("options", options)
+            .field("hosts", &hosts)
+            .field("configs", &configs)
+            .field("networks", &networks)
+            .field("ground", &(statuses, monitors, vm_networks, vms, vmis, migrations, pods))
+            .field("problems", &(malformed, complaints))
+            .field("derived", &(wanted, reports, claims, pods_of, migrations_of))
+            .field("vmis", &(vmis_on, vmis_using))
+            .finish()
+    }
+}

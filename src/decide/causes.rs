@@ -1,0 +1,154 @@
+//! Why a host can't take a VM: a closed set of causes, each with a stable code, a short reason for
+//! the scheduler and a long message for a person. `docs/rules.md` has an entry for each code.
+
+use crate::cluster::{HostRef, Inactive, Key, Name, Snapshot};
+
+/// The codes of all causes.
+pub const CODES: [&str; 8] = [
+    "cluster-network-not-found",
+    "witness-host",
+    "host-not-covered",
+    "uplink-not-ready",
+    "uplink-not-reported",
+    "vm-network-not-found",
+    "invalid-network-selection",
+    "host-unknown",
+];
+
+/// Why a host can't take a VM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A cluster network that it needs is not active on the host.
+    Inactive {
+        /// The cluster network.
+        cluster_network: Name,
+        /// Why it is not active.
+        why: Inactive,
+    },
+    /// A VM network that it asks for does not exist.
+    VmNetworkNotFound(Key),
+    /// What it asks for can't be read, and why.
+    InvalidSelection(Name),
+    /// The host is in no Node object known here.
+    HostUnknown,
+}
+
+impl Cause {
+    /// The stable code (spec, section 2).
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Inactive { why, .. } => inactive_code(*why),
+            Self::VmNetworkNotFound(_) => "vm-network-not-found",
+            Self::InvalidSelection(_) => "invalid-network-selection",
+            Self::HostUnknown => "host-unknown",
+        }
+    }
+
+    /// The cluster network that it is about, if it is about one.
+    #[must_use]
+    pub fn cluster_network(&self) -> Option<&Name> {
+        match self {
+            Self::Inactive { cluster_network, .. } => Some(cluster_network),
+            _ => None,
+        }
+    }
+
+    /// A few words without the host's name: the scheduler groups equal reasons in a pod's event
+    /// (spec, section 4).
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Inactive { cluster_network, why: Inactive::ClusterNetworkNotFound } => {
+                format!("cluster network {cluster_network} does not exist")
+            }
+            Self::Inactive { cluster_network, why } => {
+                let why = match why {
+                    Inactive::WitnessHost => "witness host",
+                    Inactive::UplinkNotReady => "uplink not ready",
+                    Inactive::UplinkNotReported => "uplink not reported",
+                    _ => "no network config",
+                };
+                format!("cluster network {cluster_network} inactive: {why}")
+            }
+            Self::VmNetworkNotFound(key) => format!("VM network {key} does not exist"),
+            Self::InvalidSelection(_) => "unreadable network annotation".to_owned(),
+            Self::HostUnknown => "host not known yet".to_owned(),
+        }
+    }
+
+    /// The long story, for `explain`: what is wrong on this host, and where to look.
+    #[must_use]
+    pub fn message(&self, snapshot: &Snapshot, host: HostRef<'_>) -> String {
+        let at = host.name();
+        match self {
+            Self::Inactive { cluster_network, why } => match why {
+                Inactive::ClusterNetworkNotFound => format!(
+                    "cluster network {cluster_network} does not exist; create it, or correct the \
+                     VM network's label network.harvesterhci.io/clusternetwork"
+                ),
+                Inactive::WitnessHost => {
+                    format!("{at} is a witness host, which carries no cluster network")
+                }
+                Inactive::HostNotCovered => not_covered(snapshot, cluster_network, host),
+                Inactive::UplinkNotReady => not_ready(snapshot, cluster_network, host),
+                Inactive::UplinkNotReported => format!(
+                    "no VlanStatus reports the uplink of cluster network {cluster_network} on \
+                     {at} as ready; is the node agent running there?"
+                ),
+            },
+            Self::VmNetworkNotFound(key) => {
+                format!("VM network {key} does not exist; create it, or correct the VM's networks")
+            }
+            Self::InvalidSelection(why) => format!("the VM's networks can't be read: {why}"),
+            Self::HostUnknown => format!("{at} is in no Node object known here"),
+        }
+    }
+}
+
+/// The code of a reason why a cluster network is not active.
+#[must_use]
+pub fn inactive_code(why: Inactive) -> &'static str {
+    match why {
+        Inactive::ClusterNetworkNotFound => "cluster-network-not-found",
+        Inactive::WitnessHost => "witness-host",
+        Inactive::HostNotCovered => "host-not-covered",
+        Inactive::UplinkNotReady => "uplink-not-ready",
+        Inactive::UplinkNotReported => "uplink-not-reported",
+    }
+}
+
+fn not_covered(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> String {
+    let at = host.name();
+    let configs: Vec<&str> =
+        snapshot.configs_of(cluster_network).map(|(name, ..)| &**name).collect();
+    if configs.is_empty() {
+        return format!(
+            "cluster network {cluster_network} has no network config; create one whose \
+             nodeSelector matches {at}"
+        );
+    }
+    format!(
+        "no network config of cluster network {cluster_network} covers {at} (there {}: {})",
+        if configs.len() == 1 { "is" } else { "are" },
+        configs.join(", ")
+    )
+}
+
+fn not_ready(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> String {
+    let at = host.name();
+    let covering: Vec<_> =
+        snapshot.network(cluster_network).uplinks(host).map(|uplink| uplink.config).collect();
+    let mut text = format!("{at} reports the uplink of cluster network {cluster_network} not ready");
+    let report = snapshot
+        .reports_at(cluster_network, host)
+        .find(|report| !report.ready && covering.contains(&&report.config));
+    if let Some(report) = report {
+        text.push_str(&format!(" (network config {}", report.config));
+        if !report.message.is_empty() {
+            text.push_str(&format!(": {}", report.message));
+        }
+        text.push(')');
+    }
+    text
+}

@@ -1,0 +1,178 @@
+//! Which candidate hosts can take a pod (spec, section 4). The hot path: one bit test for a host
+//! that is kept, a few for one that is not, nothing allocated for either.
+
+use crate::cluster::{Host, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
+
+use super::causes::Cause;
+use super::needs::Needs;
+
+/// What became of every candidate, in their order.
+#[must_use]
+pub struct Verdict {
+    outcomes: Vec<Outcome>,
+    reasons: Vec<Rejection>,
+    kept: usize,
+}
+
+/// What became of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The host can take the pod, as far as its networks go.
+    Kept,
+    /// It can't, for the causes of this [`Verdict::rejection`].
+    Rejected(usize),
+}
+
+/// Why some hosts were rejected: what all of them have in common.
+#[derive(Debug)]
+pub struct Rejection {
+    signature: Vec<Code>,
+    /// At least one, sorted by reason.
+    pub causes: Vec<Cause>,
+    /// How many hosts it holds for.
+    pub hosts: usize,
+}
+
+impl Verdict {
+    /// Every candidate's outcome, in the candidates' order: the candidates are partitioned.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    /// How many candidates are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The different rejections.
+    #[must_use]
+    pub fn rejections(&self) -> &[Rejection] {
+        &self.reasons
+    }
+}
+
+/// How one needed cluster network stands on a host: `None` if active.
+type Code = Option<Inactive>;
+
+/// Decides over candidates one after the other.
+pub struct Filter<'s> {
+    needs: &'s Needs,
+    networks: Vec<Network<'s>>,
+    /// The hosts where all needed cluster networks are active.
+    feasible: HostSet,
+    walk: HostWalk<'s>,
+    scratch: Vec<Code>,
+    verdict: Verdict,
+}
+
+impl<'s> Filter<'s> {
+    /// A filter for something with these needs; `expected` is the number of candidates to come.
+    #[must_use]
+    pub fn new(snapshot: &'s Snapshot, needs: &'s Needs, expected: usize) -> Self {
+        let networks: Vec<_> =
+            needs.cluster_networks.iter().map(|name| snapshot.network(name)).collect();
+        let feasible = if needs.everywhere.is_empty() {
+            networks
+                .iter()
+                .filter_map(|network| network.active())
+                .reduce(|all, active| all.intersection(&active))
+                .unwrap_or_default()
+        } else {
+            HostSet::default()
+        };
+        Self {
+            needs,
+            scratch: Vec::with_capacity(networks.len() + 1),
+            networks,
+            feasible,
+            walk: snapshot.walk(),
+            verdict: Verdict {
+                outcomes: Vec::with_capacity(expected),
+                reasons: Vec::new(),
+                kept: 0,
+            },
+        }
+    }
+
+    /// Decides on the next candidate. `labels` is asked only for a host in no Node object known
+    /// here, and has an answer if its labels came along.
+    pub fn candidate(&mut self, name: &str, labels: impl FnOnce() -> Option<Host>) {
+        if self.needs.nothing() {
+            return self.keep();
+        }
+        let mut known = true;
+        self.scratch.clear();
+        match self.walk.find(name) {
+            Some(host) if self.feasible.contains(host) => return self.keep(),
+            Some(host) => {
+                self.scratch.extend(self.networks.iter().map(|network| network.inactive(host)));
+            }
+            None if self.networks.is_empty() => {}
+            None => {
+                let host = labels();
+                known = host.is_some();
+                let name = Name::from(name);
+                self.scratch.extend(self.networks.iter().map(|network| match &host {
+                    Some(host) => network.inactive_on_unknown(&name, host),
+                    // Whether it covers the host can't be told, but whether it exists can.
+                    None => network
+                        .inactive_on_unknown(&name, &Host::default())
+                        .filter(|why| *why == Inactive::ClusterNetworkNotFound),
+                }));
+            }
+        }
+        if known && self.needs.everywhere.is_empty() && self.scratch.iter().all(Option::is_none) {
+            return self.keep();
+        }
+        self.reject(known);
+    }
+
+    /// What became of the candidates.
+    pub fn finish(self) -> Verdict {
+        self.verdict
+    }
+
+    fn keep(&mut self) {
+        self.verdict.outcomes.push(Outcome::Kept);
+        self.verdict.kept += 1;
+    }
+
+    /// Rejects the candidate for what is in the scratch: hosts rejected alike share one rejection.
+    fn reject(&mut self, known: bool) {
+        // An unknown host stands apart from a known one by one more place in its signature.
+        if !known {
+            self.scratch.push(None);
+        }
+        let reasons = &mut self.verdict.reasons;
+        let same = reasons.iter().position(|rejection| rejection.signature == self.scratch);
+        let place = same.unwrap_or_else(|| {
+            let mut causes = self.needs.everywhere.clone();
+            causes.extend(self.networks.iter().zip(&self.scratch).filter_map(|(network, why)| {
+                Some(Cause::Inactive { cluster_network: network.name().clone(), why: (*why)? })
+            }));
+            causes.extend((!known).then_some(Cause::HostUnknown));
+            causes.sort_by_key(Cause::reason);
+            reasons.push(Rejection { signature: self.scratch.clone(), causes, hosts: 0 });
+            reasons.len() - 1
+        });
+        if let Some(rejection) = reasons.get_mut(place) {
+            rejection.hosts += 1;
+        }
+        self.verdict.outcomes.push(Outcome::Rejected(place));
+    }
+}
+
+/// Decides over candidates of which only names are known.
+pub fn filter<'a>(
+    snapshot: &Snapshot,
+    needs: &Needs,
+    candidates: impl ExactSizeIterator<Item = &'a str>,
+) -> Verdict {
+    let mut filter = Filter::new(snapshot, needs, candidates.len());
+    for name in candidates {
+        filter.candidate(name, || None);
+    }
+    filter.finish()
+}

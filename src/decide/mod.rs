@@ -1,0 +1,10 @@
+//! What follows from the facts: every rule of the spec, each in exactly one function. Synchronous,
+//! deterministic, total; the webhooks, the CLI and the page all ask here.
+
+pub mod causes;
+pub mod explain;
+pub mod filter;
+pub mod needs;
+pub mod placement;
+pub mod prioritize;
+pub mod review;

@@ -1,0 +1,51 @@
+//! What a pod, VM or VMI needs: from the VM networks that it asks for to the cluster networks that
+//! must be active under it (spec, sections 1 and 3).
+
+use crate::cluster::{MGMT, Key, Name, Selection, Snapshot};
+
+use super::causes::Cause;
+
+/// What something needs of the host that it runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The cluster networks that must be active, sorted, each once; `mgmt` always is and is left
+    /// out.
+    pub cluster_networks: Vec<Name>,
+    /// What keeps it from every host, sorted by reason.
+    pub everywhere: Vec<Cause>,
+    /// Each VM network asked for, in order, with the cluster network that it is under, if it is
+    /// under one.
+    pub vm_networks: Vec<(Key, Option<Name>)>,
+}
+
+impl Needs {
+    /// What a selection of VM networks comes to now.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, selection: &Selection) -> Self {
+        let mut needs = Self::default();
+        for key in &selection.vm_networks {
+            let under = match snapshot.vm_network(key) {
+                Some(vm_network) => snapshot.cluster_network_of(vm_network).cloned(),
+                None => {
+                    needs.everywhere.push(Cause::VmNetworkNotFound(key.clone()));
+                    None
+                }
+            };
+            needs.cluster_networks.extend(under.clone().filter(|name| **name != *MGMT));
+            needs.vm_networks.push((key.clone(), under));
+        }
+        needs
+            .everywhere
+            .extend(selection.unreadable.clone().map(Cause::InvalidSelection));
+        needs.everywhere.sort_by_key(Cause::reason);
+        needs.cluster_networks.sort_unstable();
+        needs.cluster_networks.dedup();
+        needs
+    }
+
+    /// Whether every host will do.
+    #[must_use]
+    pub fn nothing(&self) -> bool {
+        self.cluster_networks.is_empty() && self.everywhere.is_empty()
+    }
+}

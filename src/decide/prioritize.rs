@@ -1,0 +1,53 @@
+//! How well the needed uplinks of a host are, as a score for the scheduler (spec, section 4).
+
+use crate::cluster::{HostRef, LinkState, Name, Network, Snapshot};
+
+use super::needs::Needs;
+
+/// The best score, in the scheduler's extender units.
+pub const BEST: u8 = 10;
+
+/// The share of the needed uplinks' NICs on the host that are up, times ten, rounded down; ten
+/// where nothing is known. A NIC that is down, or not among the host's links, is not up; of one
+/// whose state the agent could not tell the best is assumed.
+#[must_use]
+pub fn score(networks: &[Network<'_>], snapshot: &Snapshot, host: HostRef<'_>) -> u8 {
+    if snapshot.links(host).next().is_none() {
+        return BEST;
+    }
+    let (mut nics, mut up) = (0_usize, 0_usize);
+    for uplink in networks.iter().flat_map(|network| network.uplinks(host)) {
+        for nic in &uplink.facts.nics {
+            nics += 1;
+            up += usize::from(is_up(snapshot, host, nic));
+        }
+    }
+    let score = (up * usize::from(BEST)).checked_div(nics);
+    score.and_then(|score| u8::try_from(score).ok()).unwrap_or(BEST)
+}
+
+/// Whether a host's links list the NIC, and none that does says that it is down.
+fn is_up(snapshot: &Snapshot, host: HostRef<'_>, nic: &Name) -> bool {
+    let mut states = snapshot
+        .links(host)
+        .flatten()
+        .filter(|link| link.name == *nic)
+        .map(|link| link.state)
+        .peekable();
+    states.peek().is_some() && states.all(|state| state != LinkState::Down)
+}
+
+/// The score of each named host, in order: ten for one that is not known.
+#[must_use]
+pub fn prioritize<'a>(
+    snapshot: &Snapshot,
+    needs: &Needs,
+    names: impl Iterator<Item = &'a str>,
+) -> Vec<u8> {
+    let networks: Vec<_> =
+        needs.cluster_networks.iter().map(|name| snapshot.network(name)).collect();
+    let mut walk = snapshot.walk();
+    names
+        .map(|name| walk.find(name).map_or(BEST, |host| score(&networks, snapshot, host)))
+        .collect()
+}

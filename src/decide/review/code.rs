@@ -1,0 +1,52 @@
+//! The rules' stable codes, in the order of the spec's table.
+
+use std::fmt;
+
+/// The rule that a change breaks. `docs/rules.md` has an entry for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is documented once, under its code, in docs/rules.md")]
+pub enum Code {
+    VcMgmt,
+    VcClusterNetwork,
+    VcLabel,
+    VcMtu,
+    VcOverlap,
+    VcNicConflict,
+    VcRunningVms,
+    VcSystemNetwork,
+}
+
+impl Code {
+    /// Every code, in the order in which violations are listed.
+    pub const ALL: [Self; 8] = [
+        Self::VcMgmt,
+        Self::VcClusterNetwork,
+        Self::VcLabel,
+        Self::VcMtu,
+        Self::VcOverlap,
+        Self::VcNicConflict,
+        Self::VcRunningVms,
+        Self::VcSystemNetwork,
+    ];
+
+    /// The code as clients read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VcMgmt => "vc-mgmt",
+            Self::VcClusterNetwork => "vc-cluster-network",
+            Self::VcLabel => "vc-label",
+            Self::VcMtu => "vc-mtu",
+            Self::VcOverlap => "vc-overlap",
+            Self::VcNicConflict => "vc-nic-conflict",
+            Self::VcRunningVms => "vc-running-vms",
+            Self::VcSystemNetwork => "vc-system-network",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

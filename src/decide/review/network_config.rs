@@ -1,0 +1,420 @@
+//! The review of a network config: every `vc-*` rule, one function each (spec, section 5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{HostSet, Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot, VmNetwork};
+
+use super::{Code, Judgement, Scope, Violation, Write, list};
+
+/// The lowest MTU, in bytes, that a network config may set.
+const MIN_MTU: i64 = 576;
+/// The highest MTU, in bytes, that a network config may set.
+const MAX_MTU: i64 = 9000;
+
+/// A network config as a request has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its name.
+    pub name: Name,
+    /// Its facts.
+    pub facts: NetworkConfig,
+    /// Its label `network.harvesterhci.io/clusternetwork`.
+    pub label: Option<Name>,
+    /// Its description, which no host sees.
+    pub description: Name,
+}
+
+/// What must be read afresh: the VMs on hosts that lose the network, and a cluster network that is
+/// not known yet.
+#[must_use]
+pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
+    let review = Review::of(snapshot, write);
+    let unknown = review.new.filter(|new| !snapshot.exists(&new.facts.cluster_network));
+    Scope {
+        running_vms_on: snapshot.names(&review.affected()).into_iter().cloned().collect(),
+        unknown: unknown
+            .map(|new| ObjectRef {
+                kind: Kind::ClusterNetwork,
+                key: Key::cluster_scoped(new.facts.cluster_network.clone()),
+            })
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Judges the change. `trusted` says that its author is one of those who keep `mgmt`'s records.
+pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judgement {
+    let mut judgement = Judgement::default();
+    if matches!(write, Write::Update { new, .. } if new.facts.deleting) {
+        return judgement;
+    }
+    let review = Review::of(snapshot, write);
+    let violations = &mut judgement.violations;
+    violations.extend((!trusted).then(|| mgmt(write)).flatten());
+    violations.extend(review.cluster_network());
+    violations.extend(review.label());
+    match review.mtu() {
+        Mtu::Fine => {}
+        Mtu::SiblingsToChange(warning) => judgement.warnings.push(warning),
+        Mtu::Wrong(violation) => violations.push(violation),
+    }
+    violations.extend(review.overlap());
+    violations.extend(review.nic_twice());
+    violations.extend(review.nic_conflict());
+    let affected = review.affected();
+    violations.extend(review.running_vms(&affected));
+    violations.extend(review.system_network(&affected));
+    judgement
+}
+
+/// `vc-mgmt`: users cannot create, change or delete network configs of `mgmt`.
+fn mgmt(write: &Write<Subject>) -> Option<Violation> {
+    let is = |subject: &Subject| subject.facts.is_mgmt();
+    let (does, config) = match write {
+        Write::Create(new) if is(new) => ("created", new),
+        Write::Delete(old) if is(old) => ("deleted", old),
+        Write::Update { old, new }
+            if (is(old) || is(new))
+                && (&old.facts, &old.description) != (&new.facts, &new.description) =>
+        {
+            ("changed", new)
+        }
+        _ => return None,
+    };
+    Some(Violation {
+        code: Code::VcMgmt,
+        field: Some("spec.clusterNetwork"),
+        message: format!(
+            "network config {} can't be {does} by a user: those of cluster network mgmt are the \
+             node agent's records",
+            config.name
+        ),
+        of_the_object_alone: false,
+    })
+}
+
+/// What `vc-mtu` has to say.
+enum Mtu {
+    Fine,
+    SiblingsToChange(String),
+    Wrong(Violation),
+}
+
+/// A change with what it does to hosts. A config of `mgmt` covers none and is judged by `vc-mgmt`
+/// alone, so it is left out here; one that moves to `mgmt` is judged for what it leaves.
+struct Review<'a> {
+    snapshot: &'a Snapshot,
+    old: Option<&'a Subject>,
+    new: Option<&'a Subject>,
+    /// Whether the change is an update, though one of its ends may be left out.
+    update: bool,
+    old_hosts: HostSet,
+    new_hosts: HostSet,
+}
+
+impl<'a> Review<'a> {
+    fn of(snapshot: &'a Snapshot, write: &'a Write<Subject>) -> Self {
+        let (old, new) = match write {
+            Write::Create(new) => (None, Some(new)),
+            Write::Update { old, new } => (Some(old), Some(new)),
+            Write::Delete(old) => (Some(old), None),
+        };
+        let counting = |subject: &&Subject| subject.facts.counts();
+        let (old, new) = (old.filter(counting), new.filter(counting));
+        let hosts = |subject: Option<&Subject>| {
+            subject.map(|it| snapshot.covered(&it.facts.selector)).unwrap_or_default()
+        };
+        Self {
+            snapshot,
+            old,
+            new,
+            update: matches!(write, Write::Update { .. }),
+            old_hosts: hosts(old),
+            new_hosts: hosts(new),
+        }
+    }
+
+    /// The old version, if it belongs to the same cluster network as the new one.
+    fn old_of_same_network(&self) -> Option<&'a Subject> {
+        let new = self.new?;
+        self.old.filter(|old| old.facts.cluster_network == new.facts.cluster_network)
+    }
+
+    /// The hosts that the change puts under the config: all of them where the cluster network
+    /// changes.
+    fn added(&self) -> HostSet {
+        if self.old_of_same_network().is_some() {
+            self.new_hosts.difference(&self.old_hosts)
+        } else {
+            self.new_hosts.clone()
+        }
+    }
+
+    /// The hosts that lose the network, or get another uplink for it. They are computed from
+    /// selectors and labels as they are now, also where the new selector matches nothing.
+    fn affected(&self) -> HostSet {
+        match (self.old, self.new) {
+            (Some(old), Some(new))
+                if old.facts.cluster_network == new.facts.cluster_network
+                    && old.facts.same_uplink(&new.facts) =>
+            {
+                self.old_hosts.difference(&self.new_hosts)
+            }
+            _ => self.old_hosts.clone(),
+        }
+    }
+
+    /// `vc-cluster-network`: the named cluster network exists.
+    fn cluster_network(&self) -> Option<Violation> {
+        let new = self.new.filter(|_| self.old_of_same_network().is_none())?;
+        let name = &new.facts.cluster_network;
+        (!self.snapshot.exists(name)).then(|| Violation {
+            code: Code::VcClusterNetwork,
+            field: Some("spec.clusterNetwork"),
+            message: format!("cluster network {name} does not exist; create it first"),
+            of_the_object_alone: false,
+        })
+    }
+
+    /// `vc-label`: on update the label equals `spec.clusterNetwork`.
+    fn label(&self) -> Option<Violation> {
+        let new = self.new.filter(|_| self.update)?;
+        let unchanged = self.old_of_same_network().is_some_and(|old| old.label == new.label);
+        let name = &new.facts.cluster_network;
+        (!unchanged && new.label.as_ref() != Some(name)).then(|| Violation {
+            code: Code::VcLabel,
+            field: Some("metadata.labels[network.harvesterhci.io/clusternetwork]"),
+            message: format!(
+                "label network.harvesterhci.io/clusternetwork is {}, but spec.clusterNetwork is \
+                 {name}; make them equal",
+                new.label.as_deref().unwrap_or("missing")
+            ),
+            of_the_object_alone: true,
+        })
+    }
+
+    /// `vc-mtu`: MTU 0 or 576..9000, and one MTU in all configs of a cluster network. While nothing
+    /// uses the network it may be changed one config after the other.
+    fn mtu(&self) -> Mtu {
+        let Some(new) = self.new else { return Mtu::Fine };
+        let options = &new.facts.options;
+        let (mtu, effective) = (options.mtu, options.effective_mtu());
+        let unchanged = |old: &Subject| old.facts.options.effective_mtu() == effective;
+        if self.old_of_same_network().is_some_and(unchanged) {
+            return Mtu::Fine;
+        }
+        let violation = |message: String, of_the_object_alone: bool| {
+            Mtu::Wrong(Violation {
+                code: Code::VcMtu,
+                field: Some("spec.uplink.linkAttributes.mtu"),
+                message,
+                of_the_object_alone,
+            })
+        };
+        let in_range = mtu == 0 || (MIN_MTU..=MAX_MTU).contains(&mtu);
+        if !in_range && !self.old.is_some_and(unchanged) {
+            return violation(
+                format!("MTU {mtu} is neither 0 nor from {MIN_MTU} to {MAX_MTU}"),
+                true,
+            );
+        }
+        let name = &new.facts.cluster_network;
+        let siblings: Vec<String> = self
+            .snapshot
+            .configs_of(name)
+            .filter(|(sibling, facts, _)| {
+                **sibling != new.name && facts.options.effective_mtu() != effective
+            })
+            .map(|(sibling, facts, _)| format!("{sibling} ({})", facts.options.effective_mtu()))
+            .collect();
+        if siblings.is_empty() {
+            return Mtu::Fine;
+        }
+        let siblings = list(siblings);
+        if self.old_of_same_network().is_some() && !self.in_use(name) {
+            return Mtu::SiblingsToChange(format!(
+                "MTU {effective} differs from that of other network configs of cluster network \
+                 {name}, which are still to change: {siblings}"
+            ));
+        }
+        violation(
+            format!(
+                "MTU {effective} differs from that of other network configs of cluster network \
+                 {name}: {siblings}; all need one MTU, and it can be changed while no running VM \
+                 and no system network uses the cluster network"
+            ),
+            false,
+        )
+    }
+
+    /// Whether an unfinished VMI or a system network uses the cluster network.
+    fn in_use(&self, cluster_network: &Name) -> bool {
+        self.snapshot.vm_networks_of(cluster_network).any(|(key, vm_network)| {
+            vm_network.system || self.snapshot.vmis_using(key).next().is_some()
+        })
+    }
+
+    /// `vc-overlap`: no host is under two configs of one cluster network, by selectors, nor by a
+    /// report that is still there.
+    fn overlap(&self) -> Vec<Violation> {
+        let Some(new) = self.new else { return Vec::new() };
+        let (added, name) = (self.added(), &new.facts.cluster_network);
+        let mut overlaps: BTreeMap<&Name, HostSet> = BTreeMap::new();
+        for (other, _, hosts) in self.snapshot.configs_of(name) {
+            overlaps.insert(other, added.intersection(hosts));
+        }
+        let mut reported: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
+        for report in self.snapshot.reports(name) {
+            let Some(host) = self.snapshot.host(&report.host) else { continue };
+            let seen = overlaps.get(&report.config).is_some_and(|hosts| hosts.contains(host));
+            if added.contains(host) && !seen {
+                reported.entry(&report.config).or_default().insert(&report.host);
+            }
+        }
+        let by_selector = overlaps.iter().filter(|(_, hosts)| !hosts.is_empty()).map(
+            |(other, hosts)| {
+                let hosts = list(self.snapshot.names(hosts));
+                (*other, format!(
+                    "network config {other} of cluster network {name} covers the same hosts: \
+                     {hosts}; change a nodeSelector"
+                ))
+            },
+        );
+        let by_report = reported.iter().map(|(other, hosts)| {
+            let hosts = list(hosts);
+            (*other, format!(
+                "network config {other} of cluster network {name} is still reported, by its \
+                 VlanStatus, on hosts: {hosts}; wait for the node agent to take it down"
+            ))
+        });
+        by_selector
+            .chain(by_report)
+            .filter(|(other, _)| **other != new.name)
+            .map(|(_, message)| Violation {
+                code: Code::VcOverlap,
+                field: Some("spec.nodeSelector"),
+                message,
+                of_the_object_alone: false,
+            })
+            .collect()
+    }
+
+    /// `vc-nic-conflict`, its first half: no NIC is listed twice.
+    fn nic_twice(&self) -> Option<Violation> {
+        let new = self.new?;
+        if self.old.is_some_and(|old| old.facts.nics == new.facts.nics) {
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<&Name> =
+            new.facts.nics.iter().filter(|nic| !seen.insert(*nic)).collect();
+        (!twice.is_empty()).then(|| Violation {
+            code: Code::VcNicConflict,
+            field: Some("spec.uplink.nics"),
+            message: format!("listed more than once: {}", list(twice)),
+            of_the_object_alone: true,
+        })
+    }
+
+    /// `vc-nic-conflict`, its second half: no NIC is used by configs of two cluster networks that
+    /// share a host.
+    fn nic_conflict(&self) -> Vec<Violation> {
+        let Some(new) = self.new else { return Vec::new() };
+        let (facts, added) = (&new.facts, self.added());
+        let old = self.old_of_same_network();
+        let mut violations = Vec::new();
+        for (other, theirs, hosts) in self.snapshot.configs() {
+            if theirs.cluster_network == facts.cluster_network || *other == new.name {
+                continue;
+            }
+            let shared: BTreeSet<&Name> =
+                facts.nics.iter().filter(|nic| theirs.nics.contains(nic)).collect();
+            // A NIC that the config had before is judged on the hosts that are new to it alone.
+            let (kept, fresh): (BTreeSet<_>, BTreeSet<_>) = shared
+                .into_iter()
+                .partition(|nic| old.is_some_and(|old| old.facts.nics.contains(nic)));
+            for (nics, mine) in [(kept, &added), (fresh, &self.new_hosts)] {
+                let both = mine.intersection(hosts);
+                if nics.is_empty() || both.is_empty() {
+                    continue;
+                }
+                violations.push(Violation {
+                    code: Code::VcNicConflict,
+                    field: Some("spec.uplink.nics"),
+                    message: format!(
+                        "{} used already by network config {other} of cluster network {} on \
+                         hosts: {}",
+                        list(nics),
+                        theirs.cluster_network,
+                        list(self.snapshot.names(&both))
+                    ),
+                    of_the_object_alone: false,
+                });
+            }
+        }
+        violations
+    }
+
+    /// `vc-running-vms`: no running VM is on a host that loses the network.
+    fn running_vms(&self, affected: &HostSet) -> Option<Violation> {
+        let name = &self.old?.facts.cluster_network;
+        let mut vms: BTreeMap<&Key, Vec<&Name>> = BTreeMap::new();
+        for host in self.snapshot.names(affected) {
+            for vmi in self.snapshot.vmis_on(host) {
+                if vms.contains_key(vmi) || self.uses(vmi, name) {
+                    vms.entry(vmi).or_default().push(host);
+                }
+            }
+        }
+        if vms.is_empty() {
+            return None;
+        }
+        let named = vms.iter().map(|(vm, hosts)| format!("{vm} ({})", list(hosts)));
+        Some(Violation {
+            code: Code::VcRunningVms,
+            field: None,
+            message: format!(
+                "{} on hosts that lose cluster network {name}, or get another uplink for it; stop \
+                 or move first: {}",
+                if vms.len() == 1 {
+                    "1 VM runs".to_owned()
+                } else {
+                    format!("{} VMs run", vms.len())
+                },
+                list(named)
+            ),
+            of_the_object_alone: false,
+        })
+    }
+
+    fn uses(&self, vmi: &Key, cluster_network: &Name) -> bool {
+        let under = |key: &Key| {
+            let vm_network = self.snapshot.vm_network(key)?;
+            self.snapshot.cluster_network_of(vm_network)
+        };
+        self.snapshot.selection_of(vmi).is_some_and(|selection| {
+            selection.vm_networks.iter().any(|key| under(key) == Some(cluster_network))
+        })
+    }
+
+    /// `vc-system-network`: no storage or RWX network is on a host that loses the network.
+    fn system_network(&self, affected: &HostSet) -> Option<Violation> {
+        let name = &self.old?.facts.cluster_network;
+        if affected.is_empty() {
+            return None;
+        }
+        let system = |(_, vm_network): &(&Key, &VmNetwork)| vm_network.system;
+        let networks: Vec<&Key> =
+            self.snapshot.vm_networks_of(name).filter(system).map(|(key, _)| key).collect();
+        (!networks.is_empty()).then(|| Violation {
+            code: Code::VcSystemNetwork,
+            field: None,
+            message: format!(
+                "system networks use cluster network {name} on hosts that lose it, or get another \
+                 uplink for it: {}; take them off it first",
+                list(networks)
+            ),
+            of_the_object_alone: false,
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! AdmissionReview (`admission.k8s.io/v1`), borrowed on the way in.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use json_patch::Patch;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::cluster::{Fact, Kind, Name, NetworkConfig};
+use crate::decide::review::network_config::Subject;
+use crate::decide::review::{Judgement, Write};
+
+use super::harvester::{CLUSTER_NETWORK_LABEL, VlanConfig};
+use super::objects::{Reader, kind_of, read};
+
+const API_VERSION: &str = "admission.k8s.io/v1";
+const KIND: &str = "AdmissionReview";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
+}
+
+/// What the API server asks.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request<'a> {
+    /// Names the request; the answer repeats it.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: GroupVersionKind<'a>,
+    #[serde(borrow)]
+    sub_resource: Option<Cow<'a, str>>,
+    /// What is to be done.
+    pub operation: Operation,
+    #[serde(borrow)]
+    user_info: Option<UserInfo<'a>>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    old_object: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct GroupVersionKind<'a> {
+    #[serde(borrow, default)]
+    group: Cow<'a, str>,
+    #[serde(borrow, default)]
+    version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct UserInfo<'a> {
+    #[serde(borrow, default)]
+    username: Cow<'a, str>,
+}
+
+/// What is to be done to the object.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Operation {
+    /// Make it.
+    Create,
+    /// Change it.
+    Update,
+    /// Delete it.
+    Delete,
+    /// Open a connection through it, which is no business of ours.
+    Connect,
+}
+
+impl Operation {
+    /// The operation as a metric's label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Connect => "connect",
+        }
+    }
+}
+
+/// Reads an AdmissionReview's request.
+///
+/// # Errors
+/// Says why the body is no AdmissionReview of `admission.k8s.io/v1` with a request.
+pub fn request(body: &[u8]) -> Result<Request<'_>, String> {
+    let review: Review<'_> = serde_json::from_slice(body)
+        .map_err(|error| format!("the body is no AdmissionReview: {error}"))?;
+    if review.kind != KIND || review.api_version != API_VERSION {
+        return Err(format!(
+            "the body is {:?} of {:?}, but only {KIND} of {API_VERSION} is understood",
+            review.kind, review.api_version
+        ));
+    }
+    let request = review.request.ok_or("the AdmissionReview has no request")?;
+    if request.uid.is_empty() {
+        return Err("the AdmissionReview's request has no uid".to_owned());
+    }
+    Ok(request)
+}
+
+impl<'a> Request<'a> {
+    /// The kind of object, if a decision can depend on it. A subresource is none of our kinds.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        if self.sub_resource.as_ref().is_some_and(|name| !name.is_empty()) {
+            return None;
+        }
+        let GroupVersionKind { group, version, kind } = &self.kind;
+        kind_of(&format!("{group}/{version}"), kind).or_else(|| {
+            if group.is_empty() { kind_of(version, kind) } else { None }
+        })
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.user_info.as_ref().map_or("", |user| &user.username)
+    }
+
+    /// The object as it would be.
+    #[must_use]
+    pub fn object(&self) -> Option<&'a str> {
+        self.object.map(RawValue::get).filter(|object| *object != "null")
+    }
+
+    fn old_object(&self) -> Option<&'a str> {
+        self.old_object.map(RawValue::get).filter(|object| *object != "null")
+    }
+
+    /// The facts of the object as it would be, and whether it is being deleted.
+    ///
+    /// # Errors
+    /// Says which field can't be read.
+    pub fn new_facts(&self, reader: &Reader, kind: Kind) -> Result<Option<(Fact, bool)>, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Deleting {
+            deletion_timestamp: Option<serde::de::IgnoredAny>,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            metadata: Option<Deleting>,
+        }
+        let Some(object) = self.object() else { return Ok(None) };
+        let fact = reader.facts(kind, &mut serde_json::Deserializer::from_str(object))?;
+        let Metadata { metadata } =
+            serde_json::from_str(object).map_err(|error| error.to_string())?;
+        let deleting = metadata.is_some_and(|it| it.deletion_timestamp.is_some());
+        Ok(fact.map(|fact| (fact, deleting)))
+    }
+
+    /// What is done to a network config; nothing, for a request that carries no object.
+    ///
+    /// # Errors
+    /// Says which field of the new object can't be read. An old one that can't be read holds up
+    /// neither its repair nor its deletion.
+    pub fn network_config(&self) -> Result<Option<Write<Subject>>, String> {
+        let old = || self.old_object().and_then(|object| subject(object).ok());
+        let new = || {
+            let object = self.object().ok_or("the request has no object")?;
+            subject(object)
+        };
+        Ok(match self.operation {
+            Operation::Create => Some(Write::Create(new()?)),
+            Operation::Update => Some(match old() {
+                Some(old) => Write::Update { old, new: new()? },
+                None => Write::Create(new()?),
+            }),
+            Operation::Delete => old().map(Write::Delete),
+            Operation::Connect => None,
+        })
+    }
+}
+
+fn subject(object: &str) -> Result<Subject, String> {
+    let config: VlanConfig = read(&mut serde_json::Deserializer::from_str(object))?;
+    Ok(Subject {
+        name: config.metadata.name.clone().unwrap_or_default(),
+        label: config.metadata.label(CLUSTER_NETWORK_LABEL).map(Name::from),
+        description: config.spec.description.clone(),
+        facts: NetworkConfig::from(config),
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    code: u16,
+    reason: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    causes: Vec<DenialCause>,
+}
+
+#[derive(Serialize)]
+struct DenialCause {
+    reason: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'static str>,
+}
+
+fn answer(
+    uid: &str,
+    status: Option<Status>,
+    warnings: &[String],
+    patch: Option<String>,
+) -> Vec<u8> {
+    let answer = Answer {
+        api_version: API_VERSION,
+        kind: KIND,
+        response: Response {
+            uid,
+            allowed: status.is_none(),
+            status,
+            warnings,
+            patch_type: patch.as_ref().map(|_| "JSONPatch"),
+            patch,
+        },
+    };
+    // Strings and numbers in structs can't fail to serialize.
+    serde_json::to_vec(&answer).unwrap_or_default()
+}
+
+/// Admits the request as it is.
+#[must_use]
+pub fn admit(uid: &str) -> Vec<u8> {
+    answer(uid, None, &[], None)
+}
+
+/// Admits the request with these changes; none at all is an answer without a patch.
+#[must_use]
+pub fn admit_with(uid: &str, patch: &Patch) -> Vec<u8> {
+    let patch = (!patch.0.is_empty())
+        .then(|| STANDARD.encode(serde_json::to_vec(patch).unwrap_or_default()));
+    answer(uid, None, &[], patch)
+}
+
+/// Answers with a judgement: 422 if each violation is a fault of the object alone, else 403.
+#[must_use]
+pub fn judged(uid: &str, judgement: &Judgement) -> Vec<u8> {
+    let status = (!judgement.admitted()).then(|| {
+        let (code, reason) = if judgement.faults_of_the_object_alone() {
+            (422, "Invalid")
+        } else {
+            (403, "Forbidden")
+        };
+        let causes = judgement
+            .violations
+            .iter()
+            .map(|violation| DenialCause {
+                reason: violation.code.as_str(),
+                message: violation.message.clone(),
+                field: violation.field,
+            })
+            .collect();
+        Status { code, reason, message: judgement.message(), details: Some(Details { causes }) }
+    });
+    answer(uid, status, &judgement.warnings, None)
+}
+
+/// Refuses an object that can't be read.
+#[must_use]
+pub fn unreadable(uid: &str, kind: Kind, why: &str) -> Vec<u8> {
+    let status = Status {
+        code: 422,
+        reason: "Invalid",
+        message: format!("this {} can't be read: {why}", kind.kubernetes()),
+        details: None,
+    };
+    answer(uid, Some(status), &[], None)
+}

@@ -1,0 +1,250 @@
+//! VMs, their running instances, migrations and launcher pods.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::cluster::{Key, LauncherPod, Migration, Name, Selection, Vm, Vmi};
+
+use super::meta::{Meta, nullable};
+use super::multus::{Asked, DEFAULT_NETWORK, NETWORKS, network_name, networks};
+
+/// The namespace of an object that gives none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+fn namespace(meta: &Meta) -> &str {
+    meta.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or(DEFAULT_NAMESPACE)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct VirtualMachine {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "nullable")]
+    spec: VmSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct VmSpec {
+    #[serde(default, deserialize_with = "nullable")]
+    template: VmTemplate,
+}
+
+#[derive(Default, Deserialize)]
+struct VmTemplate {
+    #[serde(default, deserialize_with = "nullable")]
+    spec: VmiSpec,
+}
+
+#[derive(Default, Deserialize)]
+struct VmiSpec {
+    #[serde(default, deserialize_with = "nullable")]
+    networks: Vec<Network>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    multus: Option<Multus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Multus {
+    #[serde(default, deserialize_with = "nullable")]
+    network_name: String,
+    #[serde(default, deserialize_with = "nullable")]
+    default: bool,
+}
+
+impl VmiSpec {
+    /// The VM networks asked for. One marked `default` goes by name into Multus's own annotation
+    /// and is looked for in Multus's namespace.
+    fn selection(&self, namespace: &str, multus_namespace: &str) -> Selection {
+        let mut asked = Asked::default();
+        for multus in self.networks.iter().filter_map(|network| network.multus.as_ref()) {
+            let of = if multus.default { multus_namespace } else { namespace };
+            let key = network_name(&multus.network_name, of);
+            asked.add(key.map(|key| vec![key]), "networks[].multus.networkName");
+        }
+        asked.selection()
+    }
+}
+
+impl VirtualMachine {
+    pub fn facts(&self, multus_namespace: &str) -> Vm {
+        let spec = &self.spec.template.spec;
+        Vm { networks: spec.selection(namespace(&self.metadata), multus_namespace) }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct VirtualMachineInstance {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "nullable")]
+    spec: VmiSpec,
+    #[serde(default, deserialize_with = "nullable")]
+    status: VmiStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VmiStatus {
+    #[serde(default, deserialize_with = "nullable")]
+    phase: String,
+    node_name: Option<Name>,
+    #[serde(default, deserialize_with = "nullable")]
+    active_pods: BTreeMap<String, Option<Name>>,
+    migration_state: Option<MigrationState>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MigrationState {
+    target_node: Option<Name>,
+    #[serde(default, deserialize_with = "nullable")]
+    completed: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    failed: bool,
+}
+
+impl MigrationState {
+    /// The host that it moves to, while it does.
+    fn target(self) -> Option<Name> {
+        given(self.target_node).filter(|_| !self.completed && !self.failed)
+    }
+}
+
+fn given(name: Option<Name>) -> Option<Name> {
+    name.filter(|name| !name.is_empty())
+}
+
+fn over(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
+}
+
+impl VirtualMachineInstance {
+    pub fn facts(self, multus_namespace: &str) -> Vmi {
+        Vmi {
+            networks: self.spec.selection(namespace(&self.metadata), multus_namespace),
+            finished: over(&self.status.phase),
+            host: given(self.status.node_name),
+            active_hosts: self.status.active_pods.into_values().filter_map(given).collect(),
+            migration_target: self.status.migration_state.and_then(MigrationState::target),
+            uid: self.metadata.uid,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct VirtualMachineInstanceMigration {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+    spec: MigrationSpec,
+    #[serde(default, deserialize_with = "nullable")]
+    status: MigrationStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MigrationSpec {
+    vmi_name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MigrationStatus {
+    #[serde(default, deserialize_with = "nullable")]
+    phase: String,
+    migration_state: Option<MigrationState>,
+}
+
+impl From<VirtualMachineInstanceMigration> for Migration {
+    fn from(migration: VirtualMachineInstanceMigration) -> Self {
+        let VirtualMachineInstanceMigration { metadata, spec, status } = migration;
+        Self {
+            vmi: Key::in_namespace(namespace(&metadata), &spec.vmi_name),
+            target: status
+                .migration_state
+                .and_then(MigrationState::target)
+                .filter(|_| !over(&status.phase)),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+pub(crate) struct Pod {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+    #[serde(default, deserialize_with = "nullable")]
+    spec: PodSpec,
+    #[serde(default, deserialize_with = "nullable")]
+    status: PodStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    node_name: Option<Name>,
+}
+
+#[derive(Default, Deserialize)]
+struct PodStatus {
+    #[serde(default, deserialize_with = "nullable")]
+    phase: String,
+}
+
+impl Pod {
+    /// The facts of a launcher pod; of any other pod there are none.
+    pub fn facts(self, multus_namespace: &str) -> Option<LauncherPod> {
+        let meta = &self.metadata;
+        if meta.label("kubevirt.io") != Some("virt-launcher") {
+            return None;
+        }
+        let owner = meta
+            .owner_references
+            .iter()
+            .find(|owner| owner.kind == "VirtualMachineInstance")
+            .map(|owner| (&*owner.name, owner.uid.clone()));
+        let labelled = || {
+            let uid = meta.label("kubevirt.io/created-by").unwrap_or_default();
+            Some((meta.label("vm.kubevirt.io/name")?, Name::from(uid)))
+        };
+        let (vmi, vmi_uid) = owner.or_else(labelled)?;
+        Some(LauncherPod {
+            vmi: Key::in_namespace(namespace(meta), vmi),
+            vmi_uid,
+            ended: over(&self.status.phase),
+            networks: pod_networks(meta, multus_namespace),
+            host: given(self.spec.node_name),
+        })
+    }
+}
+
+/// A pod of which only its metadata matters.
+#[derive(Deserialize)]
+struct PodMeta {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+}
+
+/// The VM networks that a pod asks for, from the pod as the scheduler sends it.
+pub fn pod_selection(pod: &str, multus_namespace: &str) -> Result<Selection, serde_json::Error> {
+    let pod: PodMeta = serde_json::from_str(pod)?;
+    Ok(pod_networks(&pod.metadata, multus_namespace))
+}
+
+fn pod_networks(meta: &Meta, multus_namespace: &str) -> Selection {
+    let mut asked = Asked::default();
+    if let Some(text) = meta.annotation(NETWORKS) {
+        asked.add(networks(text, namespace(meta)), NETWORKS);
+    }
+    if let Some(text) = meta.annotation(DEFAULT_NETWORK) {
+        let found = networks(text, multus_namespace).and_then(|keys| match keys.len() {
+            0 | 1 => Ok(keys),
+            more => Err(format!("{more} networks where one is allowed")),
+        });
+        asked.add(found, DEFAULT_NETWORK);
+    }
+    asked.selection()
+}

@@ -1,0 +1,16 @@
+//! Wire ⇄ facts: the shapes of Kubernetes' objects and messages. The only place that knows them;
+//! no client, nothing asynchronous.
+
+pub mod admission;
+mod cni;
+pub mod extender;
+mod fold;
+mod harvester;
+mod kubevirt;
+mod meta;
+mod multus;
+mod node;
+pub mod objects;
+pub mod patch;
+
+pub use kubevirt::pod_selection;

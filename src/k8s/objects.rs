@@ -1,0 +1,124 @@
+//! From an object to its facts: which kind it is, what it is called, what it says.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::cluster::{
+    Change, ClusterNetwork, Fact, Host, Key, Kind, LinkMonitor, Migration, Name, NetworkConfig,
+    Now, ObjectRef, UplinkStatus, VmNetwork,
+};
+
+use super::harvester::{LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus};
+use super::kubevirt::{Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration};
+use super::node::Node;
+
+/// How objects are to be read.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The namespace in which Multus looks for a default network that names none.
+    pub multus_namespace: Name,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { multus_namespace: "kube-system".into() }
+    }
+}
+
+/// The kind of an object, if it is one that a decision can depend on. Versions of a group differ
+/// in nothing that we read.
+#[must_use]
+pub fn kind_of(api_version: &str, kind: &str) -> Option<Kind> {
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    let kind = Kind::ALL.into_iter().find(|known| known.kubernetes() == kind)?;
+    let group_of_kind = match kind {
+        Kind::ClusterNetwork | Kind::NetworkConfig | Kind::UplinkStatus | Kind::LinkMonitor => {
+            "network.harvesterhci.io"
+        }
+        Kind::VmNetwork => "k8s.cni.cncf.io",
+        Kind::Vm | Kind::Vmi | Kind::Migration => "kubevirt.io",
+        Kind::LauncherPod | Kind::Host => "",
+    };
+    (group == group_of_kind).then_some(kind)
+}
+
+impl Reader {
+    /// What an object of this kind says; nothing, for a pod that is no launcher pod.
+    ///
+    /// # Errors
+    /// Says which field can't be read, and why.
+    pub fn facts<'de, D: Deserializer<'de>>(
+        &self,
+        kind: Kind,
+        object: D,
+    ) -> Result<Option<Fact>, String> {
+        let multus = &self.multus_namespace;
+        Ok(Some(match kind {
+            Kind::ClusterNetwork => {
+                serde::de::IgnoredAny::deserialize(object).map_err(|error| error.to_string())?;
+                Fact::ClusterNetwork(ClusterNetwork)
+            }
+            Kind::NetworkConfig => {
+                Fact::NetworkConfig(NetworkConfig::from(read::<VlanConfig, _>(object)?))
+            }
+            Kind::UplinkStatus => {
+                Fact::UplinkStatus(UplinkStatus::from(read::<VlanStatus, _>(object)?))
+            }
+            Kind::LinkMonitor => {
+                Fact::LinkMonitor(LinkMonitor::from(read::<LinkMonitorObject, _>(object)?))
+            }
+            Kind::VmNetwork => {
+                Fact::VmNetwork(VmNetwork::from(read::<NetworkAttachmentDefinition, _>(object)?))
+            }
+            Kind::Vm => Fact::Vm(read::<VirtualMachine, _>(object)?.facts(multus)),
+            Kind::Vmi => Fact::Vmi(read::<VirtualMachineInstance, _>(object)?.facts(multus)),
+            Kind::Migration => Fact::Migration(Migration::from(
+                read::<VirtualMachineInstanceMigration, _>(object)?,
+            )),
+            Kind::LauncherPod => {
+                return Ok(read::<Pod, _>(object)?.facts(multus).map(Fact::LauncherPod));
+            }
+            Kind::Host => Fact::Host(Host::from(read::<Node, _>(object)?)),
+        }))
+    }
+
+    /// A manifest as a change: `None` for an object that no decision can depend on.
+    ///
+    /// # Errors
+    /// What has no kind or no usable name can't be kept under a key; says what is missing.
+    pub fn change(&self, manifest: &Value) -> Result<Option<Change>, String> {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind) =
+            (text(manifest.get("apiVersion")), text(manifest.get("kind")));
+        if api_version.is_empty() || kind.is_empty() {
+            return Err("not a Kubernetes object: it lacks apiVersion or kind".to_owned());
+        }
+        let Some(kind) = kind_of(&api_version, &kind) else { return Ok(None) };
+        let metadata = manifest.get("metadata");
+        let name = text(metadata.and_then(|metadata| metadata.get("name")));
+        if name.is_empty() || name.contains('/') {
+            return Err(format!("{} has no usable metadata.name", kind.kubernetes()));
+        }
+        let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
+        let key = match (kind.namespaced(), &*namespace) {
+            (false, _) => Key::cluster_scoped(name),
+            (true, "") => Key::in_namespace("default", &name),
+            (true, namespace) => Key::in_namespace(namespace, &name),
+        };
+        let now = match self.facts(kind, manifest) {
+            Ok(Some(fact)) => Now::Is(fact),
+            Ok(None) => return Ok(None),
+            Err(why) => Now::Malformed(why.into()),
+        };
+        Ok(Some(Change { object: ObjectRef { kind, key }, now }))
+    }
+}
+
+/// Reads a value, and says of one that can't be read which field is at fault.
+pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(object: D) -> Result<T, String> {
+    serde_path_to_error::deserialize(object).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if path == "." { inner.to_string() } else { format!("{path}: {inner}") }
+    })
+}

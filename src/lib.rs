@@ -1,0 +1,4 @@
+//! Lanekeeper.
+pub mod cluster;
+pub mod decide;
+pub mod k8s;
