@@ -1,4 +1,30 @@
-//! Lanekeeper.
+//! Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
+//! from cutting off running machines.
+//!
+//! ```text
+//!  manifests ──▶ source ──▶ k8s ──▶ cluster::Index ──▶ publish ──▶ cluster::Snapshot
+//!                (reads)   (facts)   (keeps)           (swaps)          │
+//!                                                                       ▼
+//!  scheduler ──▶ server ──▶ k8s ──────────────────────────────────▶  decide
+//!  API server    (HTTP)    (wire)  ◀──────────────────────────────  (verdicts)
+//!  people ─────▶ commands ─────────────────────────────────────────────┘
+//! ```
+//!
+//! ARCHITECTURE.md has the map and the invariants.
+
 pub mod cluster;
 pub mod decide;
+
 pub mod k8s;
+pub mod publish;
+pub mod source;
+
+pub mod metrics;
+pub mod pki;
+pub mod server;
+
+pub mod commands;
+pub mod serve;
+
+pub mod cli;
+pub mod telemetry;

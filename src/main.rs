@@ -1,1 +1,48 @@
-fn main(){}
+//! Parse, dispatch, error → exit code.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use lanekeeper::cli::{Cli, Command, Explained};
+use lanekeeper::{commands, serve, telemetry};
+
+/// What could not be told or done.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // With standard error gone there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "lanekeeper: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Serve(arguments) => {
+            telemetry::start();
+            if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+                anyhow::bail!("another cryptography provider is installed already");
+            }
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context("can't start the runtime")?;
+            let ended = runtime.block_on(serve::serve(arguments));
+            runtime.shutdown_background();
+            ended?;
+            Ok(0)
+        }
+        Command::Explain(arguments) => {
+            let Explained::Vm { vm, source, output } = arguments.what;
+            let explanation = commands::explain::vm(&vm, &source, output)?;
+            std::io::stdout().write_all(explanation.text.as_bytes()).context("can't write")?;
+            Ok(u8::from(!explanation.feasible))
+        }
+    }
+}

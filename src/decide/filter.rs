@@ -165,14 +165,14 @@ impl<'s> Filter<'s> {
 }
 
 /// Decides over candidates of which only names are known.
-pub fn filter<'a>(
+pub fn filter(
     snapshot: &Snapshot,
     needs: &Needs,
-    candidates: impl ExactSizeIterator<Item = &'a str>,
+    candidates: impl ExactSizeIterator<Item = impl AsRef<str>>,
 ) -> Verdict {
     let mut filter = Filter::new(snapshot, needs, candidates.len());
     for name in candidates {
-        filter.candidate(name, || None);
+        filter.candidate(name.as_ref(), || None);
     }
     filter.finish()
 }

@@ -39,15 +39,15 @@ fn is_up(snapshot: &Snapshot, host: HostRef<'_>, nic: &Name) -> bool {
 
 /// The score of each named host, in order: ten for one that is not known.
 #[must_use]
-pub fn prioritize<'a>(
+pub fn prioritize(
     snapshot: &Snapshot,
     needs: &Needs,
-    names: impl Iterator<Item = &'a str>,
+    names: impl Iterator<Item = impl AsRef<str>>,
 ) -> Vec<u8> {
     let networks: Vec<_> =
         needs.cluster_networks.iter().map(|name| snapshot.network(name)).collect();
     let mut walk = snapshot.walk();
     names
-        .map(|name| walk.find(name).map_or(BEST, |host| score(&networks, snapshot, host)))
+        .map(|name| walk.find(name.as_ref()).map_or(BEST, |host| score(&networks, snapshot, host)))
         .collect()
 }

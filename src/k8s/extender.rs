@@ -126,21 +126,21 @@ impl<'a> Candidates<'a> {
         self.len() == 0
     }
 
-    /// Calls `each` with every candidate's name and a way to read the labels that came with it.
-    pub fn for_each(&self, mut each: impl FnMut(&str, &dyn Fn() -> Option<Host>)) {
-        match self {
-            Self::Names(names) => names.iter().for_each(|name| each(&text(name), &|| None)),
-            Self::Nodes(nodes) => {
-                for (item, name) in nodes {
-                    each(name, &|| {
-                        let node = read::<Node, _>(&mut serde_json::Deserializer::from_str(
-                            item.get(),
-                        ));
-                        node.ok().map(Host::from)
-                    });
-                }
-            }
-        }
+    /// Every candidate's name.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = Cow<'_, str>> {
+        (0..self.len()).map(|position| match self {
+            Self::Names(names) => names.get(position).map(|name| text(name)).unwrap_or_default(),
+            Self::Nodes(nodes) => Cow::Borrowed(nodes.get(position).map_or("", |(_, name)| name)),
+        })
+    }
+
+    /// What came along of a candidate: its labels, where whole Nodes were sent.
+    #[must_use]
+    pub fn host(&self, position: usize) -> Option<Host> {
+        let Self::Nodes(nodes) = self else { return None };
+        let (item, _) = nodes.get(position)?;
+        let node = read::<Node, _>(&mut serde_json::Deserializer::from_str(item.get()));
+        node.ok().map(Host::from)
     }
 
     /// Writes a candidate's name, as JSON.

@@ -1,0 +1,219 @@
+//! Arguments, as typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cluster::{Activation, Options};
+use crate::k8s::extender::Rejections;
+use crate::k8s::objects::Reader;
+
+/// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
+/// from cutting off running machines.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer the scheduler's extender calls and the API server's admission webhooks.
+    Serve(Serve),
+    /// Say host by host whether a VM can run there, as far as its networks go, and why not.
+    ///
+    /// Exit status: 0 if some host fits, 1 if none does, 2 if the VM was not found or something
+    /// could not be read.
+    Explain(Explain),
+}
+
+/// Where the cluster's objects come from, and how they are read.
+#[derive(Args, Debug)]
+pub struct Source {
+    /// Manifests: a directory, read recursively (*.yaml, *.yml, *.json), or one file, such as a
+    /// `kubectl get ... -o yaml` dump.
+    #[arg(long, value_name = "DIR|FILE")]
+    pub cluster: PathBuf,
+
+    /// Whether a host that reports nothing of an uplink has it: `covered`, it does; `reported`, a
+    /// VlanStatus must say that it is ready.
+    #[arg(long, value_enum, default_value = "covered")]
+    pub activation: ActivationArg,
+
+    /// Take a bridge named `foo-br` as cluster network `foo`'s even where there is no such one.
+    #[arg(long)]
+    pub strict_vm_networks: bool,
+
+    /// The namespace in which Multus looks for a default network that names none.
+    #[arg(long, default_value = "kube-system", value_name = "NAMESPACE")]
+    pub multus_namespace: String,
+}
+
+/// The values of `--activation`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[expect(missing_docs, reason = "the option says what they mean")]
+pub enum ActivationArg {
+    Covered,
+    Reported,
+}
+
+impl Source {
+    /// How facts are read.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            activation: match self.activation {
+                ActivationArg::Covered => Activation::Covered,
+                ActivationArg::Reported => Activation::Reported,
+            },
+            strict_vm_networks: self.strict_vm_networks,
+        }
+    }
+
+    /// How objects are read.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { multus_namespace: self.multus_namespace.as_str().into() }
+    }
+}
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Where the cluster's objects come from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Where the extender and the webhooks listen, over HTTPS.
+    #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// Where /livez, /readyz and /metrics are, over plain HTTP.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    pub admin_listen: SocketAddr,
+
+    /// The server's certificate, with those that lead to its CA, in PEM. It is read again when it
+    /// changes. Without it one for localhost is made under certs/dev/, its CA being
+    /// certs/dev/ca.crt.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// When rejected hosts are named to the scheduler: `needed`, if no host is kept, since only
+    /// then it uses them; `all`, always.
+    #[arg(long, value_enum, default_value = "needed")]
+    pub rejections: RejectionsArg,
+
+    /// The largest body of a scheduler's call: bytes, or with a unit, KiB, MiB or GiB.
+    #[arg(long, default_value = "128MiB", value_name = "SIZE", value_parser = size)]
+    pub max_filter_body: usize,
+
+    /// What the bodies of all calls in flight may take together; beyond it, calls are answered
+    /// with 503 at once.
+    #[arg(long, default_value = "256MiB", value_name = "SIZE", value_parser = size)]
+    pub max_body_memory: usize,
+
+    /// A user who keeps the records of cluster network `mgmt`, which others may not touch. Can be
+    /// given several times.
+    #[arg(
+        long = "trusted-user",
+        default_value = "system:serviceaccount:harvester-system:harvester-network-controller",
+        value_name = "USER"
+    )]
+    pub trusted_users: Vec<String>,
+}
+
+/// The values of `--rejections`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[expect(missing_docs, reason = "the option says what they mean")]
+pub enum RejectionsArg {
+    Needed,
+    All,
+}
+
+impl From<RejectionsArg> for Rejections {
+    fn from(argument: RejectionsArg) -> Self {
+        match argument {
+            RejectionsArg::Needed => Self::Needed,
+            RejectionsArg::All => Self::All,
+        }
+    }
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// What to explain.
+    #[command(subcommand)]
+    pub what: Explained,
+}
+
+/// What can be explained.
+#[derive(Debug, Subcommand)]
+pub enum Explained {
+    /// Where a VM can run. If there is no VM of this name, its running instance is explained.
+    Vm {
+        /// The VM, as NAMESPACE/NAME.
+        #[arg(value_name = "NAMESPACE/NAME")]
+        vm: String,
+
+        /// Where the cluster's objects come from.
+        #[command(flatten)]
+        source: Source,
+
+        /// The form of the answer.
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Output,
+    },
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[expect(missing_docs, reason = "the option says what they mean")]
+pub enum Output {
+    Table,
+    Json,
+    Yaml,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: usize = match text.get(digits.len()..).unwrap_or_default() {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        unit => return Err(format!("{unit:?} is no unit; there are KiB, MiB and GiB")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("{text:?} is no size"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, size};
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("17"), Ok(17));
+        assert_eq!(size("2KiB"), Ok(2048));
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        for text in ["", "MiB", "1MB", "-1", "1.5GiB", "99999999999999999999", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Keys and certificates: made for development, loaded from files, checked before they are used.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// How long certificates made for development are good for.
+const DEV_DAYS: i64 = 365;
+/// The names in a certificate made for development.
+const DEV_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// What can be wrong with keys and certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file can't be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds no certificate or no key.
+    #[error("{path}: {why}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A certificate could not be made.
+    #[error("can't make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+}
+
+/// Where a certificate, with those that lead to its CA, and its key are.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The certificate chain, in PEM.
+    pub cert: PathBuf,
+    /// The key, in PEM.
+    pub key: PathBuf,
+}
+
+/// A certificate and its key, checked to match.
+pub struct Pair {
+    /// Ready to serve: HTTP/1.1 over TLS 1.2 or later.
+    pub config: Arc<ServerConfig>,
+    /// When the certificate ends, in seconds since 1970.
+    pub expires: i64,
+    /// What was read, to tell whether it changed.
+    pub content: (Vec<u8>, Vec<u8>),
+}
+
+impl Files {
+    /// Loads and checks the pair.
+    ///
+    /// # Errors
+    /// Says which file is missing, unusable, or does not match the other.
+    pub fn load(&self) -> Result<Pair, Error> {
+        let Self { cert, key } = self;
+        let content = (read(cert)?, read(key)?);
+        let unusable = |path: &Path, why: String| Error::Unusable { path: path.to_owned(), why };
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&content.0)
+            .collect::<Result<_, _>>()
+            .map_err(|error| unusable(cert, format!("not a PEM certificate: {error}")))?;
+        let leaf = chain.first().ok_or_else(|| unusable(cert, "no certificate in it".into()))?;
+        let expires = X509Certificate::from_der(leaf)
+            .map(|(_, leaf)| leaf.validity().not_after.timestamp())
+            .map_err(|error| unusable(cert, format!("not an X.509 certificate: {error}")))?;
+        let der = PrivateKeyDer::from_pem_slice(&content.1)
+            .map_err(|error| unusable(key, format!("not a PEM private key: {error}")))?;
+        let provider = aws_lc_rs::default_provider();
+        let signing = provider
+            .key_provider
+            .load_private_key(der)
+            .map_err(|error| unusable(key, format!("not a usable key: {error}")))?;
+        let certified = CertifiedKey::new(chain, signing);
+        certified
+            .keys_match()
+            .map_err(|_| unusable(key, format!("not the key of {}", cert.display())))?;
+        let resolver = rustls::sign::SingleCertAndKey::from(certified);
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(cert, error.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Pair { config: Arc::new(config), expires, content })
+    }
+}
+
+/// The CA and certificate for development in a folder: those there while they are good, else new
+/// ones. The CA's own key is not kept.
+///
+/// # Errors
+/// If the folder can't be written.
+pub fn for_development(folder: &Path) -> Result<Files, Error> {
+    let files = Files { cert: folder.join("tls.crt"), key: folder.join("tls.key") };
+    let ca = folder.join("ca.crt");
+    if still_good(&files, &ca) {
+        return Ok(files);
+    }
+    fs::create_dir_all(folder)
+        .map_err(|source| Error::Io { path: folder.to_owned(), source })?;
+    let from = OffsetDateTime::now_utc() - Duration::hours(1);
+    let until = from + Duration::days(DEV_DAYS);
+    let ca_key = KeyPair::generate()?;
+    let mut ca_params = CertificateParams::default();
+    ca_params.distinguished_name = named("Lanekeeper development CA");
+    ca_params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    ca_params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (ca_params.not_before, ca_params.not_after) = (from, until);
+    let ca_cert = ca_params.self_signed(&ca_key)?;
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(DEV_NAMES.map(str::to_owned))?;
+    params.distinguished_name = named("Lanekeeper development");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    (params.not_before, params.not_after) = (from, until);
+    let cert = params.signed_by(&key, &Issuer::from_params(&ca_params, &ca_key))?;
+    write(&files.key, &key.serialize_pem(), 0o600)?;
+    write(&files.cert, &cert.pem(), 0o644)?;
+    write(&ca, &ca_cert.pem(), 0o644)?;
+    Ok(files)
+}
+
+/// Whether the pair matches, has a day to go, and was issued by the CA beside it.
+fn still_good(files: &Files, ca: &Path) -> bool {
+    let (Ok(pair), Ok(ca)) = (files.load(), read(ca)) else { return false };
+    let tomorrow = (OffsetDateTime::now_utc() + Duration::days(1)).unix_timestamp();
+    let first = |pem: &[u8]| CertificateDer::from_pem_slice(pem).ok();
+    let (Some(leaf), Some(ca)) = (first(&pair.content.0), first(&ca)) else { return false };
+    let (Ok((_, leaf)), Ok((_, ca))) =
+        (X509Certificate::from_der(&leaf), X509Certificate::from_der(&ca))
+    else {
+        return false;
+    };
+    let key_id = |cert: &X509Certificate<'_>| {
+        cert.iter_extensions().find_map(|it| match it.parsed_extension() {
+            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            _ => None,
+        })
+    };
+    let issuer_id = leaf.iter_extensions().find_map(|it| match it.parsed_extension() {
+        x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(id) => {
+            Some(id.key_identifier.as_ref()?.0.to_vec())
+        }
+        _ => None,
+    });
+    pair.expires > tomorrow
+        && ca.validity().not_after.timestamp() > tomorrow
+        && issuer_id.is_some()
+        && issuer_id == key_id(&ca)
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+/// Writes beside the file and then puts it in its place, so that nobody reads half of it.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    let beside = path.with_extension("new");
+    let _ = fs::remove_file(&beside);
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn development_certificates_are_made_once_and_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = for_development(folder.path()).unwrap();
+        let first = files.load().unwrap();
+        let mode = fs::metadata(&files.key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "nobody else may read the key");
+        let again = for_development(folder.path()).unwrap().load().unwrap();
+        assert_eq!(first.content, again.content);
+    }
+
+    #[test]
+    fn a_pair_that_does_not_match_is_refused_and_for_development_made_anew() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let files = for_development(one.path()).unwrap();
+        let stranger = for_development(other.path()).unwrap();
+        fs::copy(&stranger.key, &files.key).unwrap();
+        let refused = files.load().err().unwrap().to_string();
+        assert!(refused.contains("not the key of"), "{refused}");
+        for_development(one.path()).unwrap().load().unwrap();
+    }
+
+    #[test]
+    fn a_ca_of_another_certificate_is_not_kept() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let files = for_development(one.path()).unwrap();
+        let before = files.load().unwrap().content;
+        for_development(other.path()).unwrap();
+        fs::copy(other.path().join("ca.crt"), one.path().join("ca.crt")).unwrap();
+        assert_ne!(for_development(one.path()).unwrap().load().unwrap().content, before);
+    }
+}

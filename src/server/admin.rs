@@ -1,0 +1,79 @@
+//! The plain port: probes and metrics, and nothing of the cluster's but counts and names of
+//! cluster networks (spec, section 7).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+
+use crate::metrics::Metrics;
+use crate::publish::{Published, Reader};
+
+use super::text;
+
+/// What probes and scrapes need.
+pub struct Admin {
+    reader: Reader,
+    metrics: Arc<Metrics>,
+    stopping: AtomicBool,
+}
+
+impl Admin {
+    /// Ready once there is a snapshot.
+    #[must_use]
+    pub fn new(reader: Reader, metrics: Arc<Metrics>) -> Self {
+        Self { reader, metrics, stopping: AtomicBool::new(false) }
+    }
+
+    /// From now on not ready, since the process is about to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// What keeps us from being ready.
+    fn not_ready(&self) -> Vec<String> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return vec!["shutting down".to_owned()];
+        }
+        match &*self.reader.current() {
+            Published::Synced { .. } => Vec::new(),
+            Published::Waiting(what) => what.clone(),
+        }
+    }
+}
+
+/// `/livez`, `/readyz` and `/metrics`.
+pub fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/livez", get(async || text(StatusCode::OK, "ok")))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(admin)
+}
+
+async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Response {
+    let verbose = query.is_some_and(|query| query.split('&').any(|it| it.starts_with("verbose")));
+    let waiting = admin.not_ready();
+    let status =
+        if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = match (verbose, waiting.is_empty()) {
+        (false, true) => "ok".to_owned(),
+        (true, true) => "[+] every kind is listed\nok".to_owned(),
+        (_, false) => {
+            let lines: Vec<String> = waiting.iter().map(|what| format!("[-] {what}")).collect();
+            format!("{}\nnot ready", lines.join("\n"))
+        }
+    };
+    text(status, body)
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.metrics.scrape(&admin.reader) {
+        Ok(metrics) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics).into_response(),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
