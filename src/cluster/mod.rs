@@ -13,11 +13,6 @@ mod snapshot;
 mod state;
 mod vms;
 
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-pub(crate) mod samples;
-
 pub use activity::{Activation, Inactive, Uplink};
 pub use facts::{
     Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Link, LinkMonitor, LinkState,

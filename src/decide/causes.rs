@@ -1,7 +1,11 @@
 //! Why a host can't take a VM: a closed set of causes, each with a stable code, a short reason for
 //! the scheduler and a long message for a person. `docs/rules.md` has an entry for each code.
 
+use std::fmt::Write as _;
+
 use crate::cluster::{HostRef, Inactive, Key, Name, Snapshot};
+
+use super::names::list;
 
 /// The codes of all causes.
 pub const CODES: [&str; 8] = [
@@ -122,17 +126,20 @@ fn not_covered(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -
     let at = host.name();
     let configs: Vec<&str> =
         snapshot.configs_of(cluster_network).map(|(name, ..)| &**name).collect();
-    if configs.is_empty() {
-        return format!(
+    match *configs {
+        [] => format!(
             "cluster network {cluster_network} has no network config; create one whose \
              nodeSelector matches {at}"
-        );
+        ),
+        [only] => format!(
+            "network config {only}, the only one of cluster network {cluster_network}, does not \
+             cover {at}"
+        ),
+        _ => format!(
+            "no network config of cluster network {cluster_network} covers {at}; there are {}",
+            list(configs)
+        ),
     }
-    format!(
-        "no network config of cluster network {cluster_network} covers {at} (there {}: {})",
-        if configs.len() == 1 { "is" } else { "are" },
-        configs.join(", ")
-    )
 }
 
 fn not_ready(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> String {
@@ -144,9 +151,10 @@ fn not_ready(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> 
         .reports_at(cluster_network, host)
         .find(|report| !report.ready && covering.contains(&&report.config));
     if let Some(report) = report {
-        text.push_str(&format!(" (network config {}", report.config));
+        // Writing to a String can't fail.
+        let _ = write!(text, " (network config {}", report.config);
         if !report.message.is_empty() {
-            text.push_str(&format!(": {}", report.message));
+            let _ = write!(text, ": {}", report.message);
         }
         text.push(')');
     }

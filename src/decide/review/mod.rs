@@ -4,8 +4,6 @@
 mod code;
 pub mod network_config;
 
-use std::fmt::Display;
-
 use crate::cluster::{Name, ObjectRef};
 
 pub use code::Code;
@@ -81,30 +79,4 @@ pub struct Violation {
     pub message: String,
     /// Whether the object is at fault whatever else the cluster holds.
     pub of_the_object_alone: bool,
-}
-
-/// How many names a message gives before it only counts.
-const MOST_NAMES: usize = 20;
-
-/// `a, b and c`-like lists, cut after 20 names.
-fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
-    let mut names = names.into_iter();
-    let shown: Vec<String> = names.by_ref().take(MOST_NAMES).map(|name| name.to_string()).collect();
-    let more = names.count();
-    let shown = shown.join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::list;
-
-    #[test]
-    fn a_list_names_twenty_and_counts_the_rest() {
-        let names = |n: usize| (0..n).map(|i| format!("vm{i}"));
-        assert_eq!(list(names(0)), "");
-        assert_eq!(list(names(2)), "vm0, vm1");
-        assert!(list(names(20)).ends_with(", vm19"));
-        assert!(list(names(21)).ends_with(", vm19 and 1 more"));
-    }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{HostSet, Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot, VmNetwork};
 
-use super::{Code, Judgement, Scope, Violation, Write, list};
+use super::super::names::list;
+use super::{Code, Judgement, Scope, Violation, Write};
 
 /// The lowest MTU, in bytes, that a network config may set.
 const MIN_MTU: i64 = 576;
@@ -374,13 +375,8 @@ impl<'a> Review<'a> {
             code: Code::VcRunningVms,
             field: None,
             message: format!(
-                "{} on hosts that lose cluster network {name}, or get another uplink for it; stop \
-                 or move first: {}",
-                if vms.len() == 1 {
-                    "1 VM runs".to_owned()
-                } else {
-                    format!("{} VMs run", vms.len())
-                },
+                "VMs run on hosts that lose cluster network {name}, or get another uplink for it; \
+                 stop or move them first: {}",
                 list(named)
             ),
             of_the_object_alone: false,

@@ -1,0 +1,20 @@
+//! One crate of integration tests: properties, wire formats, rules as scenarios, files, the whole
+//! program, and the house's own rules.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on has failed"
+)]
+
+mod admission;
+mod explain;
+mod extender;
+mod harness;
+mod manifests;
+mod properties;
+mod readme;
+mod scenarios;
+mod serve;
+mod tidy;

@@ -1,0 +1,400 @@
+//! Properties of the index: the order in which objects' changes come does not matter, what is kept
+//! as changes come is what would be built afresh, and what is kept of activity is what the spec's
+//! own words give.
+
+use std::collections::BTreeMap;
+
+use lanekeeper::cluster::{
+    Activation, Change, ClusterNetwork, Fact, Host, Index, Key, Kind, Labels, LauncherPod,
+    Migration, NetworkConfig, Now, ObjectRef, Options, Selection, Snapshot, UplinkOptions,
+    UplinkStatus, VmNetwork, Vmi,
+};
+use lanekeeper::decide::causes::Cause;
+use lanekeeper::decide::filter::{Outcome, filter};
+use lanekeeper::decide::needs::Needs;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+const NETWORKS: [&str; 4] = ["mgmt", "a", "b", "c"];
+const CONFIGS: [&str; 4] = ["c0", "c1", "c2", "c3"];
+const HOSTS: [&str; 4] = ["h0", "h1", "h2", "h3"];
+const LABELS: [(&str, &str); 4] = [("rack", "1"), ("rack", "2"), ("ssd", "yes"), ("gpu", "")];
+
+fn labels() -> impl Strategy<Value = Labels> {
+    subsequence(LABELS.to_vec(), 0..=3).prop_map(|pairs| pairs.into_iter().collect())
+}
+
+fn some_host() -> impl Strategy<Value = Option<lanekeeper::cluster::Name>> {
+    proptest::option::of(select(&HOSTS[..]).prop_map(Into::into))
+}
+
+fn selection() -> impl Strategy<Value = Selection> {
+    (subsequence(vec!["n0", "n1", "n2", "gone"], 0..=2), any::<bool>()).prop_map(|(names, fine)| {
+        let keys = names.into_iter().map(|name| Key::in_namespace("ns", name)).collect();
+        Selection::of(keys, (!fine).then(|| "odd".into()))
+    })
+}
+
+fn fact(kind: Kind) -> BoxedStrategy<Fact> {
+    match kind {
+        Kind::ClusterNetwork => Just(Fact::ClusterNetwork(ClusterNetwork)).boxed(),
+        Kind::NetworkConfig => (select(&NETWORKS[..]), labels(), prop::bool::weighted(0.2))
+            .prop_map(|(network, selector, deleting)| {
+                Fact::NetworkConfig(NetworkConfig {
+                    cluster_network: network.into(),
+                    selector,
+                    nics: Box::new([]),
+                    options: UplinkOptions::default(),
+                    deleting,
+                })
+            })
+            .boxed(),
+        Kind::UplinkStatus => {
+            (select(&NETWORKS[..]), select(&CONFIGS[..]), select(&HOSTS[..]), any::<bool>())
+                .prop_map(|(network, config, host, ready)| {
+                    Fact::UplinkStatus(UplinkStatus {
+                        cluster_network: network.into(),
+                        config: config.into(),
+                        host: host.into(),
+                        ready,
+                        message: "".into(),
+                    })
+                })
+                .boxed()
+        }
+        Kind::VmNetwork => {
+            let network = || proptest::option::of(select(&NETWORKS[..]).prop_map(Into::into));
+            (network(), network())
+                .prop_map(|(label, bridge_network)| {
+                    Fact::VmNetwork(VmNetwork { label, bridge_network, system: false })
+                })
+                .boxed()
+        }
+        Kind::Vmi => (
+            select(vec!["", "u1", "u2"]),
+            prop::bool::weighted(0.2),
+            selection(),
+            some_host(),
+            some_host(),
+            some_host(),
+        )
+            .prop_map(|(uid, finished, networks, host, active, target)| {
+                Fact::Vmi(Vmi {
+                    uid: uid.into(),
+                    finished,
+                    networks,
+                    host,
+                    active_hosts: active.into_iter().collect(),
+                    migration_target: target,
+                })
+            })
+            .boxed(),
+        Kind::Migration => (select(vec!["v0", "v1"]), some_host())
+            .prop_map(|(vmi, target)| {
+                Fact::Migration(Migration { vmi: Key::in_namespace("ns", vmi), target })
+            })
+            .boxed(),
+        Kind::LauncherPod => (
+            select(vec!["v0", "v1"]),
+            select(vec!["", "u1", "u2"]),
+            any::<bool>(),
+            some_host(),
+            selection(),
+        )
+            .prop_map(|(vmi, vmi_uid, ended, host, networks)| {
+                Fact::LauncherPod(LauncherPod {
+                    vmi: Key::in_namespace("ns", vmi),
+                    vmi_uid: vmi_uid.into(),
+                    ended,
+                    host,
+                    networks,
+                })
+            })
+            .boxed(),
+        _ => (labels(), prop::bool::weighted(0.2))
+            .prop_map(|(labels, witness)| Fact::Host(Host { labels, witness }))
+            .boxed(),
+    }
+}
+
+fn objects() -> Vec<ObjectRef> {
+    let named = |kind: Kind, names: &[&str]| {
+        let key = |name: &&str| match kind.namespaced() {
+            true => Key::in_namespace("ns", name),
+            false => Key::cluster_scoped(*name),
+        };
+        names.iter().map(|name| ObjectRef { kind, key: key(name) }).collect::<Vec<_>>()
+    };
+    [
+        named(Kind::ClusterNetwork, &NETWORKS),
+        named(Kind::NetworkConfig, &CONFIGS),
+        named(Kind::UplinkStatus, &["s0", "s1", "s2", "s3"]),
+        named(Kind::VmNetwork, &["n0", "n1", "n2"]),
+        named(Kind::Vmi, &["v0", "v1"]),
+        named(Kind::Migration, &["m0", "m1"]),
+        named(Kind::LauncherPod, &["p0", "p1", "p2"]),
+        named(Kind::Host, &HOSTS),
+    ]
+    .concat()
+}
+
+/// The states that one object goes through.
+fn history(object: ObjectRef) -> impl Strategy<Value = Vec<Change>> {
+    let now = prop_oneof![
+        6 => fact(object.kind).prop_map(Now::Is),
+        1 => Just(Now::Gone),
+        1 => select(vec!["odd", "odder"]).prop_map(|why| Now::Malformed(why.into())),
+    ];
+    proptest::collection::vec(now, 0..4).prop_map(move |states| {
+        states.into_iter().map(|now| Change { object: object.clone(), now }).collect()
+    })
+}
+
+fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
+    objects().into_iter().map(history).collect::<Vec<_>>()
+}
+
+/// Weaves histories together, each in its own order, by the given choices.
+fn weave(histories: &[Vec<Change>], choices: &[usize]) -> Vec<Change> {
+    let mut left: Vec<std::collections::VecDeque<Change>> =
+        histories.iter().map(|history| history.iter().cloned().collect()).collect();
+    let mut woven = Vec::new();
+    let mut choices = choices.iter().cycle();
+    loop {
+        left.retain(|history| !history.is_empty());
+        if left.is_empty() {
+            return woven;
+        }
+        let turn = choices.next().unwrap() % left.len();
+        woven.extend(left[turn].pop_front());
+    }
+}
+
+fn synced(options: Options) -> Index {
+    let mut index = Index::new(options);
+    Kind::ALL.into_iter().for_each(|kind| index.listed(kind));
+    index
+}
+
+fn picture(snapshot: &Snapshot) -> String {
+    format!("{snapshot:?}")
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    (any::<bool>(), any::<bool>()).prop_map(|(reported, strict_vm_networks)| Options {
+        activation: if reported { Activation::Reported } else { Activation::Covered },
+        strict_vm_networks,
+    })
+}
+
+/// The last state of every object that has one.
+fn outcome(histories: &[Vec<Change>]) -> BTreeMap<ObjectRef, Now> {
+    histories
+        .iter()
+        .filter_map(|history| history.last())
+        .map(|change| (change.object.clone(), change.now.clone()))
+        .collect()
+}
+
+/// Why a cluster network is not active on a host, in the spec's own words and by brute force.
+fn by_the_book(
+    objects: &BTreeMap<ObjectRef, Now>,
+    options: Options,
+    network: &str,
+    host_name: &str,
+    host: &Host,
+) -> Option<&'static str> {
+    if network == "mgmt" {
+        return None;
+    }
+    let facts = |kind: Kind| {
+        objects.iter().filter(move |(object, _)| object.kind == kind).filter_map(
+            |(object, now)| match now {
+                Now::Is(fact) => Some((object.key.name(), fact)),
+                _ => None,
+            },
+        )
+    };
+    if !facts(Kind::ClusterNetwork).any(|(name, _)| name == network) {
+        return Some("cluster-network-not-found");
+    }
+    if host.witness {
+        return Some("witness-host");
+    }
+    let covering: Vec<&str> = facts(Kind::NetworkConfig)
+        .filter(|(_, fact)| {
+            matches!(fact, Fact::NetworkConfig(config)
+                if &*config.cluster_network == network
+                    && !config.deleting
+                    && host.labels.contain(&config.selector))
+        })
+        .map(|(name, _)| name)
+        .collect();
+    if covering.is_empty() {
+        return Some("host-not-covered");
+    }
+    let reports = |config: &str, is_ready: bool| {
+        facts(Kind::UplinkStatus).any(|(_, fact)| {
+            matches!(fact, Fact::UplinkStatus(status)
+                if &*status.cluster_network == network
+                    && &*status.config == config
+                    && &*status.host == host_name
+                    && status.ready == is_ready)
+        })
+    };
+    let up = |config: &&str| match options.activation {
+        Activation::Covered => !reports(config, false),
+        Activation::Reported => reports(config, true) && !reports(config, false),
+    };
+    if covering.iter().any(up) {
+        None
+    } else if covering.iter().any(|config| reports(config, false)) {
+        Some("uplink-not-ready")
+    } else {
+        Some("uplink-not-reported")
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_order_gives_one_snapshot(
+        histories in histories(),
+        one in proptest::collection::vec(any::<usize>(), 1..40),
+        other in proptest::collection::vec(any::<usize>(), 1..40),
+        options in options(),
+    ) {
+        let run = |choices: &[usize]| {
+            let mut index = synced(options);
+            for change in weave(&histories, choices) {
+                index.apply(change);
+            }
+            picture(&index.snapshot().unwrap())
+        };
+        prop_assert_eq!(run(&one), run(&other));
+    }
+
+    #[test]
+    fn kept_as_changes_come_equals_built_afresh(
+        histories in histories(),
+        choices in proptest::collection::vec(any::<usize>(), 1..40),
+        options in options(),
+    ) {
+        let mut kept = synced(options);
+        for change in weave(&histories, &choices) {
+            kept.apply(change);
+        }
+        let mut afresh = synced(options);
+        for (object, now) in outcome(&histories) {
+            afresh.apply(Change { object, now });
+        }
+        prop_assert_eq!(picture(&kept.snapshot().unwrap()), picture(&afresh.snapshot().unwrap()));
+    }
+
+    #[test]
+    fn a_snapshot_never_changes_and_with_equals_apply(
+        histories in histories(),
+        choices in proptest::collection::vec(any::<usize>(), 1..40),
+    ) {
+        let changes = weave(&histories, &choices);
+        let (first, rest) = changes.split_at(changes.len() / 2);
+        let mut index = synced(Options::default());
+        for change in first {
+            index.apply(change.clone());
+        }
+        let early = index.snapshot().unwrap();
+        let before = picture(&early);
+        for change in rest {
+            index.apply(change.clone());
+        }
+        prop_assert_eq!(picture(&early), before);
+        prop_assert_eq!(
+            picture(&early.with(rest.to_vec())),
+            picture(&index.snapshot().unwrap())
+        );
+    }
+
+    #[test]
+    fn unchanged_facts_are_no_change(histories in histories()) {
+        let mut index = synced(Options::default());
+        for change in histories.concat() {
+            index.apply(change);
+        }
+        for (object, now) in outcome(&histories) {
+            let change = Change { object, now };
+            prop_assert!(!index.apply(change));
+        }
+    }
+
+    #[test]
+    fn activity_is_what_the_spec_says(histories in histories(), options in options()) {
+        let mut index = synced(options);
+        for change in histories.concat() {
+            index.apply(change);
+        }
+        let snapshot = index.snapshot().unwrap();
+        let objects = outcome(&histories);
+        for network in NETWORKS {
+            let name = network.into();
+            let view = snapshot.network(&name);
+            for (object, now) in &objects {
+                let (Kind::Host, Now::Is(Fact::Host(facts))) = (object.kind, now) else { continue };
+                let host = snapshot.host(object.key.name()).unwrap();
+                let expected = by_the_book(&objects, options, network, host.name(), facts);
+                let code = |why| Cause::Inactive { cluster_network: name.clone(), why }.code();
+                prop_assert_eq!(view.inactive(host).map(code), expected);
+                let unknown = view.inactive_on_unknown(host.name(), facts);
+                prop_assert_eq!(unknown.map(code), expected, "by the labels that came along");
+            }
+        }
+    }
+
+    #[test]
+    fn a_verdict_partitions_its_candidates(
+        histories in histories(),
+        asked in selection(),
+        candidates in proptest::collection::vec(select(vec!["h0", "h1", "h2", "h3", "other"]), 0..8),
+    ) {
+        let mut index = synced(Options::default());
+        for change in histories.concat() {
+            index.apply(change);
+        }
+        let snapshot = index.snapshot().unwrap();
+        let needs = Needs::of(&snapshot, &asked);
+        let verdict = filter(&snapshot, &needs, candidates.iter());
+        prop_assert_eq!(verdict.outcomes().len(), candidates.len());
+        let kept = verdict.outcomes().iter().filter(|it| **it == Outcome::Kept).count();
+        prop_assert_eq!(verdict.kept(), kept);
+        let rejected: usize = verdict.rejections().iter().map(|it| it.hosts).sum();
+        prop_assert_eq!(kept + rejected, candidates.len());
+        for (candidate, outcome) in candidates.iter().zip(verdict.outcomes()) {
+            let host = snapshot.host(candidate);
+            let active = |host| {
+                needs.cluster_networks.iter().all(|name| snapshot.network(name).inactive(host).is_none())
+            };
+            let should = needs.nothing()
+                || needs.everywhere.is_empty() && host.is_some_and(active);
+            match outcome {
+                Outcome::Kept => prop_assert!(should),
+                Outcome::Rejected(place) => {
+                    prop_assert!(!should);
+                    let causes = &verdict.rejections()[*place].causes;
+                    prop_assert!(!causes.is_empty());
+                    let reasons: Vec<_> = causes.iter().map(Cause::reason).collect();
+                    prop_assert!(reasons.is_sorted(), "{:?}", reasons);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_known_before_every_kind_is_listed() {
+    let mut index = Index::new(Options::default());
+    for kind in Kind::ALL {
+        assert!(index.snapshot().is_none(), "{kind:?} is not listed yet");
+        index.listed(kind);
+    }
+    assert!(index.snapshot().is_some());
+}
