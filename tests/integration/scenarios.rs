@@ -1,1 +1,169 @@
-//! (to come)
+//! The rules of admission as text: see `tests/scenarios/README.md`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+
+use lanekeeper::decide::review::{Code, network_config};
+use lanekeeper::k8s::admission;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::harness::{Server, project, snapshot};
+
+#[derive(Deserialize)]
+struct Scenario {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    given: Vec<Value>,
+    old: Option<Value>,
+    new: Option<Value>,
+    expect: Vec<String>,
+}
+
+/// A network config, from its short form.
+fn config(short: &Value) -> Value {
+    let known = [
+        "name", "network", "on", "nics", "mtu", "bond", "link", "label", "description", "deleting",
+        "matched",
+    ];
+    for key in short.as_object().unwrap().keys() {
+        assert!(known.contains(&&**key), "{key} is not of the short form");
+    }
+    let mut link = short.get("link").cloned().unwrap_or_else(|| json!({}));
+    if let Some(mtu) = short.get("mtu") {
+        link["mtu"] = mtu.clone();
+    }
+    let label = short.get("label").unwrap_or(&short["network"]);
+    let mut config = json!({
+        "apiVersion": "network.harvesterhci.io/v1beta1",
+        "kind": "VlanConfig",
+        "metadata": { "name": short["name"] },
+        "spec": {
+            "clusterNetwork": short["network"],
+            "description": short.get("description"),
+            "nodeSelector": short.get("on"),
+            "uplink": {
+                "nics": short.get("nics"),
+                "bondOptions": short.get("bond"),
+                "linkAttributes": link,
+            },
+        },
+    });
+    if !label.is_null() {
+        config["metadata"]["labels"] = json!({ "network.harvesterhci.io/clusternetwork": label });
+    }
+    if let Some(matched) = short.get("matched") {
+        config["metadata"]["annotations"] = json!({ "network.harvesterhci.io/matched-nodes": matched });
+    }
+    if short.get("deleting").is_some() {
+        config["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
+    config
+}
+
+fn review(case: &Case) -> String {
+    let operation = match (&case.old, &case.new) {
+        (None, Some(_)) => "CREATE",
+        (Some(_), Some(_)) => "UPDATE",
+        (Some(_), None) => "DELETE",
+        (None, None) => panic!("{}: neither old nor new", case.name),
+    };
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "1",
+            "kind": { "group": "network.harvesterhci.io", "version": "v1beta1", "kind": "VlanConfig" },
+            "operation": operation,
+            "userInfo": { "username": case.user.as_deref().unwrap_or("admin") },
+            "object": case.new.as_ref().map(config),
+            "oldObject": case.old.as_ref().map(config),
+        },
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn every_scenario_ends_as_it_should() {
+    let folder = project().join("tests/scenarios");
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let base = fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    let (mut fired, mut passed) = (BTreeSet::new(), 0);
+    let mut wrong = Vec::new();
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
+    files.sort();
+    for path in files {
+        if path.extension().is_none_or(|it| it != "yaml") || path.ends_with("cluster.yaml") {
+            continue;
+        }
+        let at = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let scenario: Scenario =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{at}: {error}"));
+        let mut told = String::new();
+        for case in &scenario.cases {
+            let given = case.given.iter().fold(base.clone(), |all, it| format!("{all}\n---\n{it}"));
+            let snapshot = snapshot(&given);
+            let body = review(case);
+            let write = admission::request(body.as_bytes()).unwrap().network_config().unwrap();
+            let scope = network_config::scope(&snapshot, &write.unwrap());
+            let answer = Server::new(Some(snapshot)).post("/validate", body).await;
+            assert_eq!(answer.status, 200, "{at}: {}: {}", case.name, answer.body);
+            let response = &answer.json()["response"];
+            let causes = response["status"]["details"]["causes"].as_array().cloned();
+            let causes = causes.unwrap_or_default();
+            let codes: Vec<_> =
+                causes.iter().map(|it| it["reason"].as_str().unwrap().to_owned()).collect();
+            if codes != case.expect {
+                wrong.push(format!("{at}: {}: {codes:?} where {:?} was expected", case.name, case.expect));
+            }
+            assert_eq!(response["allowed"], json!(codes.is_empty()), "{at}: {}", case.name);
+            fired.extend(codes);
+            passed += usize::from(causes.is_empty());
+
+            writeln!(told, "## {}", case.name).unwrap();
+            match response["status"].as_object() {
+                None => writeln!(told, "allowed").unwrap(),
+                Some(status) => writeln!(
+                    told,
+                    "denied {} {}\n{}",
+                    status["code"], status["reason"].as_str().unwrap(), status["message"].as_str().unwrap()
+                )
+                .unwrap(),
+            }
+            for cause in causes.iter().filter_map(|cause| cause["field"].as_str()) {
+                writeln!(told, "field: {cause}").unwrap();
+            }
+            for warning in response["warnings"].as_array().into_iter().flatten() {
+                writeln!(told, "warning: {}", warning.as_str().unwrap()).unwrap();
+            }
+            writeln!(
+                told,
+                "to read afresh: VMs on {:?}, unknown {:?}\n",
+                scope.running_vms_on, scope.unknown
+            )
+            .unwrap();
+        }
+        let beside = path.with_extension("expected");
+        if update {
+            fs::write(&beside, &told).unwrap();
+        }
+        let expected = fs::read_to_string(&beside).unwrap_or_default();
+        if told != expected {
+            wrong.push(format!("{at}: what was said differs from {}:\n{told}", beside.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let all: BTreeSet<String> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    assert_eq!(fired, all, "each rule fires in some scenario");
+    assert!(passed > 0);
+}

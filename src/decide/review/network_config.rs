@@ -30,13 +30,13 @@ pub struct Subject {
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
     let review = Review::of(snapshot, write);
-    let unknown = review.new.filter(|new| !snapshot.exists(&new.facts.cluster_network));
+    let unknown = review.missing_network().filter(|name| !name.is_empty());
     Scope {
         running_vms_on: snapshot.names(&review.affected()).into_iter().cloned().collect(),
         unknown: unknown
-            .map(|new| ObjectRef {
+            .map(|name| ObjectRef {
                 kind: Kind::ClusterNetwork,
-                key: Key::cluster_scoped(new.facts.cluster_network.clone()),
+                key: Key::cluster_scoped(name.clone()),
             })
             .into_iter()
             .collect(),
@@ -165,14 +165,22 @@ impl<'a> Review<'a> {
         }
     }
 
+    /// The cluster network that the change names and that does not exist.
+    fn missing_network(&self) -> Option<&'a Name> {
+        let new = self.new.filter(|_| self.old_of_same_network().is_none())?;
+        Some(&new.facts.cluster_network).filter(|name| !self.snapshot.exists(name))
+    }
+
     /// `vc-cluster-network`: the named cluster network exists.
     fn cluster_network(&self) -> Option<Violation> {
-        let new = self.new.filter(|_| self.old_of_same_network().is_none())?;
-        let name = &new.facts.cluster_network;
-        (!self.snapshot.exists(name)).then(|| Violation {
+        self.missing_network().map(|name| Violation {
             code: Code::VcClusterNetwork,
             field: Some("spec.clusterNetwork"),
-            message: format!("cluster network {name} does not exist; create it first"),
+            message: if name.is_empty() {
+                "no cluster network is named".to_owned()
+            } else {
+                format!("cluster network {name} does not exist; create it first")
+            },
             of_the_object_alone: false,
         })
     }
@@ -343,8 +351,8 @@ impl<'a> Review<'a> {
                     code: Code::VcNicConflict,
                     field: Some("spec.uplink.nics"),
                     message: format!(
-                        "{} used already by network config {other} of cluster network {} on \
-                         hosts: {}",
+                        "{} used already by network config {other} of cluster network {}, on \
+                         hosts: {}; choose other NICs or other hosts",
                         list(nics),
                         theirs.cluster_network,
                         list(self.snapshot.names(&both))
