@@ -1,1 +1,469 @@
-//! (to come)
+//! The webhooks' wire format, and what they change (spec, section 5).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use json_patch::Patch;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+
+use crate::harness::{Server, examples, snapshot_of};
+
+fn example() -> Server {
+    Server::new(Some(snapshot_of(&examples())))
+}
+
+fn group(kind: &str) -> &'static str {
+    match kind {
+        "VlanConfig" => "network.harvesterhci.io",
+        "VirtualMachine" | "VirtualMachineInstance" => "kubevirt.io",
+        _ => "",
+    }
+}
+
+fn review(operation: &str, kind: &str, old: Option<&Value>, new: Option<&Value>) -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "3b1c",
+            "kind": { "group": group(kind), "version": "v1", "kind": kind },
+            "operation": operation,
+            "userInfo": { "username": "admin", "groups": ["system:authenticated"] },
+            "object": new,
+            "oldObject": old,
+            "dryRun": true,
+            "options": null,
+        },
+    })
+}
+
+/// The patch that `/mutate` answers with.
+async fn mutation(server: &Server, review: &Value) -> Patch {
+    let answer = server.post("/mutate?timeout=10s", review.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let response = &answer.json()["response"];
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response["uid"], "3b1c");
+    match response.get("patch") {
+        None => {
+            assert!(response.get("patchType").is_none());
+            Patch(Vec::new())
+        }
+        Some(patch) => {
+            assert_eq!(response["patchType"], "JSONPatch");
+            serde_json::from_slice(&STANDARD.decode(patch.as_str().unwrap()).unwrap()).unwrap()
+        }
+    }
+}
+
+/// What an object is after it was mutated; mutating it again changes nothing.
+async fn mutated(server: &Server, kind: &str, object: &Value) -> Value {
+    let mut object = object.clone();
+    let patch = mutation(server, &review("CREATE", kind, None, Some(&object))).await;
+    json_patch::patch(&mut object, &patch).unwrap();
+    let again = mutation(server, &review("CREATE", kind, None, Some(&object))).await;
+    assert_eq!(again, Patch(Vec::new()), "mutating twice gives an empty patch");
+    object
+}
+
+fn vm(networks: &[&str], affinity: Value) -> Value {
+    json!({
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": { "name": "vm", "namespace": "default" },
+        "spec": { "template": { "spec": vmi_spec(networks, affinity) } },
+    })
+}
+
+fn vmi_spec(networks: &[&str], affinity: Value) -> Value {
+    let networks: Vec<_> =
+        networks.iter().map(|name| json!({ "name": name, "multus": { "networkName": name } })).collect();
+    let mut spec = json!({ "domain": {}, "networks": networks });
+    if !affinity.is_null() {
+        spec["affinity"] = affinity;
+    }
+    spec
+}
+
+fn terms(affinity: &Value) -> &Value {
+    &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+}
+
+fn with_terms(terms: Value) -> Value {
+    json!({ "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } } })
+}
+
+fn ours(network: &str) -> Value {
+    json!({ "key": format!("network.harvesterhci.io/{network}"), "operator": "In", "values": ["true"] })
+}
+
+async fn placed(networks: &[&str], affinity: Value) -> Value {
+    let after = mutated(&example(), "VirtualMachine", &vm(networks, affinity)).await;
+    after["spec"]["template"]["spec"]["affinity"].clone()
+}
+
+#[tokio::test]
+async fn a_vm_gets_a_term_where_there_is_none() {
+    let wanted = json!([{ "matchExpressions": [ours("cluster-a"), ours("cluster-b")] }]);
+    for missing in [
+        Value::Null,
+        json!({}),
+        json!({ "nodeAffinity": null }),
+        json!({ "nodeAffinity": {} }),
+        json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": null } }),
+        json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {} } }),
+        with_terms(Value::Null),
+        with_terms(json!([])),
+    ] {
+        let affinity = placed(&["vm-network-b", "vm-network-c"], missing.clone()).await;
+        assert_eq!(terms(&affinity), &wanted, "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn every_term_gets_the_requirement_and_keeps_what_it_had() {
+    let zone = json!({ "key": "zone", "operator": "In", "values": ["1"] });
+    let field = json!([{ "key": "metadata.name", "operator": "In", "values": ["host2"] }]);
+    let affinity = with_terms(json!([
+        { "matchExpressions": [zone] },
+        { "matchFields": field },
+        { "matchFields": field, "matchExpressions": null },
+        { "matchExpressions": [ours("cluster-b"), zone] },
+    ]));
+    let after = placed(&["vm-network-c"], affinity).await;
+    assert_eq!(
+        terms(&after),
+        &json!([
+            { "matchExpressions": [zone, ours("cluster-b")] },
+            { "matchFields": field, "matchExpressions": [ours("cluster-b")] },
+            { "matchFields": field, "matchExpressions": [ours("cluster-b")] },
+            { "matchExpressions": [ours("cluster-b"), zone] },
+        ])
+    );
+}
+
+#[tokio::test]
+async fn requirements_that_no_longer_hold_are_taken_out() {
+    let zone = json!({ "key": "zone", "operator": "Exists" });
+    let after = placed(
+        &["vm-network-c"],
+        with_terms(json!([{ "matchExpressions": [ours("cluster-a"), zone, ours("gone")] }])),
+    )
+    .await;
+    assert_eq!(terms(&after), &json!([{ "matchExpressions": [zone, ours("cluster-b")] }]));
+    let after = placed(
+        &[],
+        with_terms(json!([
+            { "matchExpressions": [ours("cluster-a")] },
+            { "matchExpressions": [zone, ours("cluster-a")] },
+            { "matchExpressions": [ours("cluster-a")], "matchFields": [] },
+        ])),
+    )
+    .await;
+    assert_eq!(terms(&after), &json!([{ "matchExpressions": [zone] }]), "emptied terms go");
+    let after = placed(&[], with_terms(json!([{ "matchExpressions": [ours("cluster-a")] }]))).await;
+    assert_eq!(after, json!({ "nodeAffinity": {} }), "and with the last one the whole of required");
+}
+
+#[tokio::test]
+async fn nothing_of_the_users_is_touched() {
+    let preferred = json!([{ "weight": 1, "preference": { "matchExpressions": [ours("cluster-a")] } }]);
+    let like_ours = [
+        json!({ "key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"] }),
+        json!({ "key": "network.harvesterhci.io/cluster-a", "operator": "NotIn", "values": ["true"] }),
+        json!({ "key": "network.harvesterhci.io/cluster-a", "operator": "In", "values": ["true", "x"] }),
+        json!({ "key": "network.harvesterhci.io/cluster-a", "operator": "Exists" }),
+    ];
+    let mut affinity = with_terms(json!([{ "matchExpressions": like_ours }]));
+    affinity["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = preferred;
+    affinity["podAffinity"] = json!({ "x": [1] });
+    assert_eq!(placed(&[], affinity.clone()).await, affinity);
+    let empty = with_terms(json!([{}, { "matchExpressions": [] }]));
+    assert_eq!(
+        placed(&["vm-network-a"], empty.clone()).await,
+        empty,
+        "an empty term matches no host, and would match some with a requirement in it"
+    );
+}
+
+#[tokio::test]
+async fn only_what_names_a_network_of_ours_adds_a_requirement() {
+    assert_eq!(placed(&["gone"], Value::Null).await, Value::Null);
+    assert_eq!(placed(&[], Value::Null).await, Value::Null);
+    assert_eq!(placed(&["other/vm-network-a"], Value::Null).await, Value::Null);
+    let affinity = placed(&["default/vm-network-a", "gone"], Value::Null).await;
+    assert_eq!(terms(&affinity), &json!([{ "matchExpressions": [ours("cluster-a")] }]));
+}
+
+#[tokio::test]
+async fn a_vmi_is_mutated_on_create_alone() {
+    let server = example();
+    let vmi = json!({
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
+        "metadata": { "name": "vmi", "namespace": "default" },
+        "spec": vmi_spec(&["vm-network-a"], Value::Null),
+    });
+    let after = mutated(&server, "VirtualMachineInstance", &vmi).await;
+    assert_eq!(terms(&after["spec"]["affinity"]), &json!([{ "matchExpressions": [ours("cluster-a")] }]));
+    let update = review("UPDATE", "VirtualMachineInstance", Some(&vmi), Some(&vmi));
+    assert_eq!(mutation(&server, &update).await, Patch(Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_being_deleted_or_is_deleted_is_not_mutated() {
+    let server = example();
+    let mut going = vm(&["vm-network-a"], Value::Null);
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    for (operation, new) in [("UPDATE", Some(&going)), ("DELETE", None)] {
+        let review = review(operation, "VirtualMachine", Some(&going), new);
+        assert_eq!(mutation(&server, &review).await, Patch(Vec::new()));
+    }
+}
+
+fn config(metadata: Value, selector: Value, network: &str) -> Value {
+    json!({
+        "apiVersion": "network.harvesterhci.io/v1beta1", "kind": "VlanConfig",
+        "metadata": metadata,
+        "spec": { "clusterNetwork": network, "nodeSelector": selector, "uplink": {} },
+    })
+}
+
+#[tokio::test]
+async fn a_network_config_gets_its_label_and_its_hosts() {
+    let server = example();
+    let label = "network.harvesterhci.io/clusternetwork";
+    let matched = "network.harvesterhci.io/matched-nodes";
+    for metadata in [
+        json!({ "name": "c" }),
+        json!({ "name": "c", "labels": null, "annotations": null }),
+        json!({ "name": "c", "labels": {}, "annotations": {} }),
+        json!({ "name": "c", "labels": { label: "old" }, "annotations": { matched: "[\"x\"]" } }),
+    ] {
+        let object = config(metadata, json!({ "example.com/rack": "r1" }), "cluster-b");
+        let after = mutated(&server, "VlanConfig", &object).await;
+        assert_eq!(after["metadata"]["labels"], json!({ label: "cluster-b" }));
+        assert_eq!(after["metadata"]["annotations"], json!({ matched: r#"["host1","host2"]"# }));
+    }
+    let object = config(
+        json!({ "name": "c", "labels": { "a/b": "1" }, "annotations": { "c~d": "2" } }),
+        json!({ "nobody": "has this" }),
+        "cluster-b",
+    );
+    let patch = mutation(&server, &review("CREATE", "VlanConfig", None, Some(&object))).await;
+    assert_eq!(
+        serde_json::to_value(&patch).unwrap(),
+        json!([
+            { "op": "add", "path": "/metadata/labels/network.harvesterhci.io~1clusternetwork", "value": "cluster-b" },
+            { "op": "add", "path": "/metadata/annotations/network.harvesterhci.io~1matched-nodes", "value": "[]" },
+        ]),
+        "never a whole map"
+    );
+}
+
+#[tokio::test]
+async fn network_configs_of_mgmt_and_those_being_deleted_are_left_alone() {
+    let server = example();
+    let gone = json!({ "name": "c", "deletionTimestamp": "2026-01-01T00:00:00Z" });
+    for object in [
+        config(json!({ "name": "c" }), json!({}), "mgmt"),
+        config(gone, json!({}), "cluster-a"),
+    ] {
+        let review = review("UPDATE", "VlanConfig", Some(&object), Some(&object));
+        assert_eq!(mutation(&server, &review).await, Patch(Vec::new()));
+    }
+}
+
+#[tokio::test]
+async fn anything_but_a_review_of_v1_is_400() {
+    let server = example();
+    let good = review("CREATE", "VlanConfig", None, Some(&json!({})));
+    let with = |path: &str, value: Value| {
+        let mut review = good.clone();
+        *review.pointer_mut(path).unwrap() = value;
+        review.to_string()
+    };
+    for body in [
+        String::new(),
+        "{}".to_owned(),
+        "[]".to_owned(),
+        with("/apiVersion", json!("admission.k8s.io/v1beta1")),
+        with("/kind", json!("Review")),
+        with("/request", Value::Null),
+        with("/request", json!({})),
+        with("/request/uid", json!("")),
+        with("/request/operation", json!("create")),
+    ] {
+        for path in ["/validate", "/mutate"] {
+            let answer = server.post(path, body.clone()).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path} {body}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_rules_is_allowed() {
+    let server = example();
+    let mut scale = review("UPDATE", "VlanConfig", None, Some(&json!({ "spec": 7 })));
+    scale["request"]["subResource"] = json!("scale");
+    for review in [
+        scale,
+        review("CREATE", "Deployment", None, Some(&json!({ "spec": 7 }))),
+        review("CONNECT", "Pod", None, None),
+        review("CREATE", "Node", None, Some(&json!({}))),
+        review("DELETE", "VlanConfig", None, None),
+    ] {
+        for path in ["/validate", "/mutate"] {
+            let answer = server.post(path, review.to_string()).await;
+            assert_eq!(
+                answer.json(),
+                json!({
+                    "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                    "response": { "uid": "3b1c", "allowed": true },
+                })
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_object_is_refused_but_may_be_repaired_and_deleted() {
+    let server = example();
+    let odd = json!({ "metadata": { "name": "c" }, "spec": { "clusterNetwork": "cluster-a", "nodeSelector": ["x"] } });
+    let answer = server.post("/validate", review("CREATE", "VlanConfig", None, Some(&odd)).to_string()).await;
+    let status = &answer.json()["response"]["status"];
+    assert_eq!(status["code"], 422);
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("spec.nodeSelector"), "{message}");
+    let good = config(json!({ "name": "c" }), json!({ "x": "y" }), "cluster-a");
+    for review in [
+        review("UPDATE", "VlanConfig", Some(&odd), Some(&good)),
+        review("DELETE", "VlanConfig", Some(&odd), None),
+    ] {
+        let answer = server.post("/validate", review.to_string()).await;
+        assert_eq!(answer.json()["response"]["allowed"], true, "{}", answer.body);
+    }
+    let review = review("CREATE", "VlanConfig", None, Some(&odd));
+    assert_eq!(mutation(&server, &review).await, Patch(Vec::new()));
+}
+
+#[tokio::test]
+async fn before_it_is_synced_failure_policy_decides() {
+    let server = Server::new(None);
+    let review = review("CREATE", "VlanConfig", None, Some(&json!({})));
+    for path in ["/validate", "/mutate"] {
+        let answer = server.post(path, review.to_string()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
+#[tokio::test]
+async fn a_review_beyond_eight_mib_is_413() {
+    let mut body = review("CREATE", "Deployment", None, None).to_string();
+    body.push_str(&" ".repeat((8 << 20) - body.len()));
+    assert_eq!(example().post("/validate", body.clone()).await.status, StatusCode::OK);
+    body.push(' ');
+    let answer = example().post("/validate", body).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn the_reference_change_is_refused_naming_the_vms() {
+    let old = config(
+        json!({ "name": "network-config-b" }),
+        json!({ "example.com/rack": "r1" }),
+        "cluster-a",
+    );
+    let mut new = old.clone();
+    new["spec"]["nodeSelector"] = json!({ "example.com/rack": "nowhere" });
+    let server = example();
+    let answer =
+        server.post("/validate", review("UPDATE", "VlanConfig", Some(&old), Some(&new)).to_string()).await.json();
+    let status = &answer["response"]["status"];
+    assert_eq!((&status["code"], &status["reason"]), (&json!(403), &json!("Forbidden")));
+    let message = status["message"].as_str().unwrap();
+    assert!(message.contains("default/vm0 (host1), default/vm1 (host2)"), "{message}");
+    assert_eq!(status["details"]["causes"][0]["reason"], "vc-running-vms");
+    let metrics = server.metrics.scrape(&server.reader).unwrap();
+    for line in [
+        r#"lanekeeper_admission_requests_total{operation="update",outcome="denied",resource="VlanConfig",webhook="validate"} 1"#,
+        r#"lanekeeper_admission_violations_total{code="vc-running-vms"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+/// Requirements, ours and others'.
+fn requirement() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        select(vec!["cluster-a", "cluster-b", "gone", "mgmt"]).prop_map(ours),
+        select(vec!["zone", "network.harvesterhci.io/cluster-a", "a/b~c"])
+            .prop_map(|key| json!({ "key": key, "operator": "Exists" })),
+    ]
+}
+
+fn term() -> impl Strategy<Value = Value> {
+    let list = proptest::option::of(proptest::collection::vec(requirement(), 0..4));
+    (list, proptest::option::of(0..2_usize)).prop_map(|(expressions, fields)| {
+        let mut term = json!({});
+        if let Some(expressions) = expressions {
+            term["matchExpressions"] = expressions.into();
+        }
+        if let Some(fields) = fields {
+            term["matchFields"] = vec![json!({ "key": "metadata.name" }); fields].into();
+        }
+        term
+    })
+}
+
+/// Without what is ours: what must never change.
+fn users(terms: &Value) -> Vec<Value> {
+    let terms = terms.as_array().cloned().unwrap_or_default();
+    terms
+        .into_iter()
+        .map(|mut term| {
+            if let Some(list) = term["matchExpressions"].as_array_mut() {
+                list.retain(|it| !["cluster-a", "cluster-b", "gone"].map(ours).contains(it));
+            }
+            if term["matchExpressions"].as_array().is_none_or(Vec::is_empty) {
+                term.as_object_mut().unwrap().remove("matchExpressions");
+            }
+            term
+        })
+        .filter(|term| term.get("matchExpressions").is_some() || term["matchFields"].as_array().is_some_and(|it| !it.is_empty()))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn mutating_twice_changes_nothing_more_and_nothing_of_the_users(
+        terms_before in proptest::option::of(proptest::collection::vec(term(), 0..4)),
+        networks in proptest::sample::subsequence(vec!["vm-network-a", "vm-network-b", "vm-network-c", "gone"], 0..4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let affinity = terms_before.clone().map_or(Value::Null, |terms| with_terms(terms.into()));
+        let before = vm(&networks, affinity);
+        // Twice, by `mutated` itself.
+        let after = runtime.block_on(mutated(&example(), "VirtualMachine", &before));
+        let path = "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+        let of = |object: &Value| object.pointer(path).cloned().unwrap_or_default();
+        prop_assert_eq!(users(&of(&before)), users(&of(&after)));
+        let needed: Vec<Value> = [("cluster-a", &["vm-network-a", "vm-network-b"][..]), ("cluster-b", &["vm-network-c"])]
+            .into_iter()
+            .filter(|(_, of)| networks.iter().any(|name| of.contains(name)))
+            .map(|(name, _)| ours(name))
+            .collect();
+        for term in of(&after).as_array().into_iter().flatten() {
+            let list = term["matchExpressions"].as_array().cloned().unwrap_or_default();
+            let fields = term["matchFields"].as_array().is_some_and(|it| !it.is_empty());
+            if list.is_empty() && !fields {
+                continue;
+            }
+            for network in ["cluster-a", "cluster-b", "gone"] {
+                prop_assert_eq!(list.contains(&ours(network)), needed.contains(&ours(network)));
+            }
+        }
+    }
+}
