@@ -1,1 +1,353 @@
-//! (to come)
+//! The whole program: a real process, real TLS, real signals.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::project;
+
+/// How long a condition is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `lanekeeper serve`, in a folder of its own with a copy of the examples.
+pub struct Process {
+    child: Child,
+    pub folder: TempDir,
+    pub https: SocketAddr,
+    pub admin: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// A folder with a copy of what the README speaks of.
+pub fn copy_of_project() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["examples", "docs"] {
+        copy(&project().join(part), &folder.path().join(part));
+    }
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+pub fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_lanekeeper").into()
+}
+
+impl Process {
+    pub fn start(folder: TempDir, more: &[&str]) -> Self {
+        let mut child = Command::new(program())
+            .args(["serve", "--cluster", "examples"])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(more)
+            .current_dir(folder.path())
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let address = |what: &str| {
+            let line = until(what, || logged(&log, what));
+            let line: Value = serde_json::from_str(&line).unwrap();
+            line["address"].as_str().unwrap().parse().unwrap()
+        };
+        let https = address("serving the extender and the webhooks");
+        let admin = address("serving probes and metrics");
+        Self { child, folder, https, admin, log }
+    }
+
+    pub fn ready(self) -> Self {
+        until("readiness", || {
+            let (status, body) = self.admin("/readyz");
+            (status == 200).then_some(body)
+        });
+        self
+    }
+
+    /// A GET of the plain port.
+    pub fn admin(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn exit(&mut self) -> ExitStatus {
+        until("the end", || self.child.try_wait().unwrap())
+    }
+
+    /// A client that trusts the CA made for development, and no other.
+    fn client(&self) -> reqwest::Client {
+        let ca = fs::read(self.folder.path().join("certs/dev/ca.crt")).unwrap();
+        client(&ca)
+    }
+
+    async fn post(&self, client: &reqwest::Client, path: &str, body: String) -> reqwest::Response {
+        let url = format!("https://localhost:{}{path}", self.https.port());
+        client.post(url).body(body).send().await.unwrap()
+    }
+}
+
+/// TLS that trusts this CA, and no other.
+fn tls(ca: &[u8]) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+fn client(ca: &[u8]) -> reqwest::Client {
+    reqwest::Client::builder().tls_backend_preconfigured(tls(ca)).no_proxy().build().unwrap()
+}
+
+fn logged(log: &Mutex<Vec<String>>, what: &str) -> Option<String> {
+    log.lock().unwrap().iter().find(|line| line.contains(what)).cloned()
+}
+
+/// Waits for something to be there.
+pub fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(it) = there() {
+            return it;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what} did not come about");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn args(networks: &str, names: &[&str]) -> String {
+    json!({
+        "Pod": { "metadata": { "namespace": "default",
+                 "annotations": { "k8s.v1.cni.cncf.io/networks": networks } } },
+        "NodeNames": names,
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn it_answers_over_tls_with_a_certificate_made_on_the_first_run_and_used_again() {
+    let process = Process::start(copy_of_project(), &[]).ready();
+    let client = process.client();
+    let answer =
+        process.post(&client, "/scheduler/filter", args("vm-network-b,vm-network-c", &["host1", "host2"])).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.version(), reqwest::Version::HTTP_11);
+    assert!(answer.headers().contains_key("content-length"), "an older Go client drops chunked ones");
+    assert!(!answer.headers().contains_key("connection"), "kept alive");
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["NodeNames"], json!(["host2"]));
+
+    let (status, metrics) = process.admin("/metrics");
+    assert_eq!(status, 200);
+    for metric in [
+        "lanekeeper_build_info{version=", "lanekeeper_certificate_expiry_timestamp_seconds 1",
+        "lanekeeper_snapshot_age_seconds ", "lanekeeper_snapshot_rebuild_seconds ",
+        "lanekeeper_filter_duration_seconds_count 1", "process_open_fds",
+    ] {
+        assert!(metrics.contains(metric), "{metric} is not in\n{metrics}");
+    }
+    assert_eq!(process.admin("/livez").0, 200);
+    assert_eq!(process.admin("/scheduler/filter").0, 404, "no cluster data on the plain port");
+    let get = client.get(format!("https://localhost:{}/scheduler/filter", process.https.port()));
+    assert_eq!(get.send().await.unwrap().status(), 405);
+
+    let ca = fs::read(process.folder.path().join("certs/dev/ca.crt")).unwrap();
+    let stranger = Process::start(copy_of_project(), &[]).ready();
+    let refused = stranger.client().post(format!("https://localhost:{}/validate", process.https.port()));
+    assert!(refused.send().await.is_err(), "another CA's certificate is not trusted");
+
+    // The same folder again: the same CA.
+    let folder = copy_of_project();
+    fs::create_dir(folder.path().join("certs")).unwrap();
+    copy(&process.folder.path().join("certs/dev"), &folder.path().join("certs/dev"));
+    let again = Process::start(folder, &[]).ready();
+    assert_eq!(fs::read(again.folder.path().join("certs/dev/ca.crt")).unwrap(), ca);
+    again.post(&client, "/validate", String::new()).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_given_is_served_and_read_again_when_it_changes() {
+    use lanekeeper::pki;
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    pki::for_development(one.path()).unwrap();
+    pki::for_development(other.path()).unwrap();
+    let file = |name: &str| one.path().join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (file("tls.crt"), file("tls.key"));
+    let process =
+        Process::start(copy_of_project(), &["--tls-cert", &cert, "--tls-key", &key]).ready();
+    assert!(!process.folder.path().join("certs").exists());
+    let before = client(&fs::read(one.path().join("ca.crt")).unwrap());
+    assert_eq!(process.post(&before, "/validate", String::new()).await.status(), 400);
+
+    // Half a change is none: the key does not match yet.
+    fs::copy(other.path().join("tls.key"), &key).unwrap();
+    until("the report", || logged(&process.log, "the certificate is not changed"));
+    assert_eq!(process.post(&before, "/validate", String::new()).await.status(), 400);
+    fs::copy(other.path().join("tls.crt"), &cert).unwrap();
+    until("the change", || logged(&process.log, "certificate changed"));
+    let after = client(&fs::read(other.path().join("ca.crt")).unwrap());
+    assert_eq!(process.post(&after, "/validate", String::new()).await.status(), 400);
+    // The connection made before is still good.
+    assert_eq!(process.post(&before, "/validate", String::new()).await.status(), 400);
+}
+
+#[tokio::test]
+async fn broken_at_the_start_it_is_alive_but_not_ready_and_names_file_and_line() {
+    let folder = copy_of_project();
+    fs::write(folder.path().join("examples/odd.yaml"), "a: 1\nb: c: d\n").unwrap();
+    let process = Process::start(folder, &[]);
+    until("the report", || {
+        let (status, body) = process.admin("/readyz?verbose");
+        assert_eq!(status, 503);
+        body.contains("examples/odd.yaml: line 2: ").then_some(())
+    });
+    assert_eq!(process.admin("/livez").0, 200);
+    let client = process.client();
+    let answer = process.post(&client, "/scheduler/filter", args("vm-network-a", &["host0"])).await;
+    let answer: Value = answer.json().await.unwrap();
+    assert!(answer["Error"].as_str().unwrap().contains("not synced"));
+    fs::remove_file(process.folder.path().join("examples/odd.yaml")).unwrap();
+    let _ready = process.ready();
+}
+
+/// A connection that sends the head of a request of `length` bytes, and the first `sent` of them.
+async fn half_a_request(process: &Process, length: usize, sent: usize) -> impl Sized + use<> {
+    use tokio::io::AsyncWriteExt;
+    let ca = fs::read(process.folder.path().join("certs/dev/ca.crt")).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(&ca)));
+    let stream = tokio::net::TcpStream::connect(process.https).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    let head = format!("POST /scheduler/filter HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; sent]).await.unwrap();
+    stream.flush().await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_in_flight_beyond_their_bound_are_503_at_once() {
+    let limits = ["--max-body-memory", "64KiB", "--max-filter-body", "60KiB"];
+    let process = Process::start(copy_of_project(), &limits).ready();
+    let client = process.client();
+    let padded = |size: usize| {
+        let mut body = args("vm-network-a", &["host0"]);
+        body.push_str(&" ".repeat(size - body.len()));
+        body
+    };
+    // Promised bytes take no room, so that nobody can take it by promises.
+    let promise = half_a_request(&process, 60 << 10, 0).await;
+    assert_eq!(process.post(&client, "/scheduler/filter", padded(50 << 10)).await.status(), 200);
+    let held = half_a_request(&process, 60 << 10, 50 << 10).await;
+    // When the held bytes have arrived can't be seen from outside but by this.
+    let mut every = tokio::time::interval(Duration::from_millis(10));
+    let full = tokio::time::timeout(PATIENCE, async {
+        while process.post(&client, "/scheduler/filter", padded(50 << 10)).await.status() != 503 {
+            every.tick().await;
+        }
+    });
+    full.await.unwrap();
+    assert_eq!(process.post(&client, "/scheduler/filter", padded(1 << 10)).await.status(), 200);
+    drop((held, promise));
+    let free = tokio::time::timeout(PATIENCE, async {
+        while process.post(&client, "/scheduler/filter", padded(50 << 10)).await.status() != 200 {
+            every.tick().await;
+        }
+    });
+    free.await.unwrap();
+    assert_eq!(process.post(&client, "/scheduler/filter", padded(61 << 10)).await.status(), 413);
+}
+
+#[tokio::test]
+async fn sigterm_makes_it_not_ready_then_drains_and_ends_well() {
+    let mut process = Process::start(copy_of_project(), &[]).ready();
+    let client = process.client();
+    assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
+    process.signal("TERM");
+    until("not ready", || {
+        let (status, body) = process.admin("/readyz");
+        (status == 503 && body.contains("shutting down")).then_some(())
+    });
+    // Calls still come in until everybody has learned of it.
+    assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
+    drop(client);
+    assert!(process.exit().success());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut process = Process::start(copy_of_project(), &[]).ready();
+    process.signal("TERM");
+    until("not ready", || (process.admin("/readyz").0 == 503).then_some(()));
+    process.signal("TERM");
+    assert_eq!(process.exit().code(), Some(2));
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_on_one_line_with_status_2() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let folder = copy_of_project();
+    for (more, why) in [
+        (vec!["--listen", &*taken], "can't listen on"),
+        (vec!["--tls-cert", "no.crt", "--tls-key", "no.key"], "no.crt: No such file"),
+    ] {
+        let output = Command::new(program())
+            .args(["serve", "--cluster", "examples", "--admin-listen", "127.0.0.1:0"])
+            .args(&more)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.starts_with("lanekeeper: ") && last.contains(why), "{said}");
+    }
+}

@@ -364,6 +364,17 @@ impl<'a> Review<'a> {
         violations
     }
 
+    /// What becomes of the affected hosts.
+    fn effect(&self, name: &Name) -> String {
+        if self.old_of_same_network().is_some_and(|old| {
+            self.new.is_some_and(|new| !old.facts.same_uplink(&new.facts))
+        }) {
+            format!("get another uplink for cluster network {name}")
+        } else {
+            format!("lose cluster network {name}")
+        }
+    }
+
     /// `vc-running-vms`: no running VM is on a host that loses the network.
     fn running_vms(&self, affected: &HostSet) -> Option<Violation> {
         let name = &self.old?.facts.cluster_network;
@@ -383,8 +394,8 @@ impl<'a> Review<'a> {
             code: Code::VcRunningVms,
             field: None,
             message: format!(
-                "VMs run on hosts that lose cluster network {name}, or get another uplink for it; \
-                 stop or move them first: {}",
+                "VMs run on hosts that {}; stop or move them first: {}",
+                self.effect(name),
                 list(named)
             ),
             of_the_object_alone: false,
@@ -414,8 +425,8 @@ impl<'a> Review<'a> {
             code: Code::VcSystemNetwork,
             field: None,
             message: format!(
-                "system networks use cluster network {name} on hosts that lose it, or get another \
-                 uplink for it: {}; take them off it first",
+                "system networks are on hosts that {}; take them off the cluster network first: {}",
+                self.effect(name),
                 list(networks)
             ),
             of_the_object_alone: false,
