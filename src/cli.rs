@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Activation, Options};
+use crate::commands::Form;
 use crate::k8s::extender::Rejections;
 use crate::k8s::objects::Reader;
+use crate::source::Manifests;
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -62,16 +64,17 @@ pub enum ActivationArg {
 }
 
 impl Source {
-    /// How facts are read.
+    /// The manifests, which are not looked at yet.
     #[must_use]
-    pub fn options(&self) -> Options {
-        Options {
+    pub fn manifests(&self) -> Manifests {
+        let options = Options {
             activation: match self.activation {
                 ActivationArg::Covered => Activation::Covered,
                 ActivationArg::Reported => Activation::Reported,
             },
             strict_vm_networks: self.strict_vm_networks,
-        }
+        };
+        Manifests::new(self.cluster.clone(), self.reader(), options)
     }
 
     /// How objects are read.
@@ -181,6 +184,16 @@ pub enum Output {
     Table,
     Json,
     Yaml,
+}
+
+impl From<Output> for Form {
+    fn from(argument: Output) -> Self {
+        match argument {
+            Output::Table => Self::Table,
+            Output::Json => Self::Json,
+            Output::Yaml => Self::Yaml,
+        }
+    }
 }
 
 fn size(text: &str) -> Result<usize, String> {

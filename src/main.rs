@@ -40,7 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;
-            let explanation = commands::explain::vm(&vm, &source, output)?;
+            let explanation = commands::explain::vm(&vm, source.manifests(), output.into())?;
             std::io::stdout().write_all(explanation.text.as_bytes()).context("can't write")?;
             Ok(u8::from(!explanation.feasible))
         }

@@ -81,7 +81,8 @@ impl Metrics {
             Ok::<_, prometheus::Error>(histogram)
         };
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(format!("lanekeeper_{name}"), help), labels)?;
+            let counter =
+                IntCounterVec::new(Opts::new(format!("lanekeeper_{name}"), help), labels)?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
@@ -107,9 +108,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry.register(Box::new(build))?;
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             filter_duration: histogram(
                 "filter_duration_seconds",

@@ -115,8 +115,7 @@ pub fn for_development(folder: &Path) -> Result<Files, Error> {
     if still_good(&files, &ca) {
         return Ok(files);
     }
-    fs::create_dir_all(folder)
-        .map_err(|source| Error::Io { path: folder.to_owned(), source })?;
+    fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.to_owned(), source })?;
     let from = OffsetDateTime::now_utc() - Duration::hours(1);
     let until = from + Duration::days(DEV_DAYS);
     let ca_key = KeyPair::generate()?;
@@ -153,7 +152,9 @@ fn still_good(files: &Files, ca: &Path) -> bool {
     };
     let key_id = |cert: &X509Certificate<'_>| {
         cert.iter_extensions().find_map(|it| match it.parsed_extension() {
-            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => {
+                Some(id.0.to_vec())
+            }
             _ => None,
         })
     };

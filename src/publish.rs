@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::cluster::Snapshot;
 
 /// What there is to read.
+#[expect(clippy::large_enum_variant, reason = "there is one, behind an Arc")]
 pub enum Published {
     /// No snapshot yet, and what is being waited for.
     Waiting(Vec<String>),

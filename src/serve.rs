@@ -16,7 +16,6 @@ use crate::pki::{self, Files};
 use crate::publish;
 use crate::server::admin::{self, Admin};
 use crate::server::{self, App, Bodies, Options, listen};
-use crate::source::Manifests;
 
 /// How often the certificate's files are looked at. They are compared by content, since a mounted
 /// Secret changes by a symlink swap.
@@ -77,7 +76,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
 
     let (publisher, reader) = publish::channel();
     let objects = source.reader();
-    let manifests = Manifests::new(source.cluster.clone(), objects.clone(), source.options());
+    let manifests = source.manifests();
     let app = Arc::new(App::new(
         Options { objects, rejections: rejections.into(), max_filter_body, trusted_users },
         reader.clone(),
@@ -109,10 +108,13 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
         "the server of probes and metrics",
         Box::pin(listen::http(admin_socket, admin_router, admin_handle.clone())),
     );
-    spawn("the source", Box::pin(async {
-        manifests.follow(publisher).await;
-        Ok(())
-    }));
+    spawn(
+        "the source",
+        Box::pin(async {
+            manifests.follow(publisher).await;
+            Ok(())
+        }),
+    );
     spawn("the watch over the certificate", Box::pin(follow(files, pair.content, tls, metrics)));
 
     let wait = tokio::select! {

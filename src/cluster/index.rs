@@ -136,9 +136,8 @@ impl Index {
             Kind::LinkMonitor => replace(&mut self.state.monitors, key.text(), None).is_some(),
             Kind::VmNetwork => self.set_vm_network(key, None),
             Kind::Vm => replace(&mut self.state.vms, key, None).is_some(),
-            Kind::Vmi => self.around_vmis([key.clone()], |state| {
-                replace(&mut state.vmis, key, None).is_some()
-            }),
+            Kind::Vmi => self
+                .around_vmis([key.clone()], |state| replace(&mut state.vmis, key, None).is_some()),
             Kind::Migration => self.set_migration(key, None),
             Kind::LauncherPod => self.set_pod(key, None),
             Kind::Host => self.set_host(key.text(), None),
@@ -187,10 +186,16 @@ impl Index {
             let hosts =
                 if facts.counts() { state.covered(&facts.selector) } else { HostSet::default() };
             touched = touched.union(&hosts);
-            state.networks.entry(facts.cluster_network.clone()).or_default().configs.insert(name.clone());
             state
+                .networks
+                .entry(facts.cluster_network.clone())
+                .or_default()
                 .configs
-                .insert(name.clone(), ConfigState { facts: Arc::new(facts), hosts: Arc::new(hosts) });
+                .insert(name.clone());
+            state.configs.insert(
+                name.clone(),
+                ConfigState { facts: Arc::new(facts), hosts: Arc::new(hosts) },
+            );
         } else {
             state.configs.remove(name);
         }
@@ -209,7 +214,9 @@ impl Index {
         let new = facts.as_ref().map(|facts| (facts.cluster_network.clone(), facts.host.clone()));
         let Some(old) = replace(&mut self.state.statuses, name, facts) else { return false };
         let old = old.map(|old| (old.cluster_network.clone(), old.host.clone()));
-        for ((network, host), there) in old.map(|old| (old, false)).into_iter().chain(new.map(|new| (new, true))) {
+        for ((network, host), there) in
+            old.map(|old| (old, false)).into_iter().chain(new.map(|new| (new, true)))
+        {
             relate(&mut self.state.reports, (network.clone(), host.clone(), name.clone()), there);
             if let Some(host) = self.state.hosts.find(&host) {
                 self.state.refresh(&network, host);
@@ -282,9 +289,7 @@ impl Index {
         self.shared.labels(&mut facts.labels);
         let configs = match &old {
             // Only what wants a label that came or went can cover the host now and did not before.
-            Some(old) if old.witness == facts.witness => {
-                state.wanting(&old.labels, &facts.labels)
-            }
+            Some(old) if old.witness == facts.witness => state.wanting(&old.labels, &facts.labels),
             _ => state.configs.keys().cloned().collect(),
         };
         let number = state.hosts.set(name, facts.clone());

@@ -2,6 +2,7 @@
 //!
 //! Pure. Nothing in here knows of Kubernetes' formats, of files, clocks or tasks, so a test is
 //! [`Index::apply`] and an assertion.
+#![warn(missing_docs)]
 
 mod activity;
 mod facts;

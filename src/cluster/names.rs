@@ -132,10 +132,7 @@ impl Kind {
     /// Whether objects of this kind lie in namespaces.
     #[must_use]
     pub fn namespaced(self) -> bool {
-        matches!(
-            self,
-            Self::VmNetwork | Self::Vm | Self::Vmi | Self::Migration | Self::LauncherPod
-        )
+        matches!(self, Self::VmNetwork | Self::Vm | Self::Vmi | Self::Migration | Self::LauncherPod)
     }
 }
 

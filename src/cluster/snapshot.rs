@@ -82,8 +82,7 @@ impl Snapshot {
     /// The names of a set's hosts, sorted.
     #[must_use]
     pub fn names(&self, hosts: &HostSet) -> Vec<&Name> {
-        let mut names: Vec<_> =
-            hosts.numbers().map(|number| self.0.hosts.name(number)).collect();
+        let mut names: Vec<_> = hosts.numbers().map(|number| self.0.hosts.name(number)).collect();
         names.sort_unstable();
         names
     }
@@ -200,9 +199,7 @@ impl Snapshot {
     ) -> impl Iterator<Item = (&'s Key, &'s VmNetwork)> {
         related(&self.0.claims, cluster_network)
             .filter_map(|key| Some((key, self.vm_network(key)?)))
-            .filter(|(_, vm_network)| {
-                self.cluster_network_of(vm_network) == Some(cluster_network)
-            })
+            .filter(|(_, vm_network)| self.cluster_network_of(vm_network) == Some(cluster_network))
     }
 
     // VMs.

@@ -124,6 +124,7 @@ impl State {
     }
 }
 
+#[expect(clippy::missing_fields_in_debug, reason = "all are there, some under one name")]
 impl fmt::Debug for State {
     /// Everything, by names: two states print alike exactly if every answer of theirs is alike.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,9 +150,26 @@ impl fmt::Debug for State {
             })
             .collect();
         let Self {
-            options, hosts: _, configs: _, networks: _, statuses, monitors, vm_networks, vms,
-            vmis, migrations, pods, malformed, complaints, wanted, reports, claims, pods_of,
-            migrations_of, vmis_on, vmis_using,
+            options,
+            hosts: _,
+            configs: _,
+            networks: _,
+            statuses,
+            monitors,
+            vm_networks,
+            vms,
+            vmis,
+            migrations,
+            pods,
+            malformed,
+            complaints,
+            wanted,
+            reports,
+            claims,
+            pods_of,
+            migrations_of,
+            vmis_on,
+            vmis_using,
         } = self;
         f.debug_struct("State")
             .field("options", options)

@@ -18,7 +18,11 @@ pub(super) struct VmiStanding {
 
 impl State {
     /// The launcher pods of this very instance that have not ended.
-    fn live_pods<'s>(&'s self, key: &'s Key, vmi: &'s Vmi) -> impl Iterator<Item = &'s LauncherPod> {
+    fn live_pods<'s>(
+        &'s self,
+        key: &'s Key,
+        vmi: &'s Vmi,
+    ) -> impl Iterator<Item = &'s LauncherPod> {
         related(&self.pods_of, key)
             .filter_map(|pod| self.pods.get(pod))
             .map(|pod| &**pod)

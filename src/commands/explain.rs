@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::{Output, Source};
 use crate::cluster::{Key, Snapshot};
 use crate::decide::explain::explain;
 use crate::decide::needs::Needs;
 use crate::source::Manifests;
+
+use super::Form;
 
 /// What there is to print, and what it means for the exit status.
 pub struct Explanation {
@@ -70,16 +71,14 @@ struct Cause {
 ///
 /// # Errors
 /// If the name, the files or the VM are not there to be read.
-pub fn vm(name: &str, source: &Source, output: Output) -> Result<Explanation, Error> {
+pub fn vm(name: &str, mut manifests: Manifests, form: Form) -> Result<Explanation, Error> {
     let key = match name.split('/').collect::<Vec<_>>()[..] {
         [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
             Key::in_namespace(namespace, name)
         }
         _ => return Err(Error::Name(name.to_owned())),
     };
-    let snapshot = Manifests::new(source.cluster.clone(), source.reader(), source.options())
-        .read()
-        .map_err(Error::Unreadable)?;
+    let snapshot = manifests.read().map_err(Error::Unreadable)?;
     let (selection, kind) = if let Some(vm) = snapshot.vm(&key) {
         (vm.networks.clone(), "VirtualMachine")
     } else if let Some(selection) = snapshot.selection_of(&key) {
@@ -118,12 +117,12 @@ pub fn vm(name: &str, source: &Source, output: Output) -> Result<Explanation, Er
             })
             .collect(),
     };
-    let text = match output {
-        Output::Table => table(&answer),
-        Output::Json => serde_json::to_string(&answer)
+    let text = match form {
+        Form::Table => table(&answer),
+        Form::Json => serde_json::to_string(&answer)
             .map(|json| json + "\n")
             .map_err(|error| Error::Write(error.to_string()))?,
-        Output::Yaml => {
+        Form::Yaml => {
             serde_saphyr::to_string(&answer).map_err(|error| Error::Write(error.to_string()))?
         }
     };

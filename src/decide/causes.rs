@@ -146,7 +146,8 @@ fn not_ready(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> 
     let at = host.name();
     let covering: Vec<_> =
         snapshot.network(cluster_network).uplinks(host).map(|uplink| uplink.config).collect();
-    let mut text = format!("{at} reports the uplink of cluster network {cluster_network} not ready");
+    let mut text =
+        format!("{at} reports the uplink of cluster network {cluster_network} not ready");
     let report = snapshot
         .reports_at(cluster_network, host)
         .find(|report| !report.ready && covering.contains(&&report.config));

@@ -114,12 +114,14 @@ impl<'s> Filter<'s> {
                 let host = labels();
                 known = host.is_some();
                 let name = Name::from(name);
-                self.scratch.extend(self.networks.iter().map(|network| match &host {
-                    Some(host) => network.inactive_on_unknown(&name, host),
-                    // Whether it covers the host can't be told, but whether it exists can.
-                    None => network
-                        .inactive_on_unknown(&name, &Host::default())
-                        .filter(|why| *why == Inactive::ClusterNetworkNotFound),
+                self.scratch.extend(self.networks.iter().map(|network| {
+                    match &host {
+                        Some(host) => network.inactive_on_unknown(&name, host),
+                        // Whether it covers the host can't be told, but whether it exists can.
+                        None => network
+                            .inactive_on_unknown(&name, &Host::default())
+                            .filter(|why| *why == Inactive::ClusterNetworkNotFound),
+                    }
                 }));
             }
         }

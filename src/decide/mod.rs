@@ -1,5 +1,6 @@
 //! What follows from the facts: every rule of the spec, each in exactly one function. Synchronous,
 //! deterministic, total; the webhooks, the CLI and the page all ask here.
+#![warn(missing_docs)]
 
 pub mod causes;
 pub mod explain;

@@ -1,7 +1,7 @@
 //! What a pod, VM or VMI needs: from the VM networks that it asks for to the cluster networks that
 //! must be active under it (spec, sections 1 and 3).
 
-use crate::cluster::{MGMT, Key, Name, Selection, Snapshot};
+use crate::cluster::{Key, MGMT, Name, Selection, Snapshot};
 
 use super::causes::Cause;
 
@@ -24,19 +24,15 @@ impl Needs {
     pub fn of(snapshot: &Snapshot, selection: &Selection) -> Self {
         let mut needs = Self::default();
         for key in &selection.vm_networks {
-            let under = match snapshot.vm_network(key) {
-                Some(vm_network) => snapshot.cluster_network_of(vm_network).cloned(),
-                None => {
-                    needs.everywhere.push(Cause::VmNetworkNotFound(key.clone()));
-                    None
-                }
-            };
+            let vm_network = snapshot.vm_network(key);
+            if vm_network.is_none() {
+                needs.everywhere.push(Cause::VmNetworkNotFound(key.clone()));
+            }
+            let under = vm_network.and_then(|it| snapshot.cluster_network_of(it)).cloned();
             needs.cluster_networks.extend(under.clone().filter(|name| **name != *MGMT));
             needs.vm_networks.push((key.clone(), under));
         }
-        needs
-            .everywhere
-            .extend(selection.unreadable.clone().map(Cause::InvalidSelection));
+        needs.everywhere.extend(selection.unreadable.clone().map(Cause::InvalidSelection));
         needs.everywhere.sort_by_key(Cause::reason);
         needs.cluster_networks.sort_unstable();
         needs.cluster_networks.dedup();

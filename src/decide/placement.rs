@@ -72,11 +72,7 @@ pub fn place(needs: &Needs, terms: Option<&[Term]>) -> Placement {
     let needed = &needs.cluster_networks;
     let terms = terms.unwrap_or_default();
     if terms.is_empty() {
-        return if needed.is_empty() {
-            Placement::Right
-        } else {
-            Placement::Make(needed.clone())
-        };
+        return if needed.is_empty() { Placement::Right } else { Placement::Make(needed.clone()) };
     }
     let edits: Vec<(usize, TermEdit)> = terms
         .iter()

@@ -121,9 +121,8 @@ impl<'a> Request<'a> {
             return None;
         }
         let GroupVersionKind { group, version, kind } = &self.kind;
-        kind_of(&format!("{group}/{version}"), kind).or_else(|| {
-            if group.is_empty() { kind_of(version, kind) } else { None }
-        })
+        kind_of(&format!("{group}/{version}"), kind)
+            .or_else(|| if group.is_empty() { kind_of(version, kind) } else { None })
     }
 
     /// Who asks.

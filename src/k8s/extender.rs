@@ -57,16 +57,16 @@ pub fn args(body: &[u8]) -> Result<Args<'_>, String> {
     let pod = pod(&members)?;
     let candidates = match (members.get("NodeNames"), members.get("Nodes")) {
         (Some(names), None) => {
-            let names: Vec<&RawValue> = serde_json::from_str(names.get())
-                .map_err(|error| format!("NodeNames: {error}"))?;
+            let names: Vec<&RawValue> =
+                serde_json::from_str(names.get()).map_err(|error| format!("NodeNames: {error}"))?;
             if let Some(other) = names.iter().find(|name| !name.get().starts_with('"')) {
                 return Err(format!("NodeNames: {} is not a string", other.get()));
             }
             Candidates::Names(names)
         }
         (None, Some(nodes)) => {
-            let list: Members<'_> = serde_json::from_str(nodes.get())
-                .map_err(|error| format!("Nodes: {error}"))?;
+            let list: Members<'_> =
+                serde_json::from_str(nodes.get()).map_err(|error| format!("Nodes: {error}"))?;
             let items: Vec<&RawValue> = match list.get("items") {
                 Some(items) => serde_json::from_str(items.get())
                     .map_err(|error| format!("Nodes.items: {error}"))?,
@@ -110,7 +110,7 @@ fn text(string: &RawValue) -> Cow<'_, str> {
     }
 }
 
-impl<'a> Candidates<'a> {
+impl Candidates<'_> {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -127,6 +127,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// Every candidate's name.
+    #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = Cow<'_, str>> {
         (0..self.len()).map(|position| match self {
             Self::Names(names) => names.get(position).map(|name| text(name)).unwrap_or_default(),
@@ -226,8 +227,7 @@ fn write_rejections(out: &mut Vec<u8>, candidates: &Candidates<'_>, verdict: &Ve
         .rejections()
         .iter()
         .map(|rejection| {
-            let reasons: Vec<String> =
-                rejection.causes.iter().map(Cause::reason).collect();
+            let reasons: Vec<String> = rejection.causes.iter().map(Cause::reason).collect();
             json_string(&reasons.join("; "))
         })
         .collect();
@@ -319,18 +319,13 @@ fn meta_victims(victims: &Members<'_>) -> Result<String, String> {
         uid: String,
     }
     let pods: Vec<Victim> = match victims.get("Pods") {
-        Some(pods) => {
-            serde_json::from_str(pods.get()).map_err(|error| format!("Pods: {error}"))?
-        }
+        Some(pods) => serde_json::from_str(pods.get()).map_err(|error| format!("Pods: {error}"))?,
         None => Vec::new(),
     };
     let uids: Vec<_> =
         pods.iter().map(|pod| serde_json::json!({ "UID": pod.metadata.uid })).collect();
     let violations = victims.get("NumPDBViolations").map_or("0", RawValue::get);
-    Ok(format!(
-        r#"{{"Pods":{},"NumPDBViolations":{violations}}}"#,
-        serde_json::Value::from(uids)
-    ))
+    Ok(format!(r#"{{"Pods":{},"NumPDBViolations":{violations}}}"#, serde_json::Value::from(uids)))
 }
 
 /// Writes ExtenderPreemptionResult: the victims, as they came, of the hosts that are kept.

@@ -165,9 +165,10 @@ impl From<LinkMonitorObject> for LinkMonitor {
             },
             name: link.name,
         };
-        let links = status.link_status.into_iter().filter_map(|(host, links)| {
-            Some((host, links?.into_iter().map(link).collect()))
-        });
+        let links = status
+            .link_status
+            .into_iter()
+            .filter_map(|(host, links)| Some((host, links?.into_iter().map(link).collect())));
         Self { links: links.collect() }
     }
 }
@@ -188,10 +189,10 @@ struct NadSpec {
 
 impl From<NetworkAttachmentDefinition> for VmNetwork {
     fn from(NetworkAttachmentDefinition { metadata, spec }: NetworkAttachmentDefinition) -> Self {
-        let is_system_named =
-            metadata.name.as_deref().is_some_and(|name| {
-                SYSTEM_NAMES.iter().any(|prefix| name.starts_with(prefix))
-            });
+        let is_system_named = metadata
+            .name
+            .as_deref()
+            .is_some_and(|name| SYSTEM_NAMES.iter().any(|prefix| name.starts_with(prefix)));
         let is_system_marked = SYSTEM_ANNOTATIONS
             .iter()
             .any(|annotation| metadata.annotation(annotation) == Some("true"));

@@ -229,6 +229,9 @@ struct PodMeta {
 }
 
 /// The VM networks that a pod asks for, from the pod as the scheduler sends it.
+///
+/// # Errors
+/// If it is no pod.
 pub fn pod_selection(pod: &str, multus_namespace: &str) -> Result<Selection, serde_json::Error> {
     let pod: PodMeta = serde_json::from_str(pod)?;
     Ok(pod_networks(&pod.metadata, multus_namespace))

@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(read("a").unwrap(), ["default/a"]);
         assert_eq!(read("a@net1, other/b.c ,d").unwrap(), ["default/a", "other/b.c", "default/d"]);
         assert_eq!(
-            read(r#"[{"name":"a","interface":"pod1"},{"name":"b.c","namespace":"other"}]"#).unwrap(),
+            read(r#"[{"name":"a","interface":"pod1"},{"name":"b.c","namespace":"other"}]"#)
+                .unwrap(),
             ["default/a", "other/b.c"]
         );
         assert_eq!(read(r#"[{"name":"a","namespace":null}]"#).unwrap(), ["default/a"]);
@@ -116,8 +117,24 @@ mod tests {
     #[test]
     fn what_multus_could_not_read_either_is_an_error() {
         for text in [
-            " ", ",", "a,", "a/b/c", "a@b@c", "A", "-a", "a.", "/a", "a/", "{}", "[null]", "[{}]",
-            r#"{"name":"a"}"#, r#"[{"name":7}]"#, "[", r#"["a"]"#, r#"[{"name":"a/b"}]"#,
+            " ",
+            ",",
+            "a,",
+            "a/b/c",
+            "a@b@c",
+            "A",
+            "-a",
+            "a.",
+            "/a",
+            "a/",
+            "{}",
+            "[null]",
+            "[{}]",
+            r#"{"name":"a"}"#,
+            r#"[{"name":7}]"#,
+            "[",
+            r#"["a"]"#,
+            r#"[{"name":"a/b"}]"#,
         ] {
             assert!(read(text).is_err(), "{text:?}");
         }

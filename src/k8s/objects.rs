@@ -9,7 +9,9 @@ use crate::cluster::{
 };
 
 use super::harvester::{LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus};
-use super::kubevirt::{Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration};
+use super::kubevirt::{
+    Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
+};
 use super::node::Node;
 
 /// How objects are to be read.
@@ -72,9 +74,10 @@ impl Reader {
             }
             Kind::Vm => Fact::Vm(read::<VirtualMachine, _>(object)?.facts(multus)),
             Kind::Vmi => Fact::Vmi(read::<VirtualMachineInstance, _>(object)?.facts(multus)),
-            Kind::Migration => Fact::Migration(Migration::from(
-                read::<VirtualMachineInstanceMigration, _>(object)?,
-            )),
+            Kind::Migration => Fact::Migration(Migration::from(read::<
+                VirtualMachineInstanceMigration,
+                _,
+            >(object)?)),
             Kind::LauncherPod => {
                 return Ok(read::<Pod, _>(object)?.facts(multus).map(Fact::LauncherPod));
             }
@@ -87,9 +90,9 @@ impl Reader {
     /// # Errors
     /// What has no kind or no usable name can't be kept under a key; says what is missing.
     pub fn change(&self, manifest: &Value) -> Result<Option<Change>, String> {
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (api_version, kind) =
-            (text(manifest.get("apiVersion")), text(manifest.get("kind")));
+        let text =
+            |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind) = (text(manifest.get("apiVersion")), text(manifest.get("kind")));
         if api_version.is_empty() || kind.is_empty() {
             return Err("not a Kubernetes object: it lacks apiVersion or kind".to_owned());
         }

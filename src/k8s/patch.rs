@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{MGMT, Name};
 use crate::decide::needs::Needs;
-use crate::decide::placement::{
-    LABEL_PREFIX, Placement, Term, TermEdit, place, required_network,
-};
+use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, place, required_network};
 
 use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES, VlanConfig};
 use super::objects::read;

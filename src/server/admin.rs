@@ -58,8 +58,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
 async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Response {
     let verbose = query.is_some_and(|query| query.split('&').any(|it| it.starts_with("verbose")));
     let waiting = admin.not_ready();
-    let status =
-        if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = match (verbose, waiting.is_empty()) {
         (false, true) => "ok".to_owned(),
         (true, true) => "[+] every kind is listed\nok".to_owned(),

@@ -38,19 +38,22 @@ impl Bodies {
 
     /// Reads a whole body of at most `most` bytes. Room is taken as bytes come in, not as they are
     /// promised, so that no slow client can keep it from others for nothing.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
     pub async fn read(&self, request: Request<Body>, most: usize) -> Result<Held, Response> {
-        tokio::time::timeout(PATIENCE, self.read_all(request, most)).await.unwrap_or_else(|_| {
-            Err(text(
+        match tokio::time::timeout(PATIENCE, self.read_all(request, most)).await {
+            Ok(read) => read,
+            Err(_) => Err(text(
                 StatusCode::REQUEST_TIMEOUT,
                 format!("the body was not complete within {} s", PATIENCE.as_secs()),
-            ))
-        })
+            )),
+        }
     }
 
     async fn read_all(&self, request: Request<Body>, most: usize) -> Result<Held, Response> {
-        let too_large = || {
-            text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {most} bytes"))
-        };
+        let too_large =
+            || text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {most} bytes"));
         let promised = request
             .headers()
             .get(header::CONTENT_LENGTH)

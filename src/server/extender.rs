@@ -37,18 +37,14 @@ pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) 
 
 pub(super) async fn prioritize(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     match app.bodies.read(request, app.options.max_filter_body).await {
-        Ok(held) => app
-            .prioritize(&held)
-            .unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why)),
+        Ok(held) => app.prioritize(&held).unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why)),
         Err(refusal) => refusal,
     }
 }
 
 pub(super) async fn preempt(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     match app.bodies.read(request, app.options.max_filter_body).await {
-        Ok(held) => {
-            app.preempt(&held).unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why))
-        }
+        Ok(held) => app.preempt(&held).unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why)),
         Err(refusal) => refusal,
     }
 }

@@ -37,10 +37,7 @@ fn from_json(text: &str) -> Result<Vec<Value>, Broken> {
     serde_json::Deserializer::from_str(text)
         .into_iter()
         .collect::<Result<_, serde_json::Error>>()
-        .map_err(|error| Broken {
-            line: u64::try_from(error.line()).ok(),
-            why: error.to_string(),
-        })
+        .map_err(|error| Broken { line: u64::try_from(error.line()).ok(), why: error.to_string() })
 }
 
 /// The reader's own limits fit a configuration file; a dump of a cluster is larger, and how large
@@ -65,15 +62,15 @@ fn from_yaml(text: &str) -> Result<Vec<Value>, Broken> {
 }
 
 fn unfold(document: Value, objects: &mut Vec<Value>) {
-    let is_list = document
-        .get("kind")
-        .and_then(Value::as_str)
-        .is_some_and(|kind| kind.ends_with("List"));
+    let is_list =
+        document.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match document {
         Value::Null => {}
         Value::Object(mut list) if is_list && list.get("items").is_some_and(Value::is_array) => {
             if let Some(Value::Array(items)) = list.remove("items") {
-                items.into_iter().for_each(|item| unfold(item, objects));
+                for item in items {
+                    unfold(item, objects);
+                }
             }
         }
         object => objects.push(object),
@@ -106,7 +103,8 @@ items:
   items: [{metadata: {name: c}}]
 ";
         assert_eq!(names(yaml, false), ["a", "b", "c"]);
-        let json = r#"{"metadata":{"name":"a"}} {"kind":"List","items":[{"metadata":{"name":"b"}}]}"#;
+        let json =
+            r#"{"metadata":{"name":"a"}} {"kind":"List","items":[{"metadata":{"name":"b"}}]}"#;
         assert_eq!(names(json, true), ["a", "b"]);
         assert!(read("", false).unwrap().is_empty());
     }

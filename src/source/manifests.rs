@@ -40,12 +40,21 @@ pub struct Manifests {
 struct File {
     /// What was looked at when it was last read.
     read: Option<Stamp>,
-    /// How it looked last time, gone being a look too.
-    seen: Option<Option<Stamp>>,
+    /// How it looked last time.
+    seen: Look,
     /// The last good content.
     content: Option<Content>,
     /// Why what is there now can't be read.
     broken: Option<Broken>,
+}
+
+/// How a file looked.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Look {
+    #[default]
+    NeverYet,
+    Gone,
+    There(Stamp),
 }
 
 struct Content {
@@ -119,7 +128,9 @@ impl Manifests {
                 return Err(vec![format!("{}: {error}", self.root.display())]);
             }
             // The files keep their last good content.
-            Err(error) => (self.files.iter().filter_map(as_read).collect(), Some(error.to_string())),
+            Err(error) => {
+                (self.files.iter().filter_map(as_read).collect(), Some(error.to_string()))
+            }
         };
         let paths: BTreeSet<&PathBuf> = found.keys().chain(self.files.keys()).collect();
         let mut dirty = false;
@@ -132,7 +143,9 @@ impl Manifests {
             if !broken.is_empty() {
                 return Err(broken);
             }
-            Kind::ALL.into_iter().for_each(|kind| self.index.listed(kind));
+            for kind in Kind::ALL {
+                self.index.listed(kind);
+            }
             self.synced = true;
             dirty = true;
         }
@@ -147,7 +160,8 @@ impl Manifests {
     /// Looks at one file, and reads it if it changed and is settled. Says whether it did.
     fn look_at(&mut self, path: &Path, stamp: Option<Stamp>) -> bool {
         let file = self.files.entry(path.to_owned()).or_default();
-        let settled = file.seen.replace(stamp) == Some(stamp) || !self.synced;
+        let look = stamp.map_or(Look::Gone, Look::There);
+        let settled = std::mem::replace(&mut file.seen, look) == look || !self.synced;
         if !settled || (stamp.is_some() && file.read == stamp) {
             return false;
         }
@@ -180,9 +194,11 @@ impl Manifests {
                 }
             }
             here.extend(file.content.iter().flat_map(|it| &it.nameless).cloned());
-            here.extend(file.broken.iter().map(|broken| {
-                format!("{broken}; what the file held before still counts")
-            }));
+            here.extend(
+                file.broken
+                    .iter()
+                    .map(|broken| format!("{broken}; what the file held before still counts")),
+            );
             if !here.is_empty() {
                 let place = path.display().to_string().into();
                 complaints.insert(place, here.into_iter().map(Name::from).collect());

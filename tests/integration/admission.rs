@@ -78,8 +78,10 @@ fn vm(networks: &[&str], affinity: Value) -> Value {
 }
 
 fn vmi_spec(networks: &[&str], affinity: Value) -> Value {
-    let networks: Vec<_> =
-        networks.iter().map(|name| json!({ "name": name, "multus": { "networkName": name } })).collect();
+    let networks: Vec<_> = networks
+        .iter()
+        .map(|name| json!({ "name": name, "multus": { "networkName": name } }))
+        .collect();
     let mut spec = json!({ "domain": {}, "networks": networks });
     if !affinity.is_null() {
         spec["affinity"] = affinity;
@@ -170,7 +172,8 @@ async fn requirements_that_no_longer_hold_are_taken_out() {
 
 #[tokio::test]
 async fn nothing_of_the_users_is_touched() {
-    let preferred = json!([{ "weight": 1, "preference": { "matchExpressions": [ours("cluster-a")] } }]);
+    let preferred =
+        json!([{ "weight": 1, "preference": { "matchExpressions": [ours("cluster-a")] } }]);
     let like_ours = [
         json!({ "key": "network.harvesterhci.io/mgmt", "operator": "In", "values": ["true"] }),
         json!({ "key": "network.harvesterhci.io/cluster-a", "operator": "NotIn", "values": ["true"] }),
@@ -207,7 +210,10 @@ async fn a_vmi_is_mutated_on_create_alone() {
         "spec": vmi_spec(&["vm-network-a"], Value::Null),
     });
     let after = mutated(&server, "VirtualMachineInstance", &vmi).await;
-    assert_eq!(terms(&after["spec"]["affinity"]), &json!([{ "matchExpressions": [ours("cluster-a")] }]));
+    assert_eq!(
+        terms(&after["spec"]["affinity"]),
+        &json!([{ "matchExpressions": [ours("cluster-a")] }])
+    );
     let update = review("UPDATE", "VirtualMachineInstance", Some(&vmi), Some(&vmi));
     assert_eq!(mutation(&server, &update).await, Patch(Vec::new()));
 }
@@ -267,10 +273,9 @@ async fn a_network_config_gets_its_label_and_its_hosts() {
 async fn network_configs_of_mgmt_and_those_being_deleted_are_left_alone() {
     let server = example();
     let gone = json!({ "name": "c", "deletionTimestamp": "2026-01-01T00:00:00Z" });
-    for object in [
-        config(json!({ "name": "c" }), json!({}), "mgmt"),
-        config(gone, json!({}), "cluster-a"),
-    ] {
+    for object in
+        [config(json!({ "name": "c" }), json!({}), "mgmt"), config(gone, json!({}), "cluster-a")]
+    {
         let review = review("UPDATE", "VlanConfig", Some(&object), Some(&object));
         assert_eq!(mutation(&server, &review).await, Patch(Vec::new()));
     }
@@ -332,7 +337,9 @@ async fn what_has_no_rules_is_allowed() {
 async fn an_unreadable_object_is_refused_but_may_be_repaired_and_deleted() {
     let server = example();
     let odd = json!({ "metadata": { "name": "c" }, "spec": { "clusterNetwork": "cluster-a", "nodeSelector": ["x"] } });
-    let answer = server.post("/validate", review("CREATE", "VlanConfig", None, Some(&odd)).to_string()).await;
+    let answer = server
+        .post("/validate", review("CREATE", "VlanConfig", None, Some(&odd)).to_string())
+        .await;
     let status = &answer.json()["response"]["status"];
     assert_eq!(status["code"], 422);
     let message = status["message"].as_str().unwrap();
@@ -379,8 +386,10 @@ async fn the_reference_change_is_refused_naming_the_vms() {
     let mut new = old.clone();
     new["spec"]["nodeSelector"] = json!({ "example.com/rack": "nowhere" });
     let server = example();
-    let answer =
-        server.post("/validate", review("UPDATE", "VlanConfig", Some(&old), Some(&new)).to_string()).await.json();
+    let answer = server
+        .post("/validate", review("UPDATE", "VlanConfig", Some(&old), Some(&new)).to_string())
+        .await
+        .json();
     let status = &answer["response"]["status"];
     assert_eq!((&status["code"], &status["reason"]), (&json!(403), &json!("Forbidden")));
     let message = status["message"].as_str().unwrap();
@@ -432,7 +441,10 @@ fn users(terms: &Value) -> Vec<Value> {
             }
             term
         })
-        .filter(|term| term.get("matchExpressions").is_some() || term["matchFields"].as_array().is_some_and(|it| !it.is_empty()))
+        .filter(|term| {
+            term.get("matchExpressions").is_some()
+                || term["matchFields"].as_array().is_some_and(|it| !it.is_empty())
+        })
         .collect()
 }
 

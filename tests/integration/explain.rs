@@ -1,1 +1,166 @@
-//! (to come)
+//! `lanekeeper explain`: what it prints, and how it ends (spec, section 8).
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lanekeeper::cluster::{Inactive, Key};
+use lanekeeper::decide::causes::{CODES, Cause};
+use serde_json::{Value, json};
+
+use crate::harness::examples;
+use crate::serve::program;
+
+fn explain(cluster: &Path, vm: &str, more: &[&str]) -> Output {
+    Command::new(program())
+        .args(["explain", "vm", vm, "--cluster"])
+        .arg(cluster)
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn json_of(cluster: &Path, vm: &str) -> (Value, Option<i32>) {
+    let output = explain(cluster, vm, &["-o", "json"]);
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+}
+
+fn feasible(answer: &Value) -> Vec<&str> {
+    let hosts = answer["hosts"].as_array().unwrap();
+    hosts
+        .iter()
+        .filter(|it| it["feasible"] == true)
+        .map(|it| it["name"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_reference_vms_may_run_where_they_should() {
+    for (vm, hosts) in [
+        ("default/vm0", &["host0", "host1", "host2"][..]),
+        ("default/vm1", &["host2"]),
+        ("default/vm2", &["host2", "host4", "host5"]),
+    ] {
+        let (answer, status) = json_of(&examples(), vm);
+        assert_eq!(feasible(&answer), hosts, "{vm}");
+        assert_eq!(status, Some(0));
+    }
+}
+
+#[test]
+fn json_has_the_fields_that_clients_rely_on() {
+    let (answer, _) = json_of(&examples(), "default/vm1");
+    assert_eq!(answer["vm"], "default/vm1");
+    assert_eq!(answer["source"], "VirtualMachine");
+    assert_eq!(
+        answer["needs"],
+        json!([
+            { "vmNetwork": "default/vm-network-b", "clusterNetwork": "cluster-a" },
+            { "vmNetwork": "default/vm-network-c", "clusterNetwork": "cluster-b" },
+        ])
+    );
+    assert_eq!(
+        answer["hosts"][0],
+        json!({
+            "name": "host0",
+            "feasible": false,
+            "causes": [{
+                "code": "host-not-covered",
+                "clusterNetwork": "cluster-b",
+                "vmNetwork": "default/vm-network-c",
+                "message": "network config network-config-c, the only one of cluster network \
+                            cluster-b, does not cover host0",
+            }],
+        })
+    );
+    let yaml = explain(&examples(), "default/vm1", &["-o", "yaml"]).stdout;
+    let yaml: Value = serde_saphyr::from_slice(&yaml).unwrap();
+    assert_eq!(yaml, answer);
+}
+
+#[test]
+fn a_vm_that_fits_nowhere_is_status_1_with_every_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "
+{apiVersion: v1, kind: Node, metadata: {name: silent}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: down}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: up}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: c}, spec: {clusterNetwork: up}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanStatus, metadata: {name: s}, status: {clusterNetwork: up, vlanConfig: c, node: down, conditions: [{type: ready, status: 'False', message: no bridge}]}}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: up, namespace: ns, labels: {network.harvesterhci.io/clusternetwork: up}}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: vmi, namespace: ns}, spec: {networks: [{multus: {networkName: up}}, {multus: {networkName: gone}}, {multus: {networkName: a/b/c}}]}, status: {phase: Pending}}
+";
+    fs::write(folder.path().join("all.yaml"), yaml).unwrap();
+    let output = explain(folder.path(), "ns/vmi", &["-o", "json", "--activation", "reported"]);
+    assert_eq!(output.status.code(), Some(1));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["source"], "VirtualMachineInstance");
+    let hosts = answer["hosts"].as_array().unwrap();
+    let of = |host: usize, field: &str| -> Vec<String> {
+        let causes = hosts[host]["causes"].as_array().unwrap();
+        causes.iter().map(|it| it[field].as_str().unwrap_or("-").to_owned()).collect()
+    };
+    let everywhere = ["vm-network-not-found", "invalid-network-selection"];
+    assert_eq!(of(0, "code"), [&everywhere[..], &["uplink-not-ready"]].concat());
+    assert_eq!(of(1, "code"), [&everywhere[..], &["uplink-not-reported"]].concat());
+    assert_eq!(of(0, "vmNetwork"), ["ns/gone", "-", "ns/up"]);
+    let said = &of(0, "message")[2];
+    assert!(said.contains("(network config c: no bridge)"), "the report is quoted: {said}");
+    let table = String::from_utf8(explain(folder.path(), "ns/vmi", &[]).stdout).unwrap();
+    assert!(table.contains("\n0 of 2 hosts can run it"), "{table}");
+}
+
+#[test]
+fn what_is_not_found_or_not_readable_is_status_2_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("odd.yaml"), "a: 1\nb: c: d\n").unwrap();
+    for (cluster, vm, why) in [
+        (
+            &*examples(),
+            "default/gone",
+            "there is no VirtualMachine or VirtualMachineInstance default/gone",
+        ),
+        (&examples(), "vm1", "not NAMESPACE/NAME"),
+        (&examples(), "a/b/c", "not NAMESPACE/NAME"),
+        (folder.path(), "default/vm1", "odd.yaml: line 2"),
+        (&folder.path().join("none"), "default/vm1", "No such file"),
+    ] {
+        let output = explain(cluster, vm, &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("lanekeeper: ") && said.contains(why), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+    fs::write(
+        folder.path().join("odd.yaml"),
+        "{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm}, spec: 7}",
+    )
+    .unwrap();
+    let said = String::from_utf8(explain(folder.path(), "default/vm", &[]).stderr).unwrap();
+    assert!(
+        said.contains("VirtualMachine default/vm is ignored, because it can't be read: spec"),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_cause_has_a_code_of_the_closed_set() {
+    let inactive = |why| Cause::Inactive { cluster_network: "x".into(), why };
+    let all = [
+        inactive(Inactive::ClusterNetworkNotFound),
+        inactive(Inactive::WitnessHost),
+        inactive(Inactive::HostNotCovered),
+        inactive(Inactive::UplinkNotReady),
+        inactive(Inactive::UplinkNotReported),
+        Cause::VmNetworkNotFound(Key::in_namespace("a", "b")),
+        Cause::InvalidSelection("why".into()),
+        Cause::HostUnknown,
+    ];
+    assert_eq!(all.each_ref().map(Cause::code), CODES);
+}

@@ -75,13 +75,18 @@ async fn kept_names_keep_their_order_and_their_bytes() {
         pod("vm-network-c")
     );
     let answer = example().post("/scheduler/filter", body).await;
-    assert!(answer.body.contains(r#""NodeNames":["host5","h\u006fst4","host2"]"#), "{}", answer.body);
+    assert!(
+        answer.body.contains(r#""NodeNames":["host5","h\u006fst4","host2"]"#),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
 async fn kept_nodes_are_kept_byte_for_byte_and_known_hosts_judged_by_the_index() {
     // host2's own labels, as sent, would leave it uncovered; the index knows better.
-    let host2 = r#"{ "metadata": {"labels":{},  "name" : "host2"}, "status":{"n":1e999,"x":"\u00e9"} }"#;
+    let host2 =
+        r#"{ "metadata": {"labels":{},  "name" : "host2"}, "status":{"n":1e999,"x":"\u00e9"} }"#;
     // Not in the index: judged by what came along.
     let fresh = r#"{"metadata":{"name":"fresh","labels":{"example.com/second-uplink":"true"}}}"#;
     let bare = r#"{"metadata":{"name":"bare"}}"#;
@@ -127,10 +132,8 @@ async fn a_pod_that_asks_for_nothing_is_kept_everywhere() {
 
 #[tokio::test]
 async fn odd_letter_case_and_nulls_are_read_as_go_reads_them() {
-    let body = format!(
-        r#"{{"POD":{},"nodenames":["host2"],"NODES":null,"Other":[1,{{}}]}}"#,
-        pod(VM1)
-    );
+    let body =
+        format!(r#"{{"POD":{},"nodenames":["host2"],"NODES":null,"Other":[1,{{}}]}}"#, pod(VM1));
     let answer = example().post("/scheduler/filter", body).await.json();
     assert_eq!(answer["NodeNames"], json!(["host2"]));
     let empty = filter(&example(), &pod(VM1), &[]).await;
@@ -167,7 +170,11 @@ async fn every_reason_has_its_words() {
         ("up", "h", "cluster network up inactive: uplink not ready"),
         ("up", "w", "cluster network up inactive: witness host"),
         ("odd", "h", "cluster network odd does not exist"),
-        ("odd,up", "h", "cluster network odd does not exist; cluster network up inactive: uplink not ready"),
+        (
+            "odd,up",
+            "h",
+            "cluster network odd does not exist; cluster network up inactive: uplink not ready",
+        ),
         ("net-b", "h", "VM network default/net-b does not exist"),
         ("other/up", "h", "VM network other/up does not exist"),
         ("[", "h", "unreadable network annotation"),
@@ -324,8 +331,7 @@ async fn the_score_is_the_share_of_nics_that_are_up() {
   none: []}}}
 "
     .to_owned();
-    let expected =
-        [("all", 10), ("two", 6), ("one", 3), ("none", 0), ("silent", 10), ("new", 10)];
+    let expected = [("all", 10), ("two", 6), ("one", 3), ("none", 0), ("silent", 10), ("new", 10)];
     for (name, _) in expected.iter().filter(|(name, _)| *name != "new") {
         let _ = write!(yaml, "---\n{{apiVersion: v1, kind: Node, metadata: {{name: '{name}'}}}}\n");
     }

@@ -44,7 +44,9 @@ pub fn snapshot_with(yaml: &str, options: cluster::Options) -> Snapshot {
         let change = Reader::default().change(&document).unwrap();
         index.apply(change.expect("an object that matters"));
     }
-    Kind::ALL.into_iter().for_each(|kind| index.listed(kind));
+    for kind in Kind::ALL {
+        index.listed(kind);
+    }
     index.snapshot().unwrap()
 }
 
@@ -79,7 +81,11 @@ impl Server {
         Self::with(snapshot, Rejections::Needed, 1 << 20)
     }
 
-    pub fn with(snapshot: Option<Snapshot>, rejections: Rejections, max_filter_body: usize) -> Self {
+    pub fn with(
+        snapshot: Option<Snapshot>,
+        rejections: Rejections,
+        max_filter_body: usize,
+    ) -> Self {
         let (publisher, reader) = publish::channel();
         if let Some(snapshot) = snapshot {
             publisher.publish(snapshot, Duration::ZERO);
@@ -91,8 +97,7 @@ impl Server {
             max_filter_body,
             trusted_users: vec!["agent".to_owned()],
         };
-        let app =
-            App::new(options, reader.clone(), metrics.clone(), Bodies::with_room(256 << 20));
+        let app = App::new(options, reader.clone(), metrics.clone(), Bodies::with_room(256 << 20));
         Self { router: server::router(Arc::new(app)), metrics, reader }
     }
 

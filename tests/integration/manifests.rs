@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use crate::harness::snapshot_of;
 
 fn network(name: &str) -> String {
-    format!("apiVersion: network.harvesterhci.io/v1beta1\nkind: ClusterNetwork\nmetadata: {{name: {name}}}\n")
+    format!(
+        "apiVersion: network.harvesterhci.io/v1beta1\nkind: ClusterNetwork\nmetadata: {{name: {name}}}\n"
+    )
 }
 
 fn names(snapshot: &Snapshot) -> Vec<String> {
@@ -52,7 +54,10 @@ fn a_folder_is_read_recursively_and_hidden_names_and_other_endings_are_not() {
 #[test]
 fn one_file_of_any_name_is_enough() {
     let folder = tempfile::tempdir().unwrap();
-    let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", network("a").trim().replace('\n', "\n  "));
+    let list = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}",
+        network("a").trim().replace('\n', "\n  ")
+    );
     write(folder.path(), "dump", &list);
     assert_eq!(names(&snapshot_of(&folder.path().join("dump"))), ["a"]);
 }
@@ -70,7 +75,10 @@ fn a_malformed_object_is_a_problem_and_does_not_hide_the_others() {
     assert_eq!(names(&snapshot), ["a", "b"]);
     let problems = problems(&snapshot);
     assert_eq!(problems.len(), 3, "{problems:#?}");
-    assert!(problems[0].contains("all.yaml: object 3 is ignored: Node has no usable"), "{problems:#?}");
+    assert!(
+        problems[0].contains("all.yaml: object 3 is ignored: Node has no usable"),
+        "{problems:#?}"
+    );
     assert!(problems[1].contains("object 4 is ignored: not a Kubernetes object"), "{problems:#?}");
     assert!(problems[2].starts_with("VlanConfig odd is ignored"), "{problems:#?}");
     assert!(problems[2].contains("spec.nodeSelector: invalid type"), "{problems:#?}");
@@ -80,7 +88,9 @@ fn a_malformed_object_is_a_problem_and_does_not_hide_the_others() {
 #[test]
 fn of_the_same_object_twice_the_later_path_counts() {
     let folder = tempfile::tempdir().unwrap();
-    let host = |rack: u8| format!("apiVersion: v1\nkind: Node\nmetadata: {{name: h, labels: {{rack: '{rack}'}}}}\n");
+    let host = |rack: u8| {
+        format!("apiVersion: v1\nkind: Node\nmetadata: {{name: h, labels: {{rack: '{rack}'}}}}\n")
+    };
     write(folder.path(), "1.yaml", &format!("{}---\n{}", host(0), host(1)));
     write(folder.path(), "2.yaml", &host(2));
     let snapshot = snapshot_of(folder.path());
@@ -193,7 +203,9 @@ async fn broken_later_the_last_good_content_stays_and_a_problem_says_so() {
     write(followed.path(), "a.yaml", &network("b"));
     followed.until_snapshot("the repair", |it| names(it) == ["b"] && problems(it).is_empty()).await;
     write(followed.path(), "new.yaml", "kind: [\n");
-    followed.until_snapshot("a new broken file", |it| names(it) == ["b"] && problems(it).len() == 1).await;
+    followed
+        .until_snapshot("a new broken file", |it| names(it) == ["b"] && problems(it).len() == 1)
+        .await;
     fs::remove_file(followed.path().join("new.yaml")).unwrap();
     followed.until_snapshot("its removal", |it| problems(it).is_empty()).await;
 }

@@ -119,9 +119,12 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
 
 fn objects() -> Vec<ObjectRef> {
     let named = |kind: Kind, names: &[&str]| {
-        let key = |name: &&str| match kind.namespaced() {
-            true => Key::in_namespace("ns", name),
-            false => Key::cluster_scoped(*name),
+        let key = |name: &&str| {
+            if kind.namespaced() {
+                Key::in_namespace("ns", name)
+            } else {
+                Key::cluster_scoped(*name)
+            }
         };
         names.iter().map(|name| ObjectRef { kind, key: key(name) }).collect::<Vec<_>>()
     };
@@ -172,7 +175,9 @@ fn weave(histories: &[Vec<Change>], choices: &[usize]) -> Vec<Change> {
 
 fn synced(options: Options) -> Index {
     let mut index = Index::new(options);
-    Kind::ALL.into_iter().for_each(|kind| index.listed(kind));
+    for kind in Kind::ALL {
+        index.listed(kind);
+    }
     index
 }
 
@@ -208,12 +213,12 @@ fn by_the_book(
         return None;
     }
     let facts = |kind: Kind| {
-        objects.iter().filter(move |(object, _)| object.kind == kind).filter_map(
-            |(object, now)| match now {
+        objects.iter().filter(move |(object, _)| object.kind == kind).filter_map(|(object, now)| {
+            match now {
                 Now::Is(fact) => Some((object.key.name(), fact)),
                 _ => None,
-            },
-        )
+            }
+        })
     };
     if !facts(Kind::ClusterNetwork).any(|(name, _)| name == network) {
         return Some("cluster-network-not-found");

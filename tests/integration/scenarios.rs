@@ -32,7 +32,16 @@ struct Case {
 /// A network config, from its short form.
 fn config(short: &Value) -> Value {
     let known = [
-        "name", "network", "on", "nics", "mtu", "bond", "link", "label", "description", "deleting",
+        "name",
+        "network",
+        "on",
+        "nics",
+        "mtu",
+        "bond",
+        "link",
+        "label",
+        "description",
+        "deleting",
         "matched",
     ];
     for key in short.as_object().unwrap().keys() {
@@ -62,7 +71,8 @@ fn config(short: &Value) -> Value {
         config["metadata"]["labels"] = json!({ "network.harvesterhci.io/clusternetwork": label });
     }
     if let Some(matched) = short.get("matched") {
-        config["metadata"]["annotations"] = json!({ "network.harvesterhci.io/matched-nodes": matched });
+        config["metadata"]["annotations"] =
+            json!({ "network.harvesterhci.io/matched-nodes": matched });
     }
     if short.get("deleting").is_some() {
         config["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -124,7 +134,10 @@ async fn every_scenario_ends_as_it_should() {
             let codes: Vec<_> =
                 causes.iter().map(|it| it["reason"].as_str().unwrap().to_owned()).collect();
             if codes != case.expect {
-                wrong.push(format!("{at}: {}: {codes:?} where {:?} was expected", case.name, case.expect));
+                wrong.push(format!(
+                    "{at}: {}: {codes:?} where {:?} was expected",
+                    case.name, case.expect
+                ));
             }
             assert_eq!(response["allowed"], json!(codes.is_empty()), "{at}: {}", case.name);
             fired.extend(codes);
@@ -136,7 +149,9 @@ async fn every_scenario_ends_as_it_should() {
                 Some(status) => writeln!(
                     told,
                     "denied {} {}\n{}",
-                    status["code"], status["reason"].as_str().unwrap(), status["message"].as_str().unwrap()
+                    status["code"],
+                    status["reason"].as_str().unwrap(),
+                    status["message"].as_str().unwrap()
                 )
                 .unwrap(),
             }

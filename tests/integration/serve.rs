@@ -175,11 +175,15 @@ fn args(networks: &str, names: &[&str]) -> String {
 async fn it_answers_over_tls_with_a_certificate_made_on_the_first_run_and_used_again() {
     let process = Process::start(copy_of_project(), &[]).ready();
     let client = process.client();
-    let answer =
-        process.post(&client, "/scheduler/filter", args("vm-network-b,vm-network-c", &["host1", "host2"])).await;
+    let answer = process
+        .post(&client, "/scheduler/filter", args("vm-network-b,vm-network-c", &["host1", "host2"]))
+        .await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.version(), reqwest::Version::HTTP_11);
-    assert!(answer.headers().contains_key("content-length"), "an older Go client drops chunked ones");
+    assert!(
+        answer.headers().contains_key("content-length"),
+        "an older Go client drops chunked ones"
+    );
     assert!(!answer.headers().contains_key("connection"), "kept alive");
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["NodeNames"], json!(["host2"]));
@@ -187,9 +191,12 @@ async fn it_answers_over_tls_with_a_certificate_made_on_the_first_run_and_used_a
     let (status, metrics) = process.admin("/metrics");
     assert_eq!(status, 200);
     for metric in [
-        "lanekeeper_build_info{version=", "lanekeeper_certificate_expiry_timestamp_seconds 1",
-        "lanekeeper_snapshot_age_seconds ", "lanekeeper_snapshot_rebuild_seconds ",
-        "lanekeeper_filter_duration_seconds_count 1", "process_open_fds",
+        "lanekeeper_build_info{version=",
+        "lanekeeper_certificate_expiry_timestamp_seconds 1",
+        "lanekeeper_snapshot_age_seconds ",
+        "lanekeeper_snapshot_rebuild_seconds ",
+        "lanekeeper_filter_duration_seconds_count 1",
+        "process_open_fds",
     ] {
         assert!(metrics.contains(metric), "{metric} is not in\n{metrics}");
     }
@@ -200,7 +207,8 @@ async fn it_answers_over_tls_with_a_certificate_made_on_the_first_run_and_used_a
 
     let ca = fs::read(process.folder.path().join("certs/dev/ca.crt")).unwrap();
     let stranger = Process::start(copy_of_project(), &[]).ready();
-    let refused = stranger.client().post(format!("https://localhost:{}/validate", process.https.port()));
+    let refused =
+        stranger.client().post(format!("https://localhost:{}/validate", process.https.port()));
     assert!(refused.send().await.is_err(), "another CA's certificate is not trusted");
 
     // The same folder again: the same CA.
@@ -265,7 +273,8 @@ async fn half_a_request(process: &Process, length: usize, sent: usize) -> impl S
     let stream = tokio::net::TcpStream::connect(process.https).await.unwrap();
     let name = "localhost".try_into().unwrap();
     let mut stream = connector.connect(name, stream).await.unwrap();
-    let head = format!("POST /scheduler/filter HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    let head =
+        format!("POST /scheduler/filter HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b' '; sent]).await.unwrap();
     stream.flush().await.unwrap();

@@ -280,21 +280,26 @@ impl<'a> Review<'a> {
                 reported.entry(&report.config).or_default().insert(&report.host);
             }
         }
-        let by_selector = overlaps.iter().filter(|(_, hosts)| !hosts.is_empty()).map(
-            |(other, hosts)| {
+        let by_selector =
+            overlaps.iter().filter(|(_, hosts)| !hosts.is_empty()).map(|(other, hosts)| {
                 let hosts = list(self.snapshot.names(hosts));
-                (*other, format!(
-                    "network config {other} of cluster network {name} covers the same hosts: \
+                (
+                    *other,
+                    format!(
+                        "network config {other} of cluster network {name} covers the same hosts: \
                      {hosts}; change a nodeSelector"
-                ))
-            },
-        );
+                    ),
+                )
+            });
         let by_report = reported.iter().map(|(other, hosts)| {
             let hosts = list(hosts);
-            (*other, format!(
-                "network config {other} of cluster network {name} is still reported, by its \
+            (
+                *other,
+                format!(
+                    "network config {other} of cluster network {name} is still reported, by its \
                  VlanStatus, on hosts: {hosts}; wait for the node agent to take it down"
-            ))
+                ),
+            )
         });
         by_selector
             .chain(by_report)
@@ -366,9 +371,10 @@ impl<'a> Review<'a> {
 
     /// What becomes of the affected hosts.
     fn effect(&self, name: &Name) -> String {
-        if self.old_of_same_network().is_some_and(|old| {
-            self.new.is_some_and(|new| !old.facts.same_uplink(&new.facts))
-        }) {
+        if self
+            .old_of_same_network()
+            .is_some_and(|old| self.new.is_some_and(|new| !old.facts.same_uplink(&new.facts)))
+        {
             format!("get another uplink for cluster network {name}")
         } else {
             format!("lose cluster network {name}")

@@ -1,0 +1,126 @@
+//! The filter, from the request's bytes to the reply's: at 100, 1,000 and 15,000 names and 1,000
+//! whole nodes, half of them rejected and all of them rejected, beside a copy of the same bytes.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use divan::Bencher;
+use divan::counter::BytesCount;
+use lanekeeper::cluster::{Index, Kind, Options, Snapshot};
+use lanekeeper::decide::filter::Filter;
+use lanekeeper::decide::needs::Needs;
+use lanekeeper::k8s::extender::{Rejections, args, filter_result};
+use lanekeeper::k8s::objects::Reader;
+use lanekeeper::k8s::pod_selection;
+use serde_json::{Value, json};
+
+const HOSTS: usize = 15_000;
+/// A node as large as those of the measured cluster: 10.4 MB for 1,000.
+const NODE_BYTES: usize = 10_400;
+
+fn main() {
+    divan::main();
+}
+
+static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
+    let mut index = Index::new(Options::default());
+    let mut apply = |object: Value| {
+        let change = Reader::default().change(&object).ok().flatten();
+        index.apply(change.unwrap_or_else(|| std::process::abort()));
+    };
+    for host in 0..HOSTS {
+        let half = (host % 2).to_string();
+        apply(json!({ "apiVersion": "v1", "kind": "Node",
+            "metadata": { "name": name(host), "labels": { "half": half } } }));
+    }
+    let group = "network.harvesterhci.io/v1beta1";
+    for (network, selector) in
+        [("half", json!({ "half": "1" })), ("nowhere", json!({ "half": "2" }))]
+    {
+        apply(
+            json!({ "apiVersion": group, "kind": "ClusterNetwork", "metadata": { "name": network } }),
+        );
+        apply(json!({ "apiVersion": group, "kind": "VlanConfig", "metadata": { "name": network },
+            "spec": { "clusterNetwork": network, "nodeSelector": selector } }));
+        apply(json!({ "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+            "metadata": { "name": network, "namespace": "default",
+                          "labels": { "network.harvesterhci.io/clusternetwork": network } } }));
+    }
+    for kind in Kind::ALL {
+        index.listed(kind);
+    }
+    index.snapshot().unwrap_or_else(|| std::process::abort())
+});
+
+fn name(host: usize) -> String {
+    format!("worker-{host:05}.example.com")
+}
+
+/// A request of the scheduler's, with a pod of the size of KubeVirt's.
+fn request(network: &str, hosts: usize, whole_nodes: bool) -> Vec<u8> {
+    let pod = json!({
+        "metadata": { "name": "virt-launcher", "namespace": "default",
+                      "annotations": { "k8s.v1.cni.cncf.io/networks": network } },
+        "spec": { "padding": "x".repeat(8_000) },
+    });
+    let mut body = format!(r#"{{"Pod":{pod},"#);
+    if whole_nodes {
+        body.push_str(r#""Nodes":{"metadata":{},"items":["#);
+        let image = json!({ "names": vec!["registry.example.com/image@sha256:0123456789abcdef"; 4], "sizeBytes": 123_456 });
+        for host in 0..hosts {
+            let node = json!({
+                "metadata": { "name": name(host), "labels": { "a": "b" } },
+                "status": { "images": vec![&image; NODE_BYTES / image.to_string().len()] },
+            });
+            let _ = write!(body, "{}{node}", if host > 0 { "," } else { "" });
+        }
+        body.push_str(r#"]},"NodeNames":null}"#);
+    } else {
+        let names: Vec<_> = (0..hosts).map(name).collect();
+        let _ = write!(body, r#""Nodes":null,"NodeNames":{}}}"#, json!(names));
+    }
+    body.into_bytes()
+}
+
+fn answer(body: &[u8]) -> Option<Vec<u8>> {
+    let snapshot = &*SNAPSHOT;
+    let args = args(body).ok()?;
+    let needs = Needs::of(snapshot, &pod_selection(args.pod, "kube-system").ok()?);
+    let mut filter = Filter::new(snapshot, &needs, args.candidates.len());
+    for (position, name) in args.candidates.names().enumerate() {
+        filter.candidate(&name, || args.candidates.host(position));
+    }
+    let verdict = filter.finish();
+    Some(filter_result(&args.candidates, &verdict, Rejections::Needed, body.len()))
+}
+
+fn bench(bencher: Bencher<'_, '_>, body: &[u8], what: impl Fn(&[u8]) -> Option<Vec<u8>> + Sync) {
+    LazyLock::force(&SNAPSHOT);
+    assert!(answer(body).is_some(), "the request is well formed");
+    bencher.counter(BytesCount::of_slice(body)).bench(|| what(divan::black_box(body)));
+}
+
+#[divan::bench(args = [100, 1_000, 15_000])]
+fn names_half_kept(bencher: Bencher<'_, '_>, hosts: usize) {
+    bench(bencher, &request("half", hosts, false), answer);
+}
+
+#[divan::bench(args = [100, 1_000, 15_000])]
+fn names_none_kept(bencher: Bencher<'_, '_>, hosts: usize) {
+    bench(bencher, &request("nowhere", hosts, false), answer);
+}
+
+#[divan::bench(args = [100, 1_000, 15_000])]
+fn names_only_copied(bencher: Bencher<'_, '_>, hosts: usize) {
+    bench(bencher, &request("half", hosts, false), |body| Some(body.to_vec()));
+}
+
+#[divan::bench(args = [1_000])]
+fn nodes_half_kept(bencher: Bencher<'_, '_>, hosts: usize) {
+    bench(bencher, &request("half", hosts, true), answer);
+}
+
+#[divan::bench(args = [1_000])]
+fn nodes_only_copied(bencher: Bencher<'_, '_>, hosts: usize) {
+    bench(bencher, &request("half", hosts, true), |body| Some(body.to_vec()));
+}
