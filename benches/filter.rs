@@ -11,7 +11,6 @@ use lanekeeper::decide::filter::Filter;
 use lanekeeper::decide::needs::Needs;
 use lanekeeper::k8s::extender::{Rejections, args, filter_result};
 use lanekeeper::k8s::objects::Reader;
-use lanekeeper::k8s::pod_selection;
 use serde_json::{Value, json};
 
 const HOSTS: usize = 15_000;
@@ -85,7 +84,7 @@ fn request(network: &str, hosts: usize, whole_nodes: bool) -> Vec<u8> {
 fn answer(body: &[u8]) -> Option<Vec<u8>> {
     let snapshot = &*SNAPSHOT;
     let args = args(body).ok()?;
-    let needs = Needs::of(snapshot, &pod_selection(args.pod, "kube-system").ok()?);
+    let needs = Needs::of(snapshot, &Reader::default().pod_selection(args.pod).ok()?);
     let mut filter = Filter::new(snapshot, &needs, args.candidates.len());
     for (position, name) in args.candidates.names().enumerate() {
         filter.candidate(&name, || args.candidates.host(position));

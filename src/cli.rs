@@ -80,7 +80,7 @@ impl Source {
     /// How objects are read.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { multus_namespace: self.multus_namespace.as_str().into() }
+        Reader { multus_namespace: self.multus_namespace.as_str().into(), ..Reader::default() }
     }
 }
 

@@ -2,7 +2,6 @@
 //! snapshot can tell is computed from it at scrape time, so that it can't drift.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use prometheus::{
@@ -28,8 +27,6 @@ pub struct Metrics {
     admission_duration: Histogram,
     admission_requests: IntCounterVec,
     admission_violations: IntCounterVec,
-    /// Seconds since 1970, 0 while there is no certificate.
-    certificate_expires: AtomicI64,
     gauges: Mutex<Gauges>,
 }
 
@@ -138,7 +135,6 @@ impl Metrics {
                 "Rules that refused requests broke.",
                 &["code"],
             )?,
-            certificate_expires: AtomicI64::new(0),
             gauges: Mutex::new(Gauges {
                 objects: gauges("objects", "Objects known, by kind.", &["kind"])?,
                 problems: gauges("problems", "Problems known, by the kind of object.", &["kind"])?,
@@ -168,7 +164,7 @@ impl Metrics {
 
     /// Counts a filter request by its verdict. Cluster networks that do not exist share one empty
     /// label, since anyone who makes a VM network could make up more.
-    pub fn filtered(&self, snapshot: &Snapshot, verdict: &Verdict, took: Duration) {
+    pub fn filtered(&self, snapshot: Option<&Snapshot>, verdict: &Verdict, took: Duration) {
         self.filter_duration.observe(took.as_secs_f64());
         let outcome = if verdict.kept() == 0 && !verdict.outcomes().is_empty() {
             FilterOutcome::NoneKept
@@ -177,11 +173,12 @@ impl Metrics {
         };
         self.filter_requests.with_label_values(&[outcome.label()]).inc();
         for rejection in verdict.rejections() {
-            let hosts = u64::try_from(rejection.hosts).unwrap_or(u64::MAX);
             for cause in &rejection.causes {
-                let network = cause.cluster_network().filter(|name| snapshot.exists(name));
+                let network = cause
+                    .cluster_network()
+                    .filter(|name| snapshot.is_some_and(|snapshot| snapshot.exists(name)));
                 let labels = [network.map_or("", |name| name), cause.code()];
-                self.filter_rejections.with_label_values(&labels).inc_by(hosts);
+                self.filter_rejections.with_label_values(&labels).inc_by(rejection.hosts);
             }
         }
     }
@@ -202,18 +199,18 @@ impl Metrics {
         }
     }
 
-    /// Notes when the serving certificate ends, in seconds since 1970.
-    pub fn certificate_expires(&self, at: i64) {
-        self.certificate_expires.store(at, Ordering::Relaxed);
-    }
-
-    /// All metrics as Prometheus reads them.
+    /// All metrics as Prometheus reads them; `certificate_expires` is when the serving certificate
+    /// does, in seconds since 1970.
     ///
     /// # Errors
     /// If a metric can't be written as text.
-    pub fn scrape(&self, reader: &Reader) -> Result<String, prometheus::Error> {
+    pub fn scrape(
+        &self,
+        reader: &Reader,
+        certificate_expires: i64,
+    ) -> Result<String, prometheus::Error> {
         let gauges = self.gauges.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        gauges.certificate_expiry.set(self.certificate_expires.load(Ordering::Relaxed));
+        gauges.certificate_expiry.set(certificate_expires);
         gauges.active_hosts.reset();
         if let Published::Synced { snapshot, at, took } = &*reader.current() {
             gauges.set(snapshot);
@@ -231,16 +228,12 @@ impl Gauges {
         for kind in Kind::ALL {
             let count = number(snapshot.count(kind));
             self.objects.with_label_values(&[kind.kubernetes()]).set(count);
-            let of_kind = |kind: Option<Kind>| {
-                number(
-                    problems
-                        .iter()
-                        .filter(|it| it.object.as_ref().map(|object| object.kind) == kind)
-                        .count(),
-                )
-            };
-            self.problems.with_label_values(&[kind.kubernetes()]).set(of_kind(Some(kind)));
-            self.problems.with_label_values(&["source"]).set(of_kind(None));
+            self.problems.with_label_values(&[kind.kubernetes()]).set(0);
+        }
+        self.problems.with_label_values(&["source"]).set(0);
+        for problem in &problems {
+            let kind = problem.object.as_ref().map_or("source", |object| object.kind.kubernetes());
+            self.problems.with_label_values(&[kind]).inc();
         }
         for name in snapshot.cluster_networks() {
             let active = snapshot.network(name).active().map(|hosts| hosts.len());

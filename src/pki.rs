@@ -56,12 +56,36 @@ pub struct Files {
     pub key: PathBuf,
 }
 
+/// From when to when a certificate is good, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Not before then.
+    pub from: i64,
+    /// Nor after then.
+    pub until: i64,
+}
+
+impl Validity {
+    /// Why a certificate is not good now, if it is not.
+    #[must_use]
+    pub fn fault(self) -> Option<&'static str> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        if now < self.from {
+            Some("the serving certificate is not valid yet")
+        } else if now > self.until {
+            Some("the serving certificate has expired")
+        } else {
+            None
+        }
+    }
+}
+
 /// A certificate and its key, checked to match.
 pub struct Pair {
     /// Ready to serve: HTTP/1.1 over TLS 1.2 or later.
     pub config: Arc<ServerConfig>,
-    /// When the certificate ends, in seconds since 1970.
-    pub expires: i64,
+    /// From when to when the certificate is good, in seconds since 1970.
+    pub validity: Validity,
     /// What was read, to tell whether it changed.
     pub content: (Vec<u8>, Vec<u8>),
 }
@@ -79,8 +103,8 @@ impl Files {
             .collect::<Result<_, _>>()
             .map_err(|error| unusable(cert, format!("not a PEM certificate: {error}")))?;
         let leaf = chain.first().ok_or_else(|| unusable(cert, "no certificate in it".into()))?;
-        let expires = X509Certificate::from_der(leaf)
-            .map(|(_, leaf)| leaf.validity().not_after.timestamp())
+        let validity = X509Certificate::from_der(leaf)
+            .map(|(_, leaf)| validity_of(&leaf))
             .map_err(|error| unusable(cert, format!("not an X.509 certificate: {error}")))?;
         let der = PrivateKeyDer::from_pem_slice(&content.1)
             .map_err(|error| unusable(key, format!("not a PEM private key: {error}")))?;
@@ -100,7 +124,7 @@ impl Files {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Pair { config: Arc::new(config), expires, content })
+        Ok(Pair { config: Arc::new(config), validity, content })
     }
 }
 
@@ -164,10 +188,15 @@ fn still_good(files: &Files, ca: &Path) -> bool {
         }
         _ => None,
     });
-    pair.expires > tomorrow
-        && ca.validity().not_after.timestamp() > tomorrow
+    pair.validity.until > tomorrow
+        && validity_of(&ca).until > tomorrow
         && issuer_id.is_some()
         && issuer_id == key_id(&ca)
+}
+
+fn validity_of(cert: &X509Certificate<'_>) -> Validity {
+    let validity = cert.validity();
+    Validity { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() }
 }
 
 fn named(name: &str) -> DistinguishedName {

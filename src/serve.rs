@@ -71,7 +71,6 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
     };
     let metrics = Arc::new(Metrics::new()?);
     let pair = files.load()?;
-    metrics.certificate_expires(pair.expires);
     let tls = RustlsConfig::from_config(pair.config);
 
     let (publisher, reader) = publish::channel();
@@ -83,7 +82,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
         metrics.clone(),
         Bodies::with_room(max_body_memory),
     ));
-    let admin = Arc::new(Admin::new(reader, metrics.clone()));
+    let admin = Arc::new(Admin::new(reader, metrics, pair.validity));
 
     let main_socket = listen::bind(listen_on)?;
     let admin_socket = listen::bind(admin_listen)?;
@@ -115,7 +114,10 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
             Ok(())
         }),
     );
-    spawn("the watch over the certificate", Box::pin(follow(files, pair.content, tls, metrics)));
+    spawn(
+        "the watch over the certificate",
+        Box::pin(follow(files, pair.content, tls, admin.clone())),
+    );
 
     let wait = tokio::select! {
         _ = interrupt.recv() => Duration::ZERO,
@@ -162,7 +164,7 @@ async fn follow(
     files: Files,
     mut content: (Vec<u8>, Vec<u8>),
     tls: RustlsConfig,
-    metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
 ) -> std::io::Result<()> {
     let mut reported = String::new();
     loop {
@@ -170,10 +172,10 @@ async fn follow(
         match files.load() {
             Ok(pair) if pair.content == content => reported.clear(),
             Ok(pair) => {
-                tracing::info!(certificate = %files.cert.display(), "certificate changed");
-                metrics.certificate_expires(pair.expires);
+                admin.certificate(pair.validity);
                 content = pair.content;
                 tls.reload_from_config(pair.config);
+                tracing::info!(certificate = %files.cert.display(), "certificate changed");
             }
             Err(error) => {
                 let error = error.to_string();

@@ -23,8 +23,13 @@ pub struct Change {
 pub enum Now {
     /// There, and readable.
     Is(Fact),
-    /// There, but not readable, and why: it counts as a problem and has no facts.
-    Malformed(Name),
+    /// There, but not readable: a problem, and no reason to forget what it last said.
+    Malformed {
+        /// Why it can't be read.
+        why: Name,
+        /// What it said when it last could be, if it ever could.
+        last: Option<Box<Fact>>,
+    },
     /// Not there, or nothing to us.
     Gone,
 }
@@ -195,6 +200,8 @@ pub enum LinkState {
 /// A VM network (`NetworkAttachmentDefinition`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmNetwork {
+    /// Why its CNI configuration can't be read, so that its bridge is not known.
+    pub unreadable: Option<Name>,
     /// The cluster network that its label names.
     pub label: Option<Name>,
     /// The cluster network that its bridge's name speaks of: `vlan-b` for `vlan-b-br`.
@@ -227,6 +234,12 @@ impl Selection {
         vm_networks.sort_unstable();
         vm_networks.dedup();
         Self { vm_networks: vm_networks.into(), unreadable }
+    }
+
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vm_networks.is_empty() && self.unreadable.is_none()
     }
 }
 

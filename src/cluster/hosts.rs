@@ -137,7 +137,8 @@ impl Table {
     }
 
     fn is(&self, number: u32, name: &str) -> bool {
-        self.names.get(number as usize).is_some_and(|known| **known == *name)
+        // A free number has the empty name, which no host has.
+        self.names.get(number as usize).is_some_and(|known| **known == *name) && !name.is_empty()
     }
 }
 

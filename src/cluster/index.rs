@@ -23,6 +23,9 @@ use super::names::{Key, Kind, Name, ObjectRef};
 use super::snapshot::Snapshot;
 use super::state::{ConfigState, State, relate};
 
+/// Stands among the labels that configs want for a selector that wants none. No label is like it.
+const ANY_HOST: &str = "";
+
 /// How facts are to be read, fixed when the program starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -92,14 +95,14 @@ impl Index {
         let Change { object, now } = change;
         let (fact, why) = match now {
             Now::Is(fact) => (Some(fact), None),
-            Now::Malformed(why) => (None, Some(why)),
+            Now::Malformed { why, last } => (last.map(|last| *last), Some(why)),
             Now::Gone => (None, None),
         };
         let problem_changed = self.note_malformed(&object, why);
         let Some(fact) = fact else {
             return self.forget(&object) || problem_changed;
         };
-        let key = self.shared.key(&object.key);
+        let key = object.key;
         let fact_changed = match fact {
             Fact::ClusterNetwork(_) => self.set_cluster_network(key.text(), true),
             Fact::NetworkConfig(facts) => self.set_config(key.text(), Some(facts)),
@@ -113,6 +116,8 @@ impl Index {
                 replace(&mut self.state.vms, &key, Some(facts)).is_some()
             }
             Fact::Vmi(mut facts) => {
+                let key = self.shared.key(&key);
+                self.shared.name(&mut facts.uid);
                 self.shared.selection(&mut facts.networks);
                 self.shared.optional(&mut facts.host);
                 facts.active_hosts.iter_mut().for_each(|host| self.shared.name(host));
@@ -170,9 +175,7 @@ impl Index {
         let mut touched = HostSet::default();
         if let Some(old) = &old {
             touched = (*old.hosts).clone();
-            for pair in &old.facts.selector.0 {
-                state.wanted.remove(&(pair.clone(), name.clone()));
-            }
+            state.note_wanted(name, &old.facts.selector, false);
             if let Some(network) = state.networks.get_mut(&old.facts.cluster_network) {
                 network.configs.remove(name);
             }
@@ -180,9 +183,7 @@ impl Index {
         let new_network = facts.as_ref().map(|facts| facts.cluster_network.clone());
         if let Some(mut facts) = facts {
             self.shared.labels(&mut facts.selector);
-            for pair in &facts.selector.0 {
-                state.wanted.insert((pair.clone(), name.clone()));
-            }
+            state.note_wanted(name, &facts.selector, true);
             let hosts =
                 if facts.counts() { state.covered(&facts.selector) } else { HostSet::default() };
             touched = touched.union(&hosts);
@@ -255,6 +256,7 @@ impl Index {
     fn set_pod(&mut self, key: &Key, facts: Option<LauncherPod>) -> bool {
         let facts = facts.map(|mut facts| {
             facts.vmi = self.shared.key(&facts.vmi);
+            self.shared.name(&mut facts.vmi_uid);
             self.shared.optional(&mut facts.host);
             self.shared.selection(&mut facts.networks);
             facts
@@ -276,26 +278,20 @@ impl Index {
         let state = &mut self.state;
         let number = state.hosts.find(name);
         let old = number.and_then(|number| state.hosts.facts(number)).cloned();
-        let Some(mut facts) = facts else {
-            let Some(number) = number else { return false };
-            let everywhere: Vec<Name> = state.configs.keys().cloned().collect();
-            state.recover(everywhere, number, |_| false);
-            state.hosts.remove(name);
-            return true;
-        };
-        if old.as_deref() == Some(&facts) {
+        if old.as_deref() == facts.as_ref() {
             return false;
         }
-        self.shared.labels(&mut facts.labels);
-        let configs = match &old {
-            // Only what wants a label that came or went can cover the host now and did not before.
-            Some(old) if old.witness == facts.witness => state.wanting(&old.labels, &facts.labels),
-            _ => state.configs.keys().cloned().collect(),
-        };
-        let number = state.hosts.set(name, facts.clone());
-        state.recover(configs, number, |config| {
-            config.counts() && facts.is_covered_by(&config.selector)
-        });
+        let configs = state.configs_to_ask(old.as_deref(), facts.as_ref());
+        if let Some(mut facts) = facts {
+            self.shared.labels(&mut facts.labels);
+            let number = state.hosts.set(name, facts.clone());
+            state.recover(configs, number, |config| {
+                config.counts() && facts.is_covered_by(&config.selector)
+            });
+        } else if let Some(number) = number {
+            state.recover(configs, number, |_| false);
+            state.hosts.remove(name);
+        }
         true
     }
 
@@ -328,7 +324,12 @@ impl Index {
 
 impl State {
     /// Brings up to date whether these configs cover the host, and what follows for it.
-    fn recover(&mut self, configs: Vec<Name>, host: u32, covers: impl Fn(&NetworkConfig) -> bool) {
+    fn recover(
+        &mut self,
+        configs: BTreeSet<Name>,
+        host: u32,
+        covers: impl Fn(&NetworkConfig) -> bool,
+    ) {
         let mut networks = BTreeSet::new();
         for name in configs {
             let Some(config) = self.configs.get(&name) else { continue };
@@ -346,21 +347,35 @@ impl State {
         }
     }
 
-    /// The configs that want a label which only one of the two has.
-    fn wanting(&self, old: &Labels, new: &Labels) -> Vec<Name> {
-        let only = |a: &Labels, b: &Labels| -> Vec<Name> {
-            a.0.iter().filter(|pair| b.0.binary_search(pair).is_err()).cloned().collect()
+    /// The configs that may cover the host in one of its states and not in the other: those that
+    /// want a label which came or went; where all of them did, also those that want none.
+    fn configs_to_ask(&self, old: Option<&Host>, new: Option<&Host>) -> BTreeSet<Name> {
+        let labels =
+            |host: Option<&Host>| host.map(|host| host.labels.0.clone()).unwrap_or_default();
+        let (before, after) = (labels(old), labels(new));
+        let pairs: Vec<Name> = if old.map(|old| old.witness) == new.map(|new| new.witness) {
+            let only = |a: &[Name], b: &[Name]| -> Vec<Name> {
+                a.iter().filter(|pair| b.binary_search(pair).is_err()).cloned().collect()
+            };
+            [only(&before, &after), only(&after, &before)].concat()
+        } else {
+            [&*before, &*after, &[ANY_HOST.into()]].concat()
         };
-        let mut configs = Vec::new();
-        for pair in only(old, new).into_iter().chain(only(new, old)) {
-            configs.extend(
-                self.wanted
-                    .range((pair.clone(), Name::default())..)
-                    .take_while(|(wanted, _)| *wanted == pair)
-                    .map(|(_, config)| config.clone()),
-            );
+        let wanting = |pair: Name| {
+            let from = (pair.clone(), Name::default());
+            self.wanted.range(from..).take_while(move |(wanted, _)| *wanted == pair)
+        };
+        pairs.into_iter().flat_map(wanting).map(|(_, config)| config.clone()).collect()
+    }
+
+    /// Notes which labels a config wants, or no longer does.
+    fn note_wanted(&mut self, config: &Name, selector: &Labels, wanted: bool) {
+        if selector.0.is_empty() {
+            relate(&mut self.wanted, (ANY_HOST.into(), config.clone()), wanted);
         }
-        configs
+        for pair in &selector.0 {
+            relate(&mut self.wanted, (pair.clone(), config.clone()), wanted);
+        }
     }
 
     /// Forgets a cluster network that neither exists nor is spoken of by a config.

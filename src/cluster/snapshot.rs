@@ -133,6 +133,12 @@ impl Snapshot {
             .filter(|(_, facts, _)| facts.counts())
     }
 
+    /// A network config's facts, also of one that does not count.
+    #[must_use]
+    pub fn config(&self, name: &str) -> Option<&NetworkConfig> {
+        self.0.configs.get(name).map(|config| &*config.facts)
+    }
+
     /// The network configs of one cluster network that count, with the hosts that they cover.
     pub fn configs_of(
         &self,
@@ -251,7 +257,18 @@ impl Snapshot {
         });
         let malformed = self.0.malformed.iter().map(|(object, why)| Problem {
             object: Some(object.clone()),
-            message: format!("{object} is ignored, because it can't be read: {why}").into(),
+            message: format!(
+                "{object} can't be read: {why}; what it said before, if anything, counts"
+            )
+            .into(),
+        });
+        let unreadable = self.0.vm_networks.iter().filter_map(|(key, vm_network)| {
+            let why = vm_network.unreadable.as_ref()?;
+            Some(Problem {
+                object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
+                message: format!("VM network {key} has a spec.config that can't be read: {why}")
+                    .into(),
+            })
         });
         let unclaimed = self.0.claims.iter().filter_map(|(claimed, key)| {
             let vm_network = self.vm_network(key)?;
@@ -264,7 +281,7 @@ impl Snapshot {
                 .into(),
             })
         });
-        complaints.chain(malformed).chain(unclaimed).collect()
+        complaints.chain(malformed).chain(unreadable).chain(unclaimed).collect()
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct State {
     // Derived: kept as the ground changes.
     /// By cluster network, those included that are only spoken of by their configs.
     pub networks: OrdMap<Name, NetworkState>,
-    /// `(label pair, config)`: the configs that want a label.
+    /// `(label pair, config)`: the configs that want a label, or with an empty pair none.
     pub wanted: OrdSet<(Name, Name)>,
     /// `(cluster network, host, VlanStatus)`.
     pub reports: OrdSet<(Name, Name, Name)>,

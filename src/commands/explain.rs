@@ -145,9 +145,10 @@ fn table(answer: &Answer<'_>) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
     let _ = writeln!(text, "{} {}", answer.source, answer.vm);
-    if answer.needs.is_empty() {
+    let refused = answer.hosts.iter().any(|host| !host.feasible);
+    if answer.needs.is_empty() && !refused {
         text.push_str("It needs no VM network.\n");
-    } else {
+    } else if !answer.needs.is_empty() {
         let _ = writeln!(text, "\n{:<32} CLUSTER NETWORK", "VM NETWORK");
         for need in &answer.needs {
             let under = need.cluster_network.unwrap_or("-");

@@ -1,6 +1,8 @@
 //! Which candidate hosts can take a pod (spec, section 4). The hot path: one bit test for a host
 //! that is kept, a few for one that is not, nothing allocated for either.
 
+use std::collections::HashMap;
+
 use crate::cluster::{Host, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
 
 use super::causes::Cause;
@@ -19,21 +21,25 @@ pub struct Verdict {
 pub enum Outcome {
     /// The host can take the pod, as far as its networks go.
     Kept,
-    /// It can't, for the causes of this [`Verdict::rejection`].
-    Rejected(usize),
+    /// It can't, for the causes of this one of [`Verdict::rejections`].
+    Rejected(u32),
 }
 
 /// Why some hosts were rejected: what all of them have in common.
 #[derive(Debug)]
 pub struct Rejection {
-    signature: Vec<Code>,
     /// At least one, sorted by reason.
     pub causes: Vec<Cause>,
     /// How many hosts it holds for.
-    pub hosts: usize,
+    pub hosts: u64,
 }
 
 impl Verdict {
+    /// Keeps every one of so many candidates: for something that needs nothing, whatever is known.
+    pub fn all_kept(candidates: usize) -> Self {
+        Self { outcomes: vec![Outcome::Kept; candidates], reasons: Vec::new(), kept: candidates }
+    }
+
     /// Every candidate's outcome, in the candidates' order: the candidates are partitioned.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
@@ -64,6 +70,8 @@ pub struct Filter<'s> {
     feasible: HostSet,
     walk: HostWalk<'s>,
     scratch: Vec<Code>,
+    /// The rejection for each way in which the needed networks stand.
+    known: HashMap<Vec<Code>, u32>,
     verdict: Verdict,
 }
 
@@ -88,6 +96,7 @@ impl<'s> Filter<'s> {
             networks,
             feasible,
             walk: snapshot.walk(),
+            known: HashMap::default(),
             verdict: Verdict {
                 outcomes: Vec::with_capacity(expected),
                 reasons: Vec::new(),
@@ -148,18 +157,20 @@ impl<'s> Filter<'s> {
             self.scratch.push(None);
         }
         let reasons = &mut self.verdict.reasons;
-        let same = reasons.iter().position(|rejection| rejection.signature == self.scratch);
-        let place = same.unwrap_or_else(|| {
+        let place = self.known.get(&self.scratch).copied().unwrap_or_else(|| {
             let mut causes = self.needs.everywhere.clone();
             causes.extend(self.networks.iter().zip(&self.scratch).filter_map(|(network, why)| {
                 Some(Cause::Inactive { cluster_network: network.name().clone(), why: (*why)? })
             }));
             causes.extend((!known).then_some(Cause::HostUnknown));
-            causes.sort_by_key(Cause::reason);
-            reasons.push(Rejection { signature: self.scratch.clone(), causes, hosts: 0 });
-            reasons.len() - 1
+            causes.sort_by_cached_key(Cause::reason);
+            // There are at most as many as candidates, and of those far fewer than 2^32.
+            let place = u32::try_from(reasons.len()).unwrap_or(u32::MAX);
+            reasons.push(Rejection { causes, hosts: 0 });
+            self.known.insert(self.scratch.clone(), place);
+            place
         });
-        if let Some(rejection) = reasons.get_mut(place) {
+        if let Some(rejection) = reasons.get_mut(place as usize) {
             rejection.hosts += 1;
         }
         self.verdict.outcomes.push(Outcome::Rejected(place));

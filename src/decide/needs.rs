@@ -33,7 +33,7 @@ impl Needs {
             needs.vm_networks.push((key.clone(), under));
         }
         needs.everywhere.extend(selection.unreadable.clone().map(Cause::InvalidSelection));
-        needs.everywhere.sort_by_key(Cause::reason);
+        needs.everywhere.sort_by_cached_key(Cause::reason);
         needs.cluster_networks.sort_unstable();
         needs.cluster_networks.dedup();
         needs

@@ -43,7 +43,7 @@ pub enum Placement {
     Right,
     /// There is no term: make one that requires these cluster networks.
     Make(Vec<Name>),
-    /// No term is left: take the whole of `required` away.
+    /// No term that matches any host is left: take the whole of `required` away.
     Drop,
     /// Edit these terms, by position, rising; the others stay.
     Edit(Vec<(usize, TermEdit)>),
@@ -79,10 +79,12 @@ pub fn place(needs: &Needs, terms: Option<&[Term]>) -> Placement {
         .enumerate()
         .filter_map(|(position, term)| Some((position, edit(needed, term)?)))
         .collect();
+    // Empty terms match no host: were they all that is left, the VM could run nowhere.
     let removed = edits.iter().filter(|(_, edit)| *edit == TermEdit::Remove).count();
+    let empty = terms.iter().filter(|term| term.is_empty()).count();
     if edits.is_empty() {
         Placement::Right
-    } else if removed == terms.len() {
+    } else if removed > 0 && removed + empty == terms.len() {
         Placement::Drop
     } else {
         Placement::Edit(edits)

@@ -8,12 +8,12 @@ use json_patch::Patch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cluster::{Fact, Kind, Name, NetworkConfig};
+use crate::cluster::{Kind, Name, NetworkConfig};
 use crate::decide::review::network_config::Subject;
 use crate::decide::review::{Judgement, Write};
 
 use super::harvester::{CLUSTER_NETWORK_LABEL, VlanConfig};
-use super::objects::{Reader, kind_of, read};
+use super::objects::{Reader, is_being_deleted, kind_of, read};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
@@ -40,6 +40,10 @@ pub struct Request<'a> {
     kind: GroupVersionKind<'a>,
     #[serde(borrow)]
     sub_resource: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    namespace: Option<Cow<'a, str>>,
     /// What is to be done.
     pub operation: Operation,
     #[serde(borrow)]
@@ -98,6 +102,9 @@ impl Operation {
 /// # Errors
 /// Says why the body is no AdmissionReview of `admission.k8s.io/v1` with a request.
 pub fn request(body: &[u8]) -> Result<Request<'_>, String> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err("the body is no AdmissionReview: it is not an object".to_owned());
+    }
     let review: Review<'_> = serde_json::from_slice(body)
         .map_err(|error| format!("the body is no AdmissionReview: {error}"))?;
     if review.kind != KIND || review.api_version != API_VERSION {
@@ -122,7 +129,6 @@ impl<'a> Request<'a> {
         }
         let GroupVersionKind { group, version, kind } = &self.kind;
         kind_of(&format!("{group}/{version}"), kind)
-            .or_else(|| if group.is_empty() { kind_of(version, kind) } else { None })
     }
 
     /// Who asks.
@@ -141,48 +147,62 @@ impl<'a> Request<'a> {
         self.old_object.map(RawValue::get).filter(|object| *object != "null")
     }
 
-    /// The facts of the object as it would be, and whether it is being deleted.
-    ///
-    /// # Errors
-    /// Says which field can't be read.
-    pub fn new_facts(&self, reader: &Reader, kind: Kind) -> Result<Option<(Fact, bool)>, String> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Deleting {
-            deletion_timestamp: Option<serde::de::IgnoredAny>,
+    /// How this request's objects are to be read: those that name no namespace lie in its own.
+    #[must_use]
+    pub fn reader(&self, reader: &Reader) -> Reader {
+        let mut reader = reader.clone();
+        if let Some(namespace) = self.namespace.as_deref().filter(|it| !it.is_empty()) {
+            reader.default_namespace = namespace.into();
         }
-        #[derive(Deserialize)]
-        struct Metadata {
-            metadata: Option<Deleting>,
-        }
-        let Some(object) = self.object() else { return Ok(None) };
-        let fact = reader.facts(kind, &mut serde_json::Deserializer::from_str(object))?;
-        let Metadata { metadata } =
-            serde_json::from_str(object).map_err(|error| error.to_string())?;
-        let deleting = metadata.is_some_and(|it| it.deletion_timestamp.is_some());
-        Ok(fact.map(|fact| (fact, deleting)))
+        reader
     }
 
-    /// What is done to a network config; nothing, for a request that carries no object.
+    /// What is done to a network config; nothing, if there is nothing to judge: an object that is
+    /// being deleted, or one that can't be read and of which only metadata changes. `known` tells
+    /// what is known of the config of a name, for a request that does not bring its old version.
     ///
     /// # Errors
-    /// Says which field of the new object can't be read. An old one that can't be read holds up
-    /// neither its repair nor its deletion.
-    pub fn network_config(&self) -> Result<Option<Write<Subject>>, String> {
-        let old = || self.old_object().and_then(|object| subject(object).ok());
-        let new = || {
-            let object = self.object().ok_or("the request has no object")?;
-            subject(object)
+    /// Says which field of the new object can't be read.
+    pub fn network_config(
+        &self,
+        known: impl Fn(&str) -> Option<NetworkConfig>,
+    ) -> Result<Option<Write<Subject>>, String> {
+        let new = || subject(self.object().ok_or("the request has no object")?);
+        let old = || {
+            if let Some(object) = self.old_object() {
+                return subject(object).ok().or_else(|| old_subject(object));
+            }
+            let name = Name::from(self.name.as_deref()?);
+            let facts = known(&name)?;
+            let label = Some(facts.cluster_network.clone());
+            Some(Subject { name, facts, label, description: Name::default() })
         };
         Ok(match self.operation {
             Operation::Create => Some(Write::Create(new()?)),
-            Operation::Update => Some(match old() {
-                Some(old) => Write::Update { old, new: new()? },
-                None => Write::Create(new()?),
-            }),
+            Operation::Update if self.object().is_some_and(is_being_deleted) => None,
+            Operation::Update => match (old(), new()) {
+                (_, Err(_)) if self.same_spec() => None,
+                (_, Err(why)) => return Err(why),
+                (Some(old), Ok(new)) => Some(Write::Update { old, new }),
+                (None, Ok(new)) => Some(Write::Create(new)),
+            },
             Operation::Delete => old().map(Write::Delete),
             Operation::Connect => None,
         })
+    }
+
+    /// Whether the update leaves `spec` alone, to the byte.
+    fn same_spec(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Spec<'a> {
+            #[serde(borrow)]
+            spec: &'a RawValue,
+        }
+        let spec = |object: Option<&'a str>| {
+            serde_json::from_str::<Spec<'a>>(object?).ok().map(|object| object.spec.get())
+        };
+        let (old, new) = (spec(self.old_object()), spec(self.object()));
+        old.is_some() && old == new
     }
 }
 
@@ -194,6 +214,14 @@ fn subject(object: &str) -> Result<Subject, String> {
         description: config.spec.description.clone(),
         facts: NetworkConfig::from(config),
     })
+}
+
+/// An old version that can't be read whole, without its uplink: it may be repaired and deleted, but
+/// not under running VMs.
+fn old_subject(object: &str) -> Option<Subject> {
+    let mut object: serde_json::Value = serde_json::from_str(object).ok()?;
+    object.get_mut("spec")?.as_object_mut()?.remove("uplink");
+    subject(&object.to_string()).ok()
 }
 
 #[derive(Serialize)]
@@ -298,16 +326,4 @@ pub fn judged(uid: &str, judgement: &Judgement) -> Vec<u8> {
         Status { code, reason, message: judgement.message(), details: Some(Details { causes }) }
     });
     answer(uid, status, &judgement.warnings, None)
-}
-
-/// Refuses an object that can't be read.
-#[must_use]
-pub fn unreadable(uid: &str, kind: Kind, why: &str) -> Vec<u8> {
-    let status = Status {
-        code: 422,
-        reason: "Invalid",
-        message: format!("this {} can't be read: {why}", kind.kubernetes()),
-        details: None,
-    };
-    answer(uid, Some(status), &[], None)
 }

@@ -1,7 +1,5 @@
 //! The CNI configuration inside a VM network, as far as it tells the cluster network.
 
-use serde_json::value::RawValue;
-
 use super::fold::Members;
 
 /// What we read of a CNI configuration.
@@ -16,14 +14,7 @@ impl Cni {
     pub fn read(config: &str) -> Result<Self, String> {
         let members: Members<'_> =
             serde_json::from_str(config).map_err(|error| format!("not a JSON object: {error}"))?;
-        let text = |name: &str| {
-            members
-                .get(name)
-                .map(|value: &RawValue| serde_json::from_str(value.get()))
-                .transpose()
-                .map_err(|error| format!("{name}: {error}"))
-        };
-        Ok(Self { kind: text("type")?, bridge: text("bridge")? })
+        Ok(Self { kind: members.text("type")?, bridge: members.text("bridge")? })
     }
 
     /// The cluster network that the bridge's name speaks of, where the bridge is a plain one: its
@@ -49,6 +40,7 @@ mod tests {
         assert_eq!(network(r#"{"bridge":"vlan-b-br"}"#).as_deref(), Some("vlan-b"));
         assert_eq!(network(r#"{"TYPE":"bridge","Bridge":"b-br"}"#).as_deref(), Some("b"));
         assert_eq!(network(r#"{"bridge":"a-br","BRIDGE":"b-br"}"#).as_deref(), Some("b"));
+        assert_eq!(network(r#"{"bridge":"a-br","Bridge":null}"#).as_deref(), Some("a"));
     }
 
     #[test]

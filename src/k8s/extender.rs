@@ -6,16 +6,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde::Deserialize;
+use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
 use crate::cluster::Host;
 use crate::decide::causes::Cause;
 use crate::decide::filter::{Outcome, Verdict};
 
-use super::fold::Members;
+use super::fold::{self, Elements, Fold, Members, Taken, value};
 use super::meta::nullable;
 use super::node::Node;
 use super::objects::read;
@@ -38,14 +40,14 @@ pub enum Candidates<'a> {
 
 #[derive(Deserialize)]
 struct NodeName<'a> {
-    #[serde(borrow, default)]
-    metadata: NamedMeta<'a>,
+    #[serde(borrow)]
+    metadata: Option<NamedMeta<'a>>,
 }
 
 #[derive(Default, Deserialize)]
 struct NamedMeta<'a> {
-    #[serde(borrow, default)]
-    name: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
 }
 
 /// Reads ExtenderArgs.
@@ -53,29 +55,20 @@ struct NamedMeta<'a> {
 /// # Errors
 /// Says what is missing or malformed.
 pub fn args(body: &[u8]) -> Result<Args<'_>, String> {
-    let members = members(body, "ExtenderArgs")?;
-    let pod = pod(&members)?;
-    let candidates = match (members.get("NodeNames"), members.get("Nodes")) {
-        (Some(names), None) => {
-            let names: Vec<&RawValue> =
-                serde_json::from_str(names.get()).map_err(|error| format!("NodeNames: {error}"))?;
+    let raw: RawArgs<'_> = read_whole(body, "ExtenderArgs")?;
+    let pod = raw.pod.ok_or(NO_POD)?.get();
+    let candidates = match (raw.names, raw.nodes) {
+        (Some(Elements(names)), None) => {
             if let Some(other) = names.iter().find(|name| !name.get().starts_with('"')) {
                 return Err(format!("NodeNames: {} is not a string", other.get()));
             }
             Candidates::Names(names)
         }
-        (None, Some(nodes)) => {
-            let list: Members<'_> =
-                serde_json::from_str(nodes.get()).map_err(|error| format!("Nodes: {error}"))?;
-            let items: Vec<&RawValue> = match list.get("items") {
-                Some(items) => serde_json::from_str(items.get())
-                    .map_err(|error| format!("Nodes.items: {error}"))?,
-                None => Vec::new(),
-            };
+        (None, Some(NodeList(Elements(items)))) => {
             let named = items.into_iter().map(|item| {
                 let node: NodeName<'_> = serde_json::from_str(item.get())
                     .map_err(|error| format!("Nodes.items: {error}"))?;
-                Ok((item, node.metadata.name))
+                Ok((item, node.metadata.and_then(|meta| meta.name).unwrap_or_default()))
             });
             Candidates::Nodes(named.collect::<Result<_, String>>()?)
         }
@@ -89,12 +82,67 @@ pub fn args(body: &[u8]) -> Result<Args<'_>, String> {
     Ok(Args { pod, candidates })
 }
 
-fn members<'a>(body: &'a [u8], what: &str) -> Result<Members<'a>, String> {
-    serde_json::from_slice(body).map_err(|error| format!("the body is no {what}: {error}"))
+const NO_POD: &str = "the body has no Pod";
+
+/// How many candidate hosts a request may have.
+const MOST_CANDIDATES: usize = 100_000;
+
+/// ExtenderArgs, read in one pass over the body, which may be tens of megabytes.
+#[derive(Default)]
+struct RawArgs<'a> {
+    pod: Option<&'a RawValue>,
+    names: Option<Elements<'a, MOST_CANDIDATES>>,
+    nodes: Option<NodeList<'a>>,
 }
 
-fn pod<'a>(members: &Members<'a>) -> Result<&'a str, String> {
-    members.get("Pod").map(RawValue::get).ok_or_else(|| "the body has no Pod".to_owned())
+impl<'de> Fold<'de> for RawArgs<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("Pod") {
+            self.pod = value(map, "Pod")?;
+        } else if name.is("NodeNames") {
+            self.names = value(map, "NodeNames")?;
+        } else if name.is("Nodes") {
+            self.nodes = value(map, "Nodes")?;
+        } else {
+            return Ok(Taken::No);
+        }
+        Ok(Taken::Yes)
+    }
+}
+
+#[derive(Default)]
+struct NodeList<'a>(Elements<'a, MOST_CANDIDATES>);
+
+impl<'de> Fold<'de> for NodeList<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("items") {
+            self.0 = value::<_, Option<_>>(map, "items")?.unwrap_or_default();
+            return Ok(Taken::Yes);
+        }
+        Ok(Taken::No)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeList<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fold::object(deserializer)
+    }
+}
+
+/// Reads a whole body, which must be an object.
+fn read_whole<'a, T: Fold<'a>>(body: &'a [u8], what: &str) -> Result<T, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    fold::object(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| format!("the body is no {what}: {error}"))
 }
 
 /// The text of a JSON string; borrowed unless it has escapes.
@@ -226,10 +274,7 @@ fn write_rejections(out: &mut Vec<u8>, candidates: &Candidates<'_>, verdict: &Ve
     let reasons: Vec<String> = verdict
         .rejections()
         .iter()
-        .map(|rejection| {
-            let reasons: Vec<String> = rejection.causes.iter().map(Cause::reason).collect();
-            json_string(&reasons.join("; "))
-        })
+        .map(|rejection| json_string(&reason(&rejection.causes)))
         .collect();
     let mut first = true;
     for (position, outcome) in verdict.outcomes().iter().enumerate() {
@@ -239,8 +284,30 @@ fn write_rejections(out: &mut Vec<u8>, candidates: &Candidates<'_>, verdict: &Ve
         }
         candidates.write_name(out, position);
         out.push(b':');
-        out.extend_from_slice(reasons.get(*rejection).map_or("\"\"", |it| it).as_bytes());
+        out.extend_from_slice(reasons.get(*rejection as usize).map_or("\"\"", |it| it).as_bytes());
     }
+}
+
+/// How long a reason may be, in bytes, before causes are only counted: an event holds no more, and
+/// a pod that asks for thousands of networks must not make each host's reason as long as that.
+const MOST_REASON: usize = 1024;
+
+/// All causes, joined.
+fn reason(causes: &[Cause]) -> String {
+    let mut text = String::new();
+    for (position, cause) in causes.iter().enumerate() {
+        let reason = cause.reason();
+        if position > 0 {
+            if text.len() + reason.len() > MOST_REASON {
+                // Writing to a String can't fail.
+                let _ = write!(text, "; and {} more", causes.len() - position);
+                break;
+            }
+            text.push_str("; ");
+        }
+        text.push_str(&reason);
+    }
+    text
 }
 
 /// Writes an ExtenderFilterResult that fails this cycle of the pod, which is tried again.
@@ -284,19 +351,24 @@ pub struct PreemptionArgs<'a> {
 /// # Errors
 /// Says what is missing or malformed.
 pub fn preemption_args(body: &[u8]) -> Result<PreemptionArgs<'_>, String> {
-    let members = members(body, "ExtenderPreemptionArgs")?;
-    let pod = pod(&members)?;
+    let members: Members<'_> = read_whole(body, "ExtenderPreemptionArgs")?;
+    let pod = members.get("Pod").ok_or(NO_POD)?.get();
     let meta = members.get("NodeNameToMetaVictims");
     let full = members.get("NodeNameToVictims");
     let victims = if let Some(meta) = meta {
-        let meta: BTreeMap<String, &RawValue> = serde_json::from_str(meta.get())
+        let meta: BTreeMap<String, Option<&RawValue>> = serde_json::from_str(meta.get())
             .map_err(|error| format!("NodeNameToMetaVictims: {error}"))?;
-        meta.into_iter().map(|(host, victims)| (host, Cow::Borrowed(victims.get()))).collect()
+        meta.into_iter()
+            .map(|(host, victims)| {
+                (host, Cow::Borrowed(victims.map_or(NO_VICTIMS, |victims| victims.get())))
+            })
+            .collect()
     } else if let Some(full) = full {
-        let full: BTreeMap<String, Members<'_>> = serde_json::from_str(full.get())
+        let full: BTreeMap<String, Option<Members<'_>>> = serde_json::from_str(full.get())
             .map_err(|error| format!("NodeNameToVictims: {error}"))?;
         let meta = full.into_iter().map(|(host, victims)| {
-            let meta = meta_victims(&victims).map_err(|why| format!("NodeNameToVictims: {why}"))?;
+            let meta = meta_victims(&victims.unwrap_or_default())
+                .map_err(|why| format!("NodeNameToVictims: {why}"))?;
             Ok((host, Cow::Owned(meta)))
         });
         meta.collect::<Result<_, String>>()?
@@ -305,6 +377,9 @@ pub fn preemption_args(body: &[u8]) -> Result<PreemptionArgs<'_>, String> {
     };
     Ok(PreemptionArgs { pod, victims })
 }
+
+/// What a `null` entry comes to: nobody to evict. The scheduler could not read `null`.
+const NO_VICTIMS: &str = r#"{"Pods":[],"NumPDBViolations":0}"#;
 
 /// Full victims as the answer has them: by UID alone.
 fn meta_victims(victims: &Members<'_>) -> Result<String, String> {

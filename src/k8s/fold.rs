@@ -1,53 +1,145 @@
-//! Objects read as Go reads them into a struct: names without regard to case, the last one of a
-//! name counts.
+//! Objects read as Go reads them into a struct: an object and nothing else, names without regard
+//! to case, the last one of a name counts.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The members of a JSON object, in order, unread.
-pub(crate) struct Members<'a>(Vec<(Text<'a>, &'a RawValue)>);
+/// What is read member by member.
+pub(crate) trait Fold<'de>: Default {
+    /// Takes a member's value from `map`, or leaves it, which skips it.
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error>;
+}
 
-impl<'a> Members<'a> {
-    /// The last member of this name, if it is not `null`.
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let mut named = self.0.iter().rev().filter(|(key, _)| key.is(name));
-        named.next().map(|(_, value)| *value).filter(|value| value.get() != "null")
+/// What became of a member.
+pub(crate) enum Taken {
+    /// Its value was taken.
+    Yes,
+    /// Nobody wants it.
+    No,
+}
+
+/// The name of a member, borrowed where it has no escapes.
+#[derive(Deserialize)]
+pub(crate) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Name<'_> {
+    pub fn is(&self, name: &str) -> bool {
+        self.0.eq_ignore_ascii_case(name)
+    }
+}
+
+/// Reads an object.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct InOrder<T>(PhantomData<T>);
+
+    impl<'de, T: Fold<'de>> Visitor<'de> for InOrder<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+            let mut value = T::default();
+            while let Some(name) = map.next_key::<Name<'de>>()? {
+                if let Taken::No = value.member(&name, &mut map)? {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                }
+            }
+            Ok(value)
+        }
+    }
+
+    deserializer.deserialize_map(InOrder(PhantomData))
+}
+
+/// Takes a member's value, and says at which member an error is.
+pub(crate) fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    map: &mut A,
+    at: &str,
+) -> Result<T, A::Error> {
+    map.next_value().map_err(|error| A::Error::custom(format_args!("{at}: {error}")))
+}
+
+/// A list of unread elements, which has a limit.
+#[derive(Default)]
+pub(crate) struct Elements<'a, const MOST: usize>(pub Vec<&'a RawValue>);
+
+impl<'de, const MOST: usize> Deserialize<'de> for Elements<'de, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UpTo<const MOST: usize>;
+
+        impl<'de, const MOST: usize> Visitor<'de> for UpTo<MOST> {
+            type Value = Elements<'de, MOST>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = list.next_element()? {
+                    if elements.len() == MOST {
+                        return Err(A::Error::custom(format_args!("more than {MOST} elements")));
+                    }
+                    elements.push(element);
+                }
+                Ok(Elements(elements))
+            }
+        }
+
+        deserializer.deserialize_seq(UpTo)
+    }
+}
+
+/// The members of a JSON object, in order, unread.
+#[derive(Default)]
+pub(crate) struct Members<'a>(Vec<(Name<'a>, &'a RawValue)>);
+
+impl<'de> Fold<'de> for Members<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        self.0.push((Name(name.0.clone()), map.next_value()?));
+        Ok(Taken::Yes)
     }
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
+        object(deserializer)
     }
 }
 
-/// A JSON string, borrowed where it has no escapes.
-#[derive(Deserialize)]
-pub(crate) struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+impl<'a> Members<'a> {
+    fn named(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
+        self.0.iter().rev().filter(move |(key, _)| key.is(name)).map(|(_, value)| *value)
+    }
 
-impl Text<'_> {
-    pub fn is(&self, name: &str) -> bool {
-        self.0.eq_ignore_ascii_case(name)
+    /// The member of this name, where Go has a pointer, list or map: a last `null` clears it.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.named(name).next().filter(|value| value.get() != "null")
+    }
+
+    /// The string of this name; a `null` leaves it as it was.
+    pub fn text(&self, name: &str) -> Result<Option<String>, String> {
+        let value = self.named(name).find(|value| value.get() != "null");
+        value
+            .map(|value| serde_json::from_str(value.get()))
+            .transpose()
+            .map_err(|error| format!("{name}: {error}"))
     }
 }

@@ -196,6 +196,8 @@ impl From<NetworkAttachmentDefinition> for VmNetwork {
         let is_system_marked = SYSTEM_ANNOTATIONS
             .iter()
             .any(|annotation| metadata.annotation(annotation) == Some("true"));
+        // Without one, Multus reads it from the host, where we can't.
+        let cni = if spec.config.is_empty() { Ok(Cni::default()) } else { Cni::read(&spec.config) };
         Self {
             system: metadata.namespace.as_deref() == Some(SYSTEM_NAMESPACE)
                 && (is_system_named || is_system_marked),
@@ -203,10 +205,8 @@ impl From<NetworkAttachmentDefinition> for VmNetwork {
                 .label(CLUSTER_NETWORK_LABEL)
                 .filter(|label| !label.is_empty())
                 .map(Name::from),
-            // One that can't be read names no bridge of ours.
-            bridge_network: Cni::read(&spec.config)
-                .ok()
-                .and_then(|cni| cni.bridge_network().map(Name::from)),
+            bridge_network: cni.as_ref().ok().and_then(Cni::bridge_network).map(Name::from),
+            unreadable: cni.err().map(Name::from),
         }
     }
 }

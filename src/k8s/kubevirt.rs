@@ -8,12 +8,10 @@ use crate::cluster::{Key, LauncherPod, Migration, Name, Selection, Vm, Vmi};
 
 use super::meta::{Meta, nullable};
 use super::multus::{Asked, DEFAULT_NETWORK, NETWORKS, network_name, networks};
+use super::objects::{Reader, read};
 
-/// The namespace of an object that gives none.
-const DEFAULT_NAMESPACE: &str = "default";
-
-fn namespace(meta: &Meta) -> &str {
-    meta.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or(DEFAULT_NAMESPACE)
+fn namespace<'a>(meta: &'a Meta, reader: &'a Reader) -> &'a str {
+    meta.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or(&reader.default_namespace)
 }
 
 #[derive(Deserialize)]
@@ -59,10 +57,11 @@ struct Multus {
 impl VmiSpec {
     /// The VM networks asked for. One marked `default` goes by name into Multus's own annotation
     /// and is looked for in Multus's namespace.
-    fn selection(&self, namespace: &str, multus_namespace: &str) -> Selection {
+    fn selection(&self, meta: &Meta, reader: &Reader) -> Selection {
         let mut asked = Asked::default();
         for multus in self.networks.iter().filter_map(|network| network.multus.as_ref()) {
-            let of = if multus.default { multus_namespace } else { namespace };
+            let of =
+                if multus.default { &reader.multus_namespace } else { namespace(meta, reader) };
             let key = network_name(&multus.network_name, of);
             asked.add(key.map(|key| vec![key]), "networks[].multus.networkName");
         }
@@ -71,9 +70,8 @@ impl VmiSpec {
 }
 
 impl VirtualMachine {
-    pub fn facts(&self, multus_namespace: &str) -> Vm {
-        let spec = &self.spec.template.spec;
-        Vm { networks: spec.selection(namespace(&self.metadata), multus_namespace) }
+    pub fn facts(&self, reader: &Reader) -> Vm {
+        Vm { networks: self.spec.template.spec.selection(&self.metadata, reader) }
     }
 }
 
@@ -124,9 +122,9 @@ fn over(phase: &str) -> bool {
 }
 
 impl VirtualMachineInstance {
-    pub fn facts(self, multus_namespace: &str) -> Vmi {
+    pub fn facts(self, reader: &Reader) -> Vmi {
         Vmi {
-            networks: self.spec.selection(namespace(&self.metadata), multus_namespace),
+            networks: self.spec.selection(&self.metadata, reader),
             finished: over(&self.status.phase),
             host: given(self.status.node_name),
             active_hosts: self.status.active_pods.into_values().filter_map(given).collect(),
@@ -159,11 +157,11 @@ struct MigrationStatus {
     migration_state: Option<MigrationState>,
 }
 
-impl From<VirtualMachineInstanceMigration> for Migration {
-    fn from(migration: VirtualMachineInstanceMigration) -> Self {
-        let VirtualMachineInstanceMigration { metadata, spec, status } = migration;
-        Self {
-            vmi: Key::in_namespace(namespace(&metadata), &spec.vmi_name),
+impl VirtualMachineInstanceMigration {
+    pub fn facts(self, reader: &Reader) -> Migration {
+        let Self { metadata, spec, status } = self;
+        Migration {
+            vmi: Key::in_namespace(namespace(&metadata, reader), &spec.vmi_name),
             target: status
                 .migration_state
                 .and_then(MigrationState::target)
@@ -196,7 +194,7 @@ struct PodStatus {
 
 impl Pod {
     /// The facts of a launcher pod; of any other pod there are none.
-    pub fn facts(self, multus_namespace: &str) -> Option<LauncherPod> {
+    pub fn facts(self, reader: &Reader) -> Option<LauncherPod> {
         let meta = &self.metadata;
         if meta.label("kubevirt.io") != Some("virt-launcher") {
             return None;
@@ -212,10 +210,10 @@ impl Pod {
         };
         let (vmi, vmi_uid) = owner.or_else(labelled)?;
         Some(LauncherPod {
-            vmi: Key::in_namespace(namespace(meta), vmi),
+            vmi: Key::in_namespace(namespace(meta, reader), vmi),
             vmi_uid,
             ended: over(&self.status.phase),
-            networks: pod_networks(meta, multus_namespace),
+            networks: pod_networks(meta, reader),
             host: given(self.spec.node_name),
         })
     }
@@ -228,22 +226,27 @@ struct PodMeta {
     metadata: Meta,
 }
 
-/// The VM networks that a pod asks for, from the pod as the scheduler sends it.
-///
-/// # Errors
-/// If it is no pod.
-pub fn pod_selection(pod: &str, multus_namespace: &str) -> Result<Selection, serde_json::Error> {
-    let pod: PodMeta = serde_json::from_str(pod)?;
-    Ok(pod_networks(&pod.metadata, multus_namespace))
+impl Reader {
+    /// The VM networks that a pod asks for, from the pod as the scheduler sends it.
+    ///
+    /// # Errors
+    /// If it is no pod.
+    pub fn pod_selection(&self, pod: &str) -> Result<Selection, String> {
+        if !pod.starts_with('{') {
+            return Err("not an object".to_owned());
+        }
+        let pod: PodMeta = read(&mut serde_json::Deserializer::from_str(pod))?;
+        Ok(pod_networks(&pod.metadata, self))
+    }
 }
 
-fn pod_networks(meta: &Meta, multus_namespace: &str) -> Selection {
+fn pod_networks(meta: &Meta, reader: &Reader) -> Selection {
     let mut asked = Asked::default();
     if let Some(text) = meta.annotation(NETWORKS) {
-        asked.add(networks(text, namespace(meta)), NETWORKS);
+        asked.add(networks(text, namespace(meta, reader)), NETWORKS);
     }
     if let Some(text) = meta.annotation(DEFAULT_NETWORK) {
-        let found = networks(text, multus_namespace).and_then(|keys| match keys.len() {
+        let found = networks(text, &reader.multus_namespace).and_then(|keys| match keys.len() {
             0 | 1 => Ok(keys),
             more => Err(format!("{more} networks where one is allowed")),
         });

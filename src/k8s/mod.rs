@@ -9,8 +9,7 @@ mod harvester;
 mod kubevirt;
 mod meta;
 mod multus;
+pub mod mutation;
 mod node;
 pub mod objects;
 pub mod patch;
-
-pub use kubevirt::pod_selection;

@@ -1,10 +1,8 @@
 //! How pods and VMs name the VM networks that they ask for (spec, section 3).
 
-use serde::Deserialize;
-
 use crate::cluster::{Key, Name, Selection};
 
-use super::meta::nullable;
+use super::fold::Members;
 
 /// The annotation that lists a pod's further networks.
 pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
@@ -33,14 +31,6 @@ impl Asked {
     }
 }
 
-#[derive(Deserialize)]
-struct Element {
-    #[serde(default, deserialize_with = "nullable")]
-    name: String,
-    #[serde(default, deserialize_with = "nullable")]
-    namespace: String,
-}
-
 /// Reads a list of networks as Multus does: a JSON list, or `[namespace/]name[@interface]`
 /// separated by commas.
 pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, String> {
@@ -48,21 +38,21 @@ pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, String> 
         return Ok(Vec::new());
     }
     if text.contains(['[', '{', '"']) {
-        let elements: Vec<Element> = serde_json::from_str(text)
+        let elements: Vec<Members<'_>> = serde_json::from_str(text)
             .map_err(|error| format!("not a list of networks: {error}"))?;
         return elements
             .iter()
             .map(|element| {
-                let of = if element.namespace.is_empty() { namespace } else { &element.namespace };
-                key(of, &element.name)
+                let given = element.text("namespace")?.filter(|namespace| !namespace.is_empty());
+                let name = element.text("name")?.unwrap_or_default();
+                key(given.as_deref().unwrap_or(namespace), &name)
             })
             .collect();
     }
     text.split(',')
         .map(|item| {
-            let item = item.trim();
             let (network, interface) = item.split_once('@').unwrap_or((item, ""));
-            if interface.contains('@') {
+            if interface.contains(['@', '/']) {
                 return Err(format!("{item:?} is not [namespace/]name[@interface]"));
             }
             network_name(network, namespace)
@@ -73,7 +63,7 @@ pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, String> 
 /// Reads `name` or `namespace/name`.
 pub(crate) fn network_name(text: &str, namespace: &str) -> Result<Key, String> {
     let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
-    key(namespace, name)
+    key(namespace.trim(), name.trim())
 }
 
 /// A VM network's key. Its name may hold dots, which Multus's own short form refuses.
@@ -112,6 +102,8 @@ mod tests {
             ["default/a", "other/b.c"]
         );
         assert_eq!(read(r#"[{"name":"a","namespace":null}]"#).unwrap(), ["default/a"]);
+        assert_eq!(read(r#"[{"Name":"a","NAMESPACE":"b","name":"c"}]"#).unwrap(), ["b/c"]);
+        assert_eq!(read("a @net1, b / c").unwrap(), ["default/a", "b/c"]);
     }
 
     #[test]
@@ -135,6 +127,8 @@ mod tests {
             "[",
             r#"["a"]"#,
             r#"[{"name":"a/b"}]"#,
+            r#"[["a"]]"#,
+            "a@b/c",
         ] {
             assert!(read(text).is_err(), "{text:?}");
         }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::cluster::{
-    Change, ClusterNetwork, Fact, Host, Key, Kind, LinkMonitor, Migration, Name, NetworkConfig,
-    Now, ObjectRef, UplinkStatus, VmNetwork,
+    Change, ClusterNetwork, Fact, Host, Key, Kind, LinkMonitor, Name, NetworkConfig, Now,
+    ObjectRef, UplinkStatus, VmNetwork,
 };
 
 use super::harvester::{LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus};
@@ -19,11 +19,13 @@ use super::node::Node;
 pub struct Reader {
     /// The namespace in which Multus looks for a default network that names none.
     pub multus_namespace: Name,
+    /// The namespace of an object that names none.
+    pub default_namespace: Name,
 }
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { multus_namespace: "kube-system".into() }
+        Self { multus_namespace: "kube-system".into(), default_namespace: "default".into() }
     }
 }
 
@@ -54,7 +56,6 @@ impl Reader {
         kind: Kind,
         object: D,
     ) -> Result<Option<Fact>, String> {
-        let multus = &self.multus_namespace;
         Ok(Some(match kind {
             Kind::ClusterNetwork => {
                 serde::de::IgnoredAny::deserialize(object).map_err(|error| error.to_string())?;
@@ -72,14 +73,13 @@ impl Reader {
             Kind::VmNetwork => {
                 Fact::VmNetwork(VmNetwork::from(read::<NetworkAttachmentDefinition, _>(object)?))
             }
-            Kind::Vm => Fact::Vm(read::<VirtualMachine, _>(object)?.facts(multus)),
-            Kind::Vmi => Fact::Vmi(read::<VirtualMachineInstance, _>(object)?.facts(multus)),
-            Kind::Migration => Fact::Migration(Migration::from(read::<
-                VirtualMachineInstanceMigration,
-                _,
-            >(object)?)),
+            Kind::Vm => Fact::Vm(read::<VirtualMachine, _>(object)?.facts(self)),
+            Kind::Vmi => Fact::Vmi(read::<VirtualMachineInstance, _>(object)?.facts(self)),
+            Kind::Migration => {
+                Fact::Migration(read::<VirtualMachineInstanceMigration, _>(object)?.facts(self))
+            }
             Kind::LauncherPod => {
-                return Ok(read::<Pod, _>(object)?.facts(multus).map(Fact::LauncherPod));
+                return Ok(read::<Pod, _>(object)?.facts(self).map(Fact::LauncherPod));
             }
             Kind::Host => Fact::Host(Host::from(read::<Node, _>(object)?)),
         }))
@@ -105,16 +105,31 @@ impl Reader {
         let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
         let key = match (kind.namespaced(), &*namespace) {
             (false, _) => Key::cluster_scoped(name),
-            (true, "") => Key::in_namespace("default", &name),
+            (true, "") => Key::in_namespace(&self.default_namespace, &name),
             (true, namespace) => Key::in_namespace(namespace, &name),
         };
         let now = match self.facts(kind, manifest) {
             Ok(Some(fact)) => Now::Is(fact),
             Ok(None) => return Ok(None),
-            Err(why) => Now::Malformed(why.into()),
+            Err(why) => Now::Malformed { why: why.into(), last: None },
         };
         Ok(Some(Change { object: ObjectRef { kind, key }, now }))
     }
+}
+
+/// Whether an object is being deleted, as far as it can be told of one that may not be readable.
+pub(super) fn is_being_deleted(object: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Deleting {
+        deletion_timestamp: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        metadata: Deleting,
+    }
+    serde_json::from_str::<Metadata>(object)
+        .is_ok_and(|object| object.metadata.deletion_timestamp.is_some())
 }
 
 /// Reads a value, and says of one that can't be read which field is at fault.

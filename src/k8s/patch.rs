@@ -14,6 +14,10 @@ use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, place, r
 use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES, VlanConfig};
 use super::objects::read;
 
+/// How long the list of covered hosts may be, in bytes. Kubernetes refuses an object whose
+/// annotations are larger than 256 KiB together; a longer list is left out, since it is for other
+/// programs and never read by us.
+const MOST_MATCHED: usize = 200 << 10;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 #[derive(Default)]
@@ -60,17 +64,17 @@ pub fn network_config<'n>(
         return Ok(Patch(operations.0));
     }
     let hosts = json!(covered(&facts)).to_string();
+    let hosts = Some(&*hosts).filter(|hosts| hosts.len() <= MOST_MATCHED);
+    let network = Some(&*facts.cluster_network);
     for (map, there, key, is, should) in [
-        ("labels", maps.labels.is_some(), CLUSTER_NETWORK_LABEL, label, &*facts.cluster_network),
-        ("annotations", maps.annotations.is_some(), MATCHED_NODES, matched, &*hosts),
+        ("labels", maps.labels.is_some(), CLUSTER_NETWORK_LABEL, label, network),
+        ("annotations", maps.annotations.is_some(), MATCHED_NODES, matched, hosts),
     ] {
-        if is.as_deref() == Some(should) {
-            continue;
-        }
-        if there {
-            operations.add(&["metadata", map, key], should.into());
-        } else {
-            operations.add(&["metadata", map], json!({ key: should }));
+        match should {
+            _ if is.as_deref() == should => {}
+            Some(should) if there => operations.add(&["metadata", map, key], should.into()),
+            Some(should) => operations.add(&["metadata", map], json!({ key: should })),
+            None => operations.remove(&["metadata", map, key]),
         }
     }
     Ok(Patch(operations.0))

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use axum::routing::get;
 use http::{StatusCode, header};
 
 use crate::metrics::Metrics;
+use crate::pki::Validity;
 use crate::publish::{Published, Reader};
 
 use super::text;
@@ -19,14 +21,25 @@ use super::text;
 pub struct Admin {
     reader: Reader,
     metrics: Arc<Metrics>,
+    certificate: ArcSwap<Validity>,
     stopping: AtomicBool,
 }
 
 impl Admin {
-    /// Ready once there is a snapshot.
+    /// Ready once there is a snapshot, and while the serving certificate is good.
     #[must_use]
-    pub fn new(reader: Reader, metrics: Arc<Metrics>) -> Self {
-        Self { reader, metrics, stopping: AtomicBool::new(false) }
+    pub fn new(reader: Reader, metrics: Arc<Metrics>, certificate: Validity) -> Self {
+        Self {
+            reader,
+            metrics,
+            certificate: ArcSwap::from_pointee(certificate),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that another certificate is served now.
+    pub fn certificate(&self, validity: Validity) {
+        self.certificate.store(Arc::new(validity));
     }
 
     /// From now on not ready, since the process is about to end.
@@ -39,10 +52,12 @@ impl Admin {
         if self.stopping.load(Ordering::Relaxed) {
             return vec!["shutting down".to_owned()];
         }
-        match &*self.reader.current() {
+        let mut waiting = match &*self.reader.current() {
             Published::Synced { .. } => Vec::new(),
             Published::Waiting(what) => what.clone(),
-        }
+        };
+        waiting.extend(self.certificate.load().fault().map(str::to_owned));
+        waiting
     }
 }
 
@@ -61,7 +76,9 @@ async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> R
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = match (verbose, waiting.is_empty()) {
         (false, true) => "ok".to_owned(),
-        (true, true) => "[+] every kind is listed\nok".to_owned(),
+        (true, true) => {
+            "[+] every kind is listed\n[+] the serving certificate is valid\nok".to_owned()
+        }
         (_, false) => {
             let lines: Vec<String> = waiting.iter().map(|what| format!("[-] {what}")).collect();
             format!("{}\nnot ready", lines.join("\n"))
@@ -71,7 +88,7 @@ async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> R
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.metrics.scrape(&admin.reader) {
+    match admin.metrics.scrape(&admin.reader, admin.certificate.load().until) {
         Ok(metrics) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics).into_response(),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -5,18 +5,17 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
-use http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http::Request;
 use json_patch::Patch;
 
-use crate::cluster::{Fact, Kind, Selection, Snapshot};
-use crate::decide::needs::Needs;
-use crate::decide::review::network_config;
-use crate::k8s::admission::{self, Operation, admit, admit_with, judged, unreadable};
-use crate::k8s::patch;
+use crate::cluster::{Kind, Snapshot};
+use crate::decide::review::{Judgement, network_config};
+use crate::k8s::admission::{self, admit, admit_with, judged};
+use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
 
-use super::{App, NOT_SYNCED, json, text};
+use super::{App, Refusal, json};
 
 /// The largest AdmissionReview, in bytes.
 const MOST_BYTES: usize = 8 << 20;
@@ -50,12 +49,12 @@ impl App {
             Ok(held) => held,
             Err(refusal) => {
                 self.metrics.admitted(labels, "refused", started.elapsed());
-                return refusal;
+                return refusal.into_response();
             }
         };
         let started = Instant::now();
         let (response, outcome) = match admission::request(&held.bytes) {
-            Err(why) => (text(StatusCode::BAD_REQUEST, why), "refused"),
+            Err(why) => (Refusal::bad(why).into_response(), "refused"),
             Ok(request) => {
                 labels.resource = request.kind().map_or("other", Kind::kubernetes);
                 labels.operation = request.operation.label();
@@ -70,7 +69,7 @@ impl App {
         let Some(kind) = request.kind() else { return (json(admit(&request.uid)), "allowed") };
         let current = self.reader.current();
         let Some(snapshot) = current.snapshot() else {
-            return (text(StatusCode::SERVICE_UNAVAILABLE, NOT_SYNCED), "not_synced");
+            return (Refusal::not_synced().into_response(), "not_synced");
         };
         match (webhook, kind) {
             (Webhook::Validate, Kind::NetworkConfig) => self.judge(snapshot, request),
@@ -90,15 +89,12 @@ impl App {
     }
 
     fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>) -> Answer {
-        let write = match request.network_config() {
-            Ok(Some(write)) => write,
-            Ok(None) => return (json(admit(&request.uid)), "allowed"),
-            Err(why) => {
-                return (json(unreadable(&request.uid, Kind::NetworkConfig, &why)), "denied");
-            }
-        };
         let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
-        let judgement = network_config::judge(snapshot, &write, trusted);
+        let judgement = match request.network_config(|name| snapshot.config(name).cloned()) {
+            Ok(Some(write)) => network_config::judge(snapshot, &write, trusted),
+            Ok(None) => Judgement::default(),
+            Err(why) => Judgement::unreadable(Kind::NetworkConfig, &why),
+        };
         let answer = json(judged(&request.uid, &judgement));
         if judgement.admitted() {
             return (answer, "allowed");
@@ -114,32 +110,14 @@ impl App {
         (answer, "denied")
     }
 
-    /// What has to be changed about the object; nothing about one that is going away.
     fn patch(
         &self,
         snapshot: &Snapshot,
         request: &admission::Request<'_>,
         kind: Kind,
     ) -> Result<Patch, String> {
-        let nothing = Ok(Patch(Vec::new()));
-        let applies = match request.operation {
-            Operation::Create => true,
-            Operation::Update => kind != Kind::Vmi,
-            Operation::Delete | Operation::Connect => false,
-        };
-        let Some(object) = request.object().filter(|_| applies) else { return nothing };
-        let Some((fact, deleting)) = request.new_facts(&self.options.objects, kind)? else {
-            return nothing;
-        };
-        let needs = |selection: &Selection| Needs::of(snapshot, selection);
-        match fact {
-            _ if deleting => nothing,
-            Fact::NetworkConfig(_) => patch::network_config(object, |config| {
-                snapshot.names(&snapshot.covered(&config.selector))
-            }),
-            Fact::Vm(vm) => patch::vm_affinity(object, &needs(&vm.networks)),
-            Fact::Vmi(vmi) => patch::vmi_affinity(object, &needs(&vmi.networks)),
-            _ => nothing,
-        }
+        let Some(object) = request.object() else { return Ok(Patch(Vec::new())) };
+        let reader = request.reader(&self.options.objects);
+        mutation::patch(snapshot, &reader, request.operation, kind, object)
     }
 }

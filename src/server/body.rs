@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::text;
+use super::Refusal;
 
 /// How long a body may take to come in.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A body of this many bytes takes a millisecond or more to work on.
+const LARGE: usize = 256 << 10;
 /// A buffer is made this large at most before its bytes are there.
 const MOST_AHEAD: usize = 1 << 20;
 
@@ -26,7 +29,38 @@ pub struct Bodies {
 pub struct Held {
     /// The body.
     pub bytes: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer, and the room that its request took, until it is written.
+struct Answer {
+    bytes: Vec<u8>,
     _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Held {
+    /// The body's answer, in its room: one that nobody reads holds it.
+    pub fn answer(self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Answer { bytes, _room: self.room })
+    }
+
+    /// Works on the body here and now, or if it is large, away from the threads that serve
+    /// connections.
+    pub async fn away(self, work: impl FnOnce(Self) -> Response + Send + 'static) -> Response {
+        if self.bytes.len() < LARGE {
+            return work(self);
+        }
+        tokio::task::spawn_blocking(move || work(self)).await.unwrap_or_else(|error| {
+            let why = format!("the work was broken off: {error}");
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why).into_response()
+        })
+    }
 }
 
 impl Bodies {
@@ -38,22 +72,23 @@ impl Bodies {
 
     /// Reads a whole body of at most `most` bytes. Room is taken as bytes come in, not as they are
     /// promised, so that no slow client can keep it from others for nothing.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    pub async fn read(&self, request: Request<Body>, most: usize) -> Result<Held, Response> {
+    pub(super) async fn read(&self, request: Request<Body>, most: usize) -> Result<Held, Refusal> {
         match tokio::time::timeout(PATIENCE, self.read_all(request, most)).await {
             Ok(read) => read,
-            Err(_) => Err(text(
+            Err(_) => Err(Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
                 format!("the body was not complete within {} s", PATIENCE.as_secs()),
             )),
         }
     }
 
-    async fn read_all(&self, request: Request<Body>, most: usize) -> Result<Held, Response> {
-        let too_large =
-            || text(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {most} bytes"));
+    async fn read_all(&self, request: Request<Body>, most: usize) -> Result<Held, Refusal> {
+        let too_large = || {
+            Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is larger than {most} bytes"),
+            )
+        };
         let promised = request
             .headers()
             .get(header::CONTENT_LENGTH)
@@ -67,7 +102,7 @@ impl Bodies {
         let mut body = request.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
-                text(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
+                Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
             })?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > most {
@@ -75,7 +110,7 @@ impl Bodies {
             }
             let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
             let Ok(more) = self.room.clone().try_acquire_many_owned(size) else {
-                return Err(text(
+                return Err(Refusal::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "too many bytes of other requests are in flight; try again",
                 ));
@@ -86,6 +121,6 @@ impl Bodies {
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Held { bytes, _room: held })
+        Ok(Held { bytes, room: held })
     }
 }

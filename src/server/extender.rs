@@ -5,104 +5,121 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
-use http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http::Request;
 
-use crate::cluster::Snapshot;
-use crate::decide::filter::{Filter, filter as decide_filter};
+use crate::cluster::Selection;
+use crate::decide::filter::{Filter, Verdict, filter as decide_filter};
 use crate::decide::needs::Needs;
 use crate::decide::prioritize::{BEST, prioritize as decide_prioritize};
 use crate::k8s::extender::{
     Args, args, filter_error, filter_result, preemption_args, preemption_result, priorities,
 };
-use crate::k8s::pod_selection;
 use crate::metrics::FilterOutcome;
 
-use super::body::Held;
-use super::{App, NOT_SYNCED, json, text};
+use super::{App, NOT_SYNCED, Refusal, json};
+
+/// An answer's body, or why there is none.
+type Answer = Result<Vec<u8>, Refusal>;
 
 pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let held = match app.bodies.read(request, app.options.max_filter_body).await {
-        Ok(held) => held,
-        Err(refusal) => {
-            app.metrics.filter_without_verdict(FilterOutcome::Refused);
-            return refusal;
-        }
-    };
-    app.filter(&held).unwrap_or_else(|why| {
-        app.metrics.filter_without_verdict(FilterOutcome::Refused);
-        text(StatusCode::BAD_REQUEST, why)
-    })
+    let metrics = app.metrics.clone();
+    let answer = app.decide(request, App::filter).await;
+    if !answer.status().is_success() {
+        metrics.filter_without_verdict(FilterOutcome::Refused);
+    }
+    answer
 }
 
 pub(super) async fn prioritize(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    match app.bodies.read(request, app.options.max_filter_body).await {
-        Ok(held) => app.prioritize(&held).unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why)),
-        Err(refusal) => refusal,
-    }
+    app.decide(request, App::prioritize).await
 }
 
 pub(super) async fn preempt(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    match app.bodies.read(request, app.options.max_filter_body).await {
-        Ok(held) => app.preempt(&held).unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why)),
-        Err(refusal) => refusal,
-    }
+    app.decide(request, App::preempt).await
 }
 
 impl App {
-    fn needs(&self, snapshot: &Snapshot, pod: &str) -> Result<Needs, String> {
-        let selection = pod_selection(pod, &self.options.objects.multus_namespace)
-            .map_err(|error| format!("Pod: {error}"))?;
-        Ok(Needs::of(snapshot, &selection))
+    /// Reads the body and decides, away from the other connections' work if there is much of it.
+    /// The room that the body takes is given back when the answer is written.
+    async fn decide(
+        self: Arc<Self>,
+        request: Request<Body>,
+        how: fn(&Self, &[u8]) -> Answer,
+    ) -> Response {
+        let held = match self.bodies.read(request, self.options.max_filter_body).await {
+            Ok(held) => held,
+            Err(refusal) => return refusal.into_response(),
+        };
+        held.away(move |held| match how(&self, &held.bytes) {
+            Ok(answer) => json(held.answer(answer)),
+            Err(refusal) => refusal.into_response(),
+        })
+        .await
     }
 
-    fn filter(&self, body: &Held) -> Result<Response, String> {
+    fn selection(&self, pod: &str) -> Result<Selection, Refusal> {
+        let selection = self.options.objects.pod_selection(pod);
+        selection.map_err(|why| Refusal::bad(format!("Pod: {why}")))
+    }
+
+    fn filter(&self, body: &[u8]) -> Answer {
         let started = Instant::now();
-        let Args { pod, candidates } = args(&body.bytes)?;
-        let current = self.reader.current();
-        let Some(snapshot) = current.snapshot() else {
-            self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
-            return Ok(json(filter_error(NOT_SYNCED)));
+        let Args { pod, candidates } = args(body).map_err(Refusal::bad)?;
+        let selection = self.selection(pod)?;
+        let verdict = if selection.is_empty() {
+            let verdict = Verdict::all_kept(candidates.len());
+            self.metrics.filtered(None, &verdict, started.elapsed());
+            verdict
+        } else {
+            let current = self.reader.current();
+            let Some(snapshot) = current.snapshot() else {
+                self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
+                return Ok(filter_error(NOT_SYNCED));
+            };
+            let needs = Needs::of(snapshot, &selection);
+            let mut filter = Filter::new(snapshot, &needs, candidates.len());
+            for (position, name) in candidates.names().enumerate() {
+                filter.candidate(&name, || candidates.host(position));
+            }
+            let verdict = filter.finish();
+            self.metrics.filtered(Some(snapshot), &verdict, started.elapsed());
+            verdict
         };
-        let needs = self.needs(snapshot, pod)?;
-        let mut filter = Filter::new(snapshot, &needs, candidates.len());
-        for (position, name) in candidates.names().enumerate() {
-            filter.candidate(&name, || candidates.host(position));
-        }
-        let verdict = filter.finish();
-        let answer =
-            filter_result(&candidates, &verdict, self.options.rejections, body.bytes.len());
-        self.metrics.filtered(snapshot, &verdict, started.elapsed());
         tracing::debug!(
             candidates = candidates.len(),
             kept = verdict.kept(),
-            needs = ?needs.cluster_networks,
+            asked = ?selection.vm_networks,
             "filtered"
         );
-        Ok(json(answer))
+        Ok(filter_result(&candidates, &verdict, self.options.rejections, body.len()))
     }
 
-    fn prioritize(&self, body: &Held) -> Result<Response, String> {
-        let Args { pod, candidates } = args(&body.bytes)?;
+    fn prioritize(&self, body: &[u8]) -> Answer {
+        let Args { pod, candidates } = args(body).map_err(Refusal::bad)?;
+        let selection = self.selection(pod)?;
         let current = self.reader.current();
         let scores = match current.snapshot() {
-            Some(snapshot) => {
-                let needs = self.needs(snapshot, pod)?;
-                decide_prioritize(snapshot, &needs, candidates.names())
+            Some(snapshot) if !selection.is_empty() => {
+                decide_prioritize(snapshot, &Needs::of(snapshot, &selection), candidates.names())
             }
-            None => vec![BEST; candidates.len()],
+            _ => vec![BEST; candidates.len()],
         };
-        Ok(json(priorities(&candidates, &scores)))
+        Ok(priorities(&candidates, &scores))
     }
 
-    fn preempt(&self, body: &Held) -> Result<Response, String> {
-        let args = preemption_args(&body.bytes)?;
-        let current = self.reader.current();
-        let Some(snapshot) = current.snapshot() else {
-            return Ok(text(StatusCode::SERVICE_UNAVAILABLE, NOT_SYNCED));
+    fn preempt(&self, body: &[u8]) -> Answer {
+        let args = preemption_args(body).map_err(Refusal::bad)?;
+        let selection = self.selection(args.pod)?;
+        let verdict = if selection.is_empty() {
+            Verdict::all_kept(args.victims.len())
+        } else {
+            let current = self.reader.current();
+            let Some(snapshot) = current.snapshot() else {
+                return Err(Refusal::not_synced());
+            };
+            decide_filter(snapshot, &Needs::of(snapshot, &selection), args.victims.keys())
         };
-        let needs = self.needs(snapshot, args.pod)?;
-        let verdict = decide_filter(snapshot, &needs, args.victims.keys());
-        Ok(json(preemption_result(&args, &verdict)))
+        Ok(preemption_result(&args, &verdict))
     }
 }

@@ -60,13 +60,41 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn json(body: Vec<u8>) -> Response {
+fn json(body: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn text(status: StatusCode, body: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body.into() + "\n")
         .into_response()
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    why: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
+    }
+
+    /// A body that is not what it should be.
+    fn bad(why: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
+    }
+
+    fn not_synced() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, NOT_SYNCED)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        text(self.status, self.why)
+    }
 }
 
 /// What there is to say while there is no snapshot.

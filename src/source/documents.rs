@@ -4,14 +4,22 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// The largest file that is read, in bytes.
-pub(super) const MOST_BYTES: u64 = 512 << 20;
+/// How many events, nodes, documents and bytes a YAML file may have: the file's size is bounded where
+/// it is read. The reader's own limits are for a configuration file, and a dump of a cluster is larger.
+const MOST: usize = 1 << 30;
 
 /// A file that can't be read, and where.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub line: Option<u64>,
     pub why: String,
+}
+
+impl Broken {
+    /// A file that is broken as a whole.
+    pub(super) fn whole(why: String) -> Self {
+        Self { line: None, why }
+    }
 }
 
 impl fmt::Display for Broken {
@@ -37,28 +45,36 @@ fn from_json(text: &str) -> Result<Vec<Value>, Broken> {
     serde_json::Deserializer::from_str(text)
         .into_iter()
         .collect::<Result<_, serde_json::Error>>()
-        .map_err(|error| Broken { line: u64::try_from(error.line()).ok(), why: error.to_string() })
+        .map_err(|error| Broken {
+            line: u64::try_from(error.line()).ok(),
+            why: without_place(&error.to_string()),
+        })
 }
 
-/// The reader's own limits fit a configuration file; a dump of a cluster is larger, and how large
-/// it may be is decided by [`MOST_BYTES`]. What bounds the expansion of aliases stays.
 fn from_yaml(text: &str) -> Result<Vec<Value>, Broken> {
-    let most = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
     let options = serde_saphyr::options! {
+        // What bounds the expansion of aliases stays.
         budget: serde_saphyr::budget! {
-            max_events: most,
-            max_nodes: most,
-            max_documents: most,
-            max_total_scalar_bytes: most,
-            max_total_comment_bytes: most,
+            max_events: MOST,
+            max_nodes: MOST,
+            max_documents: MOST,
+            max_total_scalar_bytes: MOST,
+            max_total_comment_bytes: MOST,
         },
         // As kubectl reads it.
         legacy_octal_numbers: true,
     };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Broken {
         line: error.location().map(|location| location.line()),
-        why: error.without_snippet().to_string(),
+        why: without_place(
+            &error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter),
+        ),
     })
+}
+
+/// A message without the line and column at its end, which are told before it.
+fn without_place(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
 }
 
 fn unfold(document: Value, objects: &mut Vec<Value>) {
@@ -111,6 +127,11 @@ items:
 
     #[test]
     fn a_broken_file_tells_the_line() {
+        let said = read("a: 1\na: 2\n", false).unwrap_err().to_string();
+        assert!(said.starts_with("line 2: ") && !said.contains("at line"), "{said}");
+        assert!(!said.contains("Policy"), "no advice for programmers: {said}");
+        let said = read("{\n\"a\": }", true).unwrap_err().to_string();
+        assert_eq!(said, "line 2: expected value");
         assert_eq!(read("a: 1\nb: [\n", false).unwrap_err().line, Some(2));
         assert_eq!(read("a: 1\nb: c: d\n", false).unwrap_err().line, Some(2));
         assert_eq!(read("{\n\"a\": }", true).unwrap_err().line, Some(2));

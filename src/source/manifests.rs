@@ -3,24 +3,27 @@
 //! ```text
 //! files ─▶ settled? ─▶ read ─▶ what each file holds ─▶ one map of objects ─▶ difference ─▶ index
 //! ```
-//! A file that breaks keeps its last good content; before every file was good once, nothing is
+//! What breaks keeps its last good content: a file that can't be read any more, or holds nothing any
+//! more, and an object that can't be read any more. Before everything was good once, nothing is
 //! published.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Change, Index, Kind, Name, Now, ObjectRef, Options, Snapshot};
+use crate::cluster::{Change, Fact, Index, Kind, Name, Now, ObjectRef, Options, Snapshot};
 use crate::k8s::objects::Reader;
 use crate::publish::Publisher;
 
-use super::documents::{self, Broken, MOST_BYTES};
-use super::files::{self, Stamp};
+use super::documents::{self, Broken};
+use super::files::{self, Found, Stamp};
 
 /// How often the files are looked at. Twice this, and the reading, is within the second in which
 /// a change must be in force.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What stands behind a complaint about something that was good before.
+const STILL_COUNTS: &str = "what it held before still counts";
 
 /// Manifests under a directory, or in one file.
 pub struct Manifests {
@@ -30,8 +33,8 @@ pub struct Manifests {
     files: BTreeMap<PathBuf, File>,
     /// What all files together hold.
     objects: BTreeMap<ObjectRef, Now>,
-    /// The places that there is a complaint about.
-    complained: BTreeSet<Name>,
+    /// What there is to complain about, by place.
+    complaints: BTreeMap<Name, Vec<Name>>,
     synced: bool,
 }
 
@@ -57,10 +60,13 @@ enum Look {
     There(Stamp),
 }
 
+#[derive(Default)]
 struct Content {
     changes: Vec<Change>,
     /// Objects that can't be kept under a name, and why.
     nameless: Vec<String>,
+    /// How many objects there are, those that are nothing to us included.
+    objects: usize,
 }
 
 impl Manifests {
@@ -73,7 +79,7 @@ impl Manifests {
             index: Index::new(options),
             files: BTreeMap::new(),
             objects: BTreeMap::new(),
-            complained: BTreeSet::new(),
+            complaints: BTreeMap::new(),
             synced: false,
         }
     }
@@ -122,42 +128,43 @@ impl Manifests {
     /// # Errors
     /// Before everything was good once: what is not.
     fn look(&mut self) -> Result<bool, Vec<String>> {
-        let (found, missing) = match files::find(&self.root) {
-            Ok(found) => (found, None),
-            Err(error) if !self.synced => {
-                return Err(vec![format!("{}: {error}", self.root.display())]);
-            }
-            // The files keep their last good content.
-            Err(error) => {
-                (self.files.iter().filter_map(as_read).collect(), Some(error.to_string()))
-            }
-        };
-        let paths: BTreeSet<&PathBuf> = found.keys().chain(self.files.keys()).collect();
+        let found = files::find(&self.root);
+        let mut paths: BTreeSet<PathBuf> = found.files.keys().cloned().collect();
+        paths.extend(self.files.keys().cloned());
         let mut dirty = false;
-        for path in paths.into_iter().cloned().collect::<Vec<_>>() {
-            dirty |= self.look_at(&path, found.get(&path).copied());
+        for path in paths.into_iter().filter(|path| !found.hides(path)) {
+            dirty |= self.look_at(&path, found.files.get(&path).copied());
         }
         if !self.synced {
-            let broken: Vec<String> =
-                self.files.iter().filter_map(|(path, file)| file.complaint(path)).collect();
-            if !broken.is_empty() {
-                return Err(broken);
-            }
+            self.all_good(&found)?;
             for kind in Kind::ALL {
                 self.index.listed(kind);
             }
             self.synced = true;
             dirty = true;
         }
-        if dirty {
-            self.merge();
-        }
-        let root: Name = self.root.display().to_string().into();
-        let complaint = missing.map(|why| format!("{why}; what was read last still counts"));
-        Ok(self.complain(root, complaint.into_iter().collect()) | dirty)
+        let complaints = if dirty { self.merge(&found) } else { self.complaints(&found) };
+        Ok(self.complain(complaints) | dirty)
     }
 
-    /// Looks at one file, and reads it if it changed and is settled. Says whether it did.
+    /// Whether everything there is could be read, and is anything.
+    fn all_good(&self, found: &Found) -> Result<(), Vec<String>> {
+        let unreadable =
+            found.unreadable.iter().map(|(path, why)| format!("{}: {why}", path.display()));
+        let broken = self.files.iter().filter_map(|(path, file)| {
+            Some(format!("{}: {}", path.display(), file.broken.as_ref()?))
+        });
+        let mut wrong: Vec<String> = unreadable.chain(broken).collect();
+        let objects = self.files.values().filter_map(|file| file.content.as_ref());
+        if wrong.is_empty() && objects.map(|content| content.objects).sum::<usize>() == 0 {
+            let root = self.root.display();
+            wrong.push(format!("{root}: no object in any *.yaml, *.yml or *.json file"));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Looks at one file, and reads it if it changed and is settled: if it looked the same twice,
+    /// so that one being written is not read half. Says whether anything came of it.
     fn look_at(&mut self, path: &Path, stamp: Option<Stamp>) -> bool {
         let file = self.files.entry(path.to_owned()).or_default();
         let look = stamp.map_or(Look::Gone, Look::There);
@@ -165,43 +172,62 @@ impl Manifests {
         if !settled || (stamp.is_some() && file.read == stamp) {
             return false;
         }
-        let Some(stamp) = stamp else {
+        if stamp.is_none() {
             self.files.remove(path);
             return true;
-        };
-        let content = load(path, stamp, &self.reader);
+        }
+        let (content, read) = load(path, &self.reader);
         // One that changed while it was read is read again at the next look.
-        file.read = Some(stamp).filter(|stamp| Stamp::now(path).ok() == Some(*stamp));
+        file.read = read;
         match content {
+            // An empty file is more likely one being written than a cluster that is gone.
+            Ok(content) if content.objects == 0 && file.content.is_some() => {
+                file.broken = Some(Broken::whole("no object in it any more".to_owned()));
+            }
             Ok(content) => (file.content, file.broken) = (Some(content), None),
             Err(why) => file.broken = Some(why),
         }
         true
     }
 
-    /// Puts together what all files hold, and tells the index what became different.
-    fn merge(&mut self) {
-        let mut objects: BTreeMap<ObjectRef, Now> = BTreeMap::new();
-        let mut places: BTreeMap<&ObjectRef, &Path> = BTreeMap::new();
+    /// What there is to complain about but for single objects.
+    fn complaints(&self, found: &Found) -> BTreeMap<Name, Vec<Name>> {
         let mut complaints: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+        let mut places: BTreeMap<&ObjectRef, &Path> = BTreeMap::new();
+        let mut complain = |path: &Path, what: String| {
+            complaints.entry(path.display().to_string().into()).or_default().push(what.into());
+        };
+        for (path, why) in &found.unreadable {
+            complain(path, format!("{why}; {STILL_COUNTS}"));
+        }
         for (path, file) in &self.files {
-            let mut here: Vec<String> = Vec::new();
-            for Change { object, now } in file.content.iter().flat_map(|it| &it.changes) {
-                objects.insert(object.clone(), now.clone());
+            for Change { object, .. } in file.content.iter().flat_map(|it| &it.changes) {
                 if let Some(earlier) = places.insert(object, path) {
                     let earlier = earlier.display();
-                    here.push(format!("{object} is in {earlier} too; the later one counts"));
+                    complain(path, format!("{object} is in {earlier} too; the later one counts"));
                 }
             }
-            here.extend(file.content.iter().flat_map(|it| &it.nameless).cloned());
-            here.extend(
-                file.broken
-                    .iter()
-                    .map(|broken| format!("{broken}; what the file held before still counts")),
-            );
-            if !here.is_empty() {
-                let place = path.display().to_string().into();
-                complaints.insert(place, here.into_iter().map(Name::from).collect());
+            for why in file.content.iter().flat_map(|it| &it.nameless) {
+                complain(path, why.clone());
+            }
+            if let Some(broken) = &file.broken {
+                complain(path, format!("{broken}; {STILL_COUNTS}"));
+            }
+        }
+        complaints
+    }
+
+    /// Puts together what all files hold, tells the index what became different, and says what
+    /// there is to complain about.
+    fn merge(&mut self, found: &Found) -> BTreeMap<Name, Vec<Name>> {
+        let mut objects: BTreeMap<ObjectRef, Now> = BTreeMap::new();
+        let contents = self.files.values().filter_map(|file| file.content.as_ref());
+        for Change { object, now } in contents.flat_map(|content| &content.changes) {
+            objects.insert(object.clone(), now.clone());
+        }
+        for (object, now) in &mut objects {
+            if let Now::Malformed { last, .. } = now {
+                *last = self.objects.get(object).and_then(last_good);
             }
         }
         for object in self.objects.keys().filter(|object| !objects.contains_key(object)) {
@@ -213,54 +239,57 @@ impl Manifests {
             }
         }
         self.objects = objects;
-        for place in self.complained.clone() {
-            if !complaints.contains_key(&place) {
-                self.complain(place, Vec::new());
-            }
+        self.complaints(found)
+    }
+
+    /// Tells the index what there is to complain about, and the log what is new of it. Says
+    /// whether anything is different.
+    fn complain(&mut self, complaints: BTreeMap<Name, Vec<Name>>) -> bool {
+        if complaints == self.complaints {
+            return false;
         }
-        for (place, here) in complaints {
-            for complaint in &here {
+        for place in self.complaints.keys().filter(|place| !complaints.contains_key(*place)) {
+            self.index.complain(place.clone(), Vec::new());
+        }
+        for (place, here) in &complaints {
+            let before = self.complaints.get(place);
+            for complaint in here.iter().filter(|it| before.is_none_or(|all| !all.contains(it))) {
                 tracing::warn!(%place, "{complaint}");
             }
-            self.index.complain(place.clone(), here);
-            self.complained.insert(place);
+            self.index.complain(place.clone(), here.clone());
         }
-    }
-
-    /// Sets the complaints about a place; says whether there are any now that there were not, or
-    /// the other way round.
-    fn complain(&mut self, place: Name, complaints: Vec<String>) -> bool {
-        let any = !complaints.is_empty();
-        self.index.complain(place.clone(), complaints.into_iter().map(Name::from).collect());
-        if any { self.complained.insert(place) } else { self.complained.remove(&place) }
+        self.complaints = complaints;
+        true
     }
 }
 
-fn as_read((path, file): (&PathBuf, &File)) -> Option<(PathBuf, Stamp)> {
-    Some((path.clone(), file.read?))
-}
-
-impl File {
-    fn complaint(&self, path: &Path) -> Option<String> {
-        self.broken.as_ref().map(|broken| format!("{}: {broken}", path.display()))
+/// What an object last said when it could be read.
+fn last_good(before: &Now) -> Option<Box<Fact>> {
+    match before {
+        Now::Is(fact) => Some(Box::new(fact.clone())),
+        Now::Malformed { last, .. } => last.clone(),
+        Now::Gone => None,
     }
 }
 
-fn load(path: &Path, stamp: Stamp, reader: &Reader) -> Result<Content, Broken> {
-    let broken = |why: String| Broken { line: None, why };
-    if stamp.size > MOST_BYTES {
-        return Err(broken(format!("the file is larger than {} MiB", MOST_BYTES >> 20)));
-    }
-    let bytes = fs::read(path).map_err(|error| broken(error.to_string()))?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| broken(error.to_string()))?;
+/// Reads a file; the stamp is that of what was read, if it did not change meanwhile.
+fn load(path: &Path, reader: &Reader) -> (Result<Content, Broken>, Option<Stamp>) {
+    let (text, stamp) = match files::read(path) {
+        Ok(read) => read,
+        Err(error) => return (Err(Broken::whole(error.to_string())), None),
+    };
     let json = path.extension().is_some_and(|ending| ending == "json");
-    let objects = documents::read(text, json)?;
-    let mut content = Content { changes: Vec::new(), nameless: Vec::new() };
-    for (position, object) in objects.iter().enumerate() {
-        match reader.change(object) {
-            Ok(change) => content.changes.extend(change),
-            Err(why) => content.nameless.push(format!("object {} is ignored: {why}", position + 1)),
+    let content = documents::read(&text, json).map(|objects| {
+        let mut content = Content { objects: objects.len(), ..Content::default() };
+        for (position, object) in objects.iter().enumerate() {
+            match reader.change(object) {
+                Ok(change) => content.changes.extend(change),
+                Err(why) => {
+                    content.nameless.push(format!("object {} is ignored: {why}", position + 1));
+                }
+            }
         }
-    }
-    Ok(content)
+        content
+    });
+    (content, stamp)
 }

@@ -4,11 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use json_patch::Patch;
+use lanekeeper::cluster::Options;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, examples, snapshot_of};
+use crate::harness::{Server, examples, snapshot_from, snapshot_of};
 
 fn example() -> Server {
     Server::new(Some(snapshot_of(&examples())))
@@ -190,6 +191,12 @@ async fn nothing_of_the_users_is_touched() {
         empty,
         "an empty term matches no host, and would match some with a requirement in it"
     );
+    let left = with_terms(json!([{ "matchExpressions": [ours("gone")] }, {}]));
+    assert_eq!(
+        placed(&[], left).await,
+        json!({ "nodeAffinity": {} }),
+        "with empty terms alone the VM, which could run everywhere, could run nowhere"
+    );
 }
 
 #[tokio::test]
@@ -299,6 +306,7 @@ async fn anything_but_a_review_of_v1_is_400() {
         with("/request", Value::Null),
         with("/request", json!({})),
         with("/request/uid", json!("")),
+        json!(["admission.k8s.io/v1", "AdmissionReview", good["request"]]).to_string(),
         with("/request/operation", json!("create")),
     ] {
         for path in ["/validate", "/mutate"] {
@@ -333,27 +341,96 @@ async fn what_has_no_rules_is_allowed() {
     }
 }
 
+/// Whether a review is allowed, and what is said.
+async fn validated(server: &Server, review: &Value) -> (bool, String) {
+    let answer = server.post("/validate", review.to_string()).await;
+    let response = answer.json()["response"].clone();
+    let message = response["status"]["message"].as_str().unwrap_or_default().to_owned();
+    (response["allowed"].as_bool().unwrap(), message)
+}
+
 #[tokio::test]
 async fn an_unreadable_object_is_refused_but_may_be_repaired_and_deleted() {
     let server = example();
     let odd = json!({ "metadata": { "name": "c" }, "spec": { "clusterNetwork": "cluster-a", "nodeSelector": ["x"] } });
-    let answer = server
-        .post("/validate", review("CREATE", "VlanConfig", None, Some(&odd)).to_string())
-        .await;
-    let status = &answer.json()["response"]["status"];
-    assert_eq!(status["code"], 422);
+    let create = review("CREATE", "VlanConfig", None, Some(&odd));
+    let answer = server.post("/validate", create.to_string()).await.json();
+    let status = &answer["response"]["status"];
+    assert_eq!(
+        (&status["code"], &status["details"]["causes"][0]["reason"]),
+        (&json!(422), &json!("unreadable"))
+    );
     let message = status["message"].as_str().unwrap();
-    assert!(message.contains("spec.nodeSelector"), "{message}");
+    assert!(
+        message.starts_with("unreadable: ") && message.contains("spec.nodeSelector"),
+        "{message}"
+    );
+    assert_eq!(mutation(&server, &create).await, Patch(Vec::new()));
+
     let good = config(json!({ "name": "c" }), json!({ "x": "y" }), "cluster-a");
-    for review in [
-        review("UPDATE", "VlanConfig", Some(&odd), Some(&good)),
-        review("DELETE", "VlanConfig", Some(&odd), None),
-    ] {
-        let answer = server.post("/validate", review.to_string()).await;
-        assert_eq!(answer.json()["response"]["allowed"], true, "{}", answer.body);
+    let mut going = odd.clone();
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let mut labelled = odd.clone();
+    labelled["metadata"]["labels"] = json!({ "a": "b" });
+    for new in [Some(&good), Some(&going), Some(&labelled), None] {
+        let operation = if new.is_some() { "UPDATE" } else { "DELETE" };
+        let review = review(operation, "VlanConfig", Some(&odd), new);
+        assert_eq!(validated(&server, &review).await, (true, String::new()), "{review}");
     }
-    let review = review("CREATE", "VlanConfig", None, Some(&odd));
-    assert_eq!(mutation(&server, &review).await, Patch(Vec::new()));
+}
+
+#[tokio::test]
+async fn what_cant_be_read_whole_or_is_not_sent_is_still_not_taken_from_running_vms() {
+    let server = example();
+    let mut odd = config(
+        json!({ "name": "network-config-b" }),
+        json!({ "example.com/rack": "r1" }),
+        "cluster-a",
+    );
+    odd["spec"]["uplink"] = json!({ "linkAttributes": { "mtu": "9000" } });
+    let nowhere = config(json!({ "name": "network-config-b" }), json!({ "x": "y" }), "cluster-a");
+    let mut by_name = review("DELETE", "VlanConfig", None, None);
+    by_name["request"]["name"] = json!("network-config-b");
+    let mut update_by_name = review("UPDATE", "VlanConfig", None, Some(&nowhere));
+    update_by_name["request"]["name"] = json!("network-config-b");
+    for review in [
+        review("DELETE", "VlanConfig", Some(&odd), None),
+        review("UPDATE", "VlanConfig", Some(&odd), Some(&nowhere)),
+        by_name,
+        update_by_name,
+    ] {
+        let (allowed, message) = validated(&server, &review).await;
+        assert!(!allowed && message.contains("vc-running-vms"), "{review}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_names_no_namespace_lies_in_the_requests() {
+    let server = example();
+    let mut vm = vm(&["vm-network-a"], Value::Null);
+    vm["metadata"] = json!({ "name": "vm" });
+    let mut request = review("CREATE", "VirtualMachine", None, Some(&vm));
+    request["request"]["namespace"] = json!("default");
+    assert_eq!(mutation(&server, &request).await.0.len(), 1);
+    request["request"]["namespace"] = json!("other");
+    assert_eq!(mutation(&server, &request).await, Patch(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_list_of_hosts_that_kubernetes_would_refuse_is_left_out() {
+    let hosts = (0..15_000).map(|host| {
+        let name = format!("worker-{host:06}");
+        json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } })
+    });
+    let server = Server::new(Some(snapshot_from(hosts, Options::default())));
+    let matched = "network.harvesterhci.io/matched-nodes";
+    let stale = json!({ "name": "c", "annotations": { matched: "[]", "other": "x" } });
+    let after = mutated(&server, "VlanConfig", &config(stale, json!({}), "cluster-a")).await;
+    assert_eq!(after["metadata"]["annotations"], json!({ "other": "x" }));
+    let after =
+        mutated(&server, "VlanConfig", &config(json!({ "name": "c" }), json!({}), "cluster-a"))
+            .await;
+    assert!(after["metadata"].get("annotations").is_none());
 }
 
 #[tokio::test]
@@ -395,7 +472,7 @@ async fn the_reference_change_is_refused_naming_the_vms() {
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("default/vm0 (host1), default/vm1 (host2)"), "{message}");
     assert_eq!(status["details"]["causes"][0]["reason"], "vc-running-vms");
-    let metrics = server.metrics.scrape(&server.reader).unwrap();
+    let metrics = server.metrics.scrape(&server.reader, 0).unwrap();
     for line in [
         r#"lanekeeper_admission_requests_total{operation="update",outcome="denied",resource="VlanConfig",webhook="validate"} 1"#,
         r#"lanekeeper_admission_violations_total{code="vc-running-vms"} 1"#,

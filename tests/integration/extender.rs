@@ -269,6 +269,8 @@ async fn malformed_bodies_are_400_and_say_why() {
         (r#"{"Pod":{},"Nodes":[]}"#, "Nodes"),
         (r#"{"Pod":{},"Nodes":{"items":[{"metadata":7}]}}"#, "Nodes.items"),
         (r#"{"Pod":7,"NodeNames":["a"]}"#, "Pod"),
+        (r#"{"Pod":[],"NodeNames":["a"]}"#, "Pod"),
+        (r#"[{},null,["a"]]"#, "ExtenderArgs"),
         (r#"{"Pod":{"metadata":{"annotations":[]}},"NodeNames":["a"]}"#, "Pod"),
     ] {
         for verb in ["filter", "prioritize"] {
@@ -410,7 +412,7 @@ async fn requests_and_rejections_are_counted_with_closed_labels() {
     filter(&server, &pod(VM1), &["host0", "host3"]).await;
     filter(&server, &pod(VM1), &["host2"]).await;
     server.post("/scheduler/filter", "nonsense").await;
-    let metrics = server.metrics.scrape(&server.reader).unwrap();
+    let metrics = server.metrics.scrape(&server.reader, 0).unwrap();
     for line in [
         r#"lanekeeper_filter_requests_total{outcome="kept"} 1"#,
         r#"lanekeeper_filter_requests_total{outcome="none_kept"} 1"#,
@@ -424,6 +426,65 @@ async fn requests_and_rejections_are_counted_with_closed_labels() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+#[tokio::test]
+async fn a_pod_that_asks_for_thousands_of_networks_gets_a_short_reason() {
+    let networks: Vec<String> = (0..20_000).map(|number| format!("a{number}")).collect();
+    let answer = filter(&example(), &pod(&networks.join(",")), &["host0", "host1"]).await;
+    let reason = answer["FailedAndUnresolvableNodes"]["host0"].as_str().unwrap();
+    assert!(reason.len() < 1100, "{}", reason.len());
+    let (named, more) = reason.rsplit_once("; and ").unwrap();
+    let named = named.split("; ").count();
+    assert_eq!(more, format!("{} more", 20_000 - named));
+}
+
+#[tokio::test]
+async fn there_is_a_limit_to_candidates() {
+    let body = |most: usize| {
+        format!(r#"{{"Pod":{},"NodeNames":[{}]}}"#, pod("a"), vec![r#""""#; most].join(","))
+    };
+    let answer = example().post("/scheduler/filter", body(100_000)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = example().post("/scheduler/filter", body(100_001)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.body.contains("NodeNames: more than 100000"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn before_it_is_synced_a_pod_that_needs_nothing_is_answered() {
+    let server = Server::new(None);
+    let bare = json!({ "metadata": { "namespace": "default" } });
+    let answer = filter(&server, &bare, &["host0"]).await;
+    assert_eq!((&answer["NodeNames"], &answer["Error"]), (&json!(["host0"]), &json!("")));
+    let args = json!({ "Pod": bare, "NodeNameToMetaVictims": { "h": { "Pods": [] } } });
+    let answer = server.post("/scheduler/preempt", args.to_string()).await.json();
+    assert_eq!(answer["NodeNameToMetaVictims"], json!({ "h": { "Pods": [] } }));
+}
+
+#[tokio::test]
+async fn nulls_inside_are_taken_for_absent_too() {
+    let pod = pod(VM1);
+    let body = json!({ "Pod": pod, "Nodes": { "items": [{ "metadata": null }, { "metadata": { "name": null } }] } });
+    let answer = example().post("/scheduler/filter", body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let empty =
+        json!({ "NodeNameToMetaVictims": { "host2": { "Pods": [], "NumPDBViolations": 0 } } });
+    for map in ["NodeNameToVictims", "NodeNameToMetaVictims"] {
+        let body = json!({ "Pod": pod, map: { "host2": null } });
+        let answer = example().post("/scheduler/preempt", body.to_string()).await;
+        assert_eq!(answer.json(), empty, "{map}");
+    }
+}
+
+#[tokio::test]
+async fn a_config_that_cant_be_read_is_a_problem_and_restricts_nothing() {
+    let snapshot = snapshot(
+        r#"{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: odd, namespace: default}, spec: {config: '{"bridge":"cluster-a-br",}'}}"#,
+    );
+    let problems = snapshot.problems();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("default/odd has a spec.config that can't be read"));
 }
 
 proptest! {

@@ -39,8 +39,16 @@ pub fn snapshot(yaml: &str) -> Snapshot {
 
 /// The same, read in another way.
 pub fn snapshot_with(yaml: &str, options: cluster::Options) -> Snapshot {
+    snapshot_from(documents(yaml), options)
+}
+
+/// A snapshot of these objects.
+pub fn snapshot_from(
+    objects: impl IntoIterator<Item = Value>,
+    options: cluster::Options,
+) -> Snapshot {
     let mut index = Index::new(options);
-    for document in documents(yaml) {
+    for document in objects {
         let change = Reader::default().change(&document).unwrap();
         index.apply(change.expect("an object that matters"));
     }

@@ -35,6 +35,45 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 #[test]
+fn nothing_at_all_is_no_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "comment.yaml", "# nothing\n");
+    let mut manifests =
+        Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+    assert!(manifests.read().err().unwrap()[0].contains(": no object in any *.yaml"));
+}
+
+#[test]
+fn a_file_alone_complains_as_one_in_a_folder_does() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        "one.yaml",
+        &[&*network("a"), &*network("a"), "just: text\n"].join("---\n"),
+    );
+    for path in [folder.path().to_owned(), folder.path().join("one.yaml")] {
+        assert_eq!(problems(&snapshot_of(&path)).len(), 2, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_reached_by_many_ways_is_looked_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut depth = folder.path().to_owned();
+    for _ in 0..40 {
+        fs::create_dir(depth.join("next")).unwrap();
+        for link in ["a", "b"] {
+            symlink("next", depth.join(link)).unwrap();
+        }
+        depth = depth.join("next");
+    }
+    write(&depth, "a.yaml", &network("a"));
+    let snapshot = snapshot_of(folder.path());
+    assert_eq!(names(&snapshot), ["a"]);
+    assert_eq!(problems(&snapshot), [""; 0]);
+}
+
+#[test]
 fn a_folder_is_read_recursively_and_hidden_names_and_other_endings_are_not() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "one.yaml", &network("one"));
@@ -80,7 +119,7 @@ fn a_malformed_object_is_a_problem_and_does_not_hide_the_others() {
         "{problems:#?}"
     );
     assert!(problems[1].contains("object 4 is ignored: not a Kubernetes object"), "{problems:#?}");
-    assert!(problems[2].starts_with("VlanConfig odd is ignored"), "{problems:#?}");
+    assert!(problems[2].starts_with("VlanConfig odd can't be read: "), "{problems:#?}");
     assert!(problems[2].contains("spec.nodeSelector: invalid type"), "{problems:#?}");
     assert_eq!(snapshot.count(Kind::NetworkConfig), 0);
 }
@@ -115,7 +154,7 @@ fn broken_at_the_start_it_names_file_and_line() {
         Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
     let errors = manifests.read().err().unwrap();
     assert_eq!(errors.len(), 3, "{errors:#?}");
-    assert!(errors[0].contains("bytes.yaml: invalid utf-8"), "{errors:#?}");
+    assert!(errors[0].contains("bytes.yaml: ") && errors[0].contains("UTF-8"), "{errors:#?}");
     assert!(errors[1].contains("odd.json: line 3: "), "{errors:#?}");
     assert!(errors[2].contains("odd.yaml: line 2: "), "{errors:#?}");
     let mut manifests =
@@ -197,7 +236,7 @@ async fn broken_later_the_last_good_content_stays_and_a_problem_says_so() {
             names(it) == ["a"]
                 && problems.len() == 1
                 && problems[0].contains("a.yaml: line ")
-                && problems[0].ends_with("what the file held before still counts")
+                && problems[0].ends_with("what it held before still counts")
         })
         .await;
     write(followed.path(), "a.yaml", &network("b"));
@@ -208,6 +247,60 @@ async fn broken_later_the_last_good_content_stays_and_a_problem_says_so() {
         .await;
     fs::remove_file(followed.path().join("new.yaml")).unwrap();
     followed.until_snapshot("its removal", |it| problems(it).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_emptied_keeps_what_it_held() {
+    let followed = Followed::start(|folder| write(folder, "a.yaml", &network("a")));
+    followed.until_snapshot("the start", |it| names(it) == ["a"]).await;
+    // As `kubectl get ... > a.yaml` leaves it, until kubectl has its answer.
+    write(followed.path(), "a.yaml", "");
+    followed
+        .until_snapshot("the problem", |it| {
+            names(it) == ["a"]
+                && problems(it).iter().any(|it| it.contains("no object in it any more"))
+        })
+        .await;
+    write(followed.path(), "a.yaml", &network("b"));
+    followed.until_snapshot("the rest", |it| names(it) == ["b"] && problems(it).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cant_be_looked_at_is_not_taken_for_gone() {
+    let followed = Followed::start(|folder| {
+        write(folder, "real/a.yaml", &network("a"));
+        symlink("real/a.yaml", folder.join("z.yaml")).unwrap();
+    });
+    followed.until_snapshot("the start", |it| names(it) == ["a"] && problems(it).len() == 1).await;
+    // A symlink that leads to itself can't be looked at, whoever asks.
+    let link = followed.path().join("z.yaml");
+    symlink("z.yaml", followed.path().join("new")).unwrap();
+    fs::remove_file(followed.path().join("real/a.yaml")).unwrap();
+    fs::rename(followed.path().join("new"), &link).unwrap();
+    followed
+        .until_snapshot("the problem", |it| {
+            names(it) == ["a"] && problems(it).iter().any(|it| it.contains("z.yaml: Too many"))
+        })
+        .await;
+    fs::remove_file(&link).unwrap();
+    followed.until_snapshot("its removal", |it| names(it).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_breaks_keeps_what_it_said() {
+    let vmi = |phase: &str| {
+        format!(
+            "{{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {{name: vm, \
+             namespace: ns}}, status: {{phase: {phase}, nodeName: h}}}}"
+        )
+    };
+    let followed = Followed::start(|folder| write(folder, "vm.yaml", &vmi("Running")));
+    let on_h = |it: &Snapshot| it.vmis_on(&"h".into()).count();
+    followed.until_snapshot("the start", |it| on_h(it) == 1).await;
+    write(followed.path(), "vm.yaml", &vmi("[Running]"));
+    followed.until_snapshot("the problem", |it| on_h(it) == 1 && problems(it).len() == 1).await;
+    write(followed.path(), "vm.yaml", &vmi("Succeeded"));
+    followed.until_snapshot("the end", |it| on_h(it) == 0 && problems(it).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,7 +66,7 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
             let network = || proptest::option::of(select(&NETWORKS[..]).prop_map(Into::into));
             (network(), network())
                 .prop_map(|(label, bridge_network)| {
-                    Fact::VmNetwork(VmNetwork { label, bridge_network, system: false })
+                    Fact::VmNetwork(VmNetwork { label, bridge_network, ..VmNetwork::default() })
                 })
                 .boxed()
         }
@@ -146,7 +146,9 @@ fn history(object: ObjectRef) -> impl Strategy<Value = Vec<Change>> {
     let now = prop_oneof![
         6 => fact(object.kind).prop_map(Now::Is),
         1 => Just(Now::Gone),
-        1 => select(vec!["odd", "odder"]).prop_map(|why| Now::Malformed(why.into())),
+        1 => (select(vec!["odd", "odder"]), proptest::option::of(fact(object.kind))).prop_map(
+            |(why, last)| Now::Malformed { why: why.into(), last: last.map(Box::new) },
+        ),
     ];
     proptest::collection::vec(now, 0..4).prop_map(move |states| {
         states.into_iter().map(|now| Change { object: object.clone(), now }).collect()
@@ -216,7 +218,8 @@ fn by_the_book(
         objects.iter().filter(move |(object, _)| object.kind == kind).filter_map(|(object, now)| {
             match now {
                 Now::Is(fact) => Some((object.key.name(), fact)),
-                _ => None,
+                Now::Malformed { last, .. } => Some((object.key.name(), &**last.as_ref()?)),
+                Now::Gone => None,
             }
         })
     };
@@ -344,7 +347,12 @@ proptest! {
             let name = network.into();
             let view = snapshot.network(&name);
             for (object, now) in &objects {
-                let (Kind::Host, Now::Is(Fact::Host(facts))) = (object.kind, now) else { continue };
+                let facts = match now {
+                    Now::Is(fact) => fact,
+                    Now::Malformed { last: Some(last), .. } => last,
+                    _ => continue,
+                };
+                let Fact::Host(facts) = facts else { continue };
                 let host = snapshot.host(object.key.name()).unwrap();
                 let expected = by_the_book(&objects, options, network, host.name(), facts);
                 let code = |why| Cause::Inactive { cluster_network: name.clone(), why }.code();
@@ -371,8 +379,8 @@ proptest! {
         prop_assert_eq!(verdict.outcomes().len(), candidates.len());
         let kept = verdict.outcomes().iter().filter(|it| **it == Outcome::Kept).count();
         prop_assert_eq!(verdict.kept(), kept);
-        let rejected: usize = verdict.rejections().iter().map(|it| it.hosts).sum();
-        prop_assert_eq!(kept + rejected, candidates.len());
+        let rejected: u64 = verdict.rejections().iter().map(|it| it.hosts).sum();
+        prop_assert_eq!(kept as u64 + rejected, candidates.len() as u64);
         for (candidate, outcome) in candidates.iter().zip(verdict.outcomes()) {
             let host = snapshot.host(candidate);
             let active = |host| {
@@ -384,7 +392,7 @@ proptest! {
                 Outcome::Kept => prop_assert!(should),
                 Outcome::Rejected(place) => {
                     prop_assert!(!should);
-                    let causes = &verdict.rejections()[*place].causes;
+                    let causes = &verdict.rejections()[*place as usize].causes;
                     prop_assert!(!causes.is_empty());
                     let reasons: Vec<_> = causes.iter().map(Cause::reason).collect();
                     prop_assert!(reasons.is_sorted(), "{:?}", reasons);

@@ -314,6 +314,26 @@ async fn bodies_in_flight_beyond_their_bound_are_503_at_once() {
     assert_eq!(process.post(&client, "/scheduler/filter", padded(61 << 10)).await.status(), 413);
 }
 
+#[test]
+fn with_a_certificate_that_has_expired_it_is_not_ready_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    let cert = params.self_signed(&key).unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(file("tls.crt"), cert.pem()).unwrap();
+    fs::write(file("tls.key"), key.serialize_pem()).unwrap();
+    let more = ["--tls-cert", &file("tls.crt"), "--tls-key", &file("tls.key")];
+    let process = Process::start(copy_of_project(), &more);
+    until("the report", || {
+        let (status, body) = process.admin("/readyz?verbose");
+        assert_eq!(status, 503);
+        (body == "[-] the serving certificate has expired\nnot ready\n").then_some(())
+    });
+}
+
 #[tokio::test]
 async fn sigterm_makes_it_not_ready_then_drains_and_ends_well() {
     let mut process = Process::start(copy_of_project(), &[]).ready();

@@ -1,4 +1,5 @@
-//! The rules' stable codes, in the order of the spec's table.
+//! The rules' stable codes, in the order of the spec's table; first the one of an object that can't
+//! be judged at all.
 
 use std::fmt;
 
@@ -6,6 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is documented once, under its code, in docs/rules.md")]
 pub enum Code {
+    Unreadable,
     VcMgmt,
     VcClusterNetwork,
     VcLabel,
@@ -18,7 +20,8 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order in which violations are listed.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Unreadable,
         Self::VcMgmt,
         Self::VcClusterNetwork,
         Self::VcLabel,
@@ -33,6 +36,7 @@ impl Code {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Unreadable => "unreadable",
             Self::VcMgmt => "vc-mgmt",
             Self::VcClusterNetwork => "vc-cluster-network",
             Self::VcLabel => "vc-label",

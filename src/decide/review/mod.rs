@@ -4,7 +4,7 @@
 mod code;
 pub mod network_config;
 
-use crate::cluster::{Name, ObjectRef};
+use crate::cluster::{Kind, Name, ObjectRef};
 
 pub use code::Code;
 
@@ -65,6 +65,19 @@ impl Judgement {
             .map(|violation| format!("{}: {}", violation.code, violation.message))
             .collect();
         lines.join("\n")
+    }
+}
+
+impl Judgement {
+    /// Refuses an object that can't be read, and so not judged.
+    pub fn unreadable(kind: Kind, why: &str) -> Self {
+        let violation = Violation {
+            code: Code::Unreadable,
+            field: None,
+            message: format!("this {} can't be read: {why}", kind.kubernetes()),
+            of_the_object_alone: true,
+        };
+        Self { violations: vec![violation], warnings: Vec::new() }
     }
 }
 

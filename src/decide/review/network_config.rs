@@ -17,7 +17,7 @@ const MAX_MTU: i64 = 9000;
 pub struct Subject {
     /// Its name.
     pub name: Name,
-    /// Its facts.
+    /// Its facts. An update of one that is being deleted is not for judging: it passes.
     pub facts: NetworkConfig,
     /// Its label `network.harvesterhci.io/clusternetwork`.
     pub label: Option<Name>,
@@ -29,7 +29,7 @@ pub struct Subject {
 /// not known yet.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
-    let review = Review::of(snapshot, write);
+    let Some(review) = Review::of(snapshot, write) else { return Scope::default() };
     let unknown = review.missing_network().filter(|name| !name.is_empty());
     Scope {
         running_vms_on: snapshot.names(&review.affected()).into_iter().cloned().collect(),
@@ -46,10 +46,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
 /// Judges the change. `trusted` says that its author is one of those who keep `mgmt`'s records.
 pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judgement {
     let mut judgement = Judgement::default();
-    if matches!(write, Write::Update { new, .. } if new.facts.deleting) {
-        return judgement;
-    }
-    let review = Review::of(snapshot, write);
+    let Some(review) = Review::of(snapshot, write) else { return judgement };
     let violations = &mut judgement.violations;
     violations.extend((!trusted).then(|| mgmt(write)).flatten());
     violations.extend(review.cluster_network());
@@ -74,20 +71,16 @@ fn mgmt(write: &Write<Subject>) -> Option<Violation> {
     let (does, config) = match write {
         Write::Create(new) if is(new) => ("created", new),
         Write::Delete(old) if is(old) => ("deleted", old),
-        Write::Update { old, new }
-            if (is(old) || is(new))
-                && (&old.facts, &old.description) != (&new.facts, &new.description) =>
-        {
-            ("changed", new)
-        }
+        Write::Update { old, new } if is(old) && old != new => ("changed", new),
+        Write::Update { old, new } if is(new) && old != new => ("moved there", new),
         _ => return None,
     };
     Some(Violation {
         code: Code::VcMgmt,
         field: Some("spec.clusterNetwork"),
         message: format!(
-            "network config {} can't be {does} by a user: those of cluster network mgmt are the \
-             node agent's records",
+            "network config {} can't be {does} by a user: network configs of cluster network mgmt \
+             are the node agent's records",
             config.name
         ),
         of_the_object_alone: false,
@@ -114,7 +107,11 @@ struct Review<'a> {
 }
 
 impl<'a> Review<'a> {
-    fn of(snapshot: &'a Snapshot, write: &'a Write<Subject>) -> Self {
+    /// The change; none, of an object that is being deleted, which is always let through.
+    fn of(snapshot: &'a Snapshot, write: &'a Write<Subject>) -> Option<Self> {
+        if matches!(write, Write::Update { new, .. } if new.facts.deleting) {
+            return None;
+        }
         let (old, new) = match write {
             Write::Create(new) => (None, Some(new)),
             Write::Update { old, new } => (Some(old), Some(new)),
@@ -125,14 +122,14 @@ impl<'a> Review<'a> {
         let hosts = |subject: Option<&Subject>| {
             subject.map(|it| snapshot.covered(&it.facts.selector)).unwrap_or_default()
         };
-        Self {
+        Some(Self {
             snapshot,
             old,
             new,
             update: matches!(write, Write::Update { .. }),
             old_hosts: hosts(old),
             new_hosts: hosts(new),
-        }
+        })
     }
 
     /// The old version, if it belongs to the same cluster network as the new one.
@@ -181,7 +178,7 @@ impl<'a> Review<'a> {
             } else {
                 format!("cluster network {name} does not exist; create it first")
             },
-            of_the_object_alone: false,
+            of_the_object_alone: name.is_empty(),
         })
     }
 
@@ -220,13 +217,6 @@ impl<'a> Review<'a> {
                 of_the_object_alone,
             })
         };
-        let in_range = mtu == 0 || (MIN_MTU..=MAX_MTU).contains(&mtu);
-        if !in_range && !self.old.is_some_and(unchanged) {
-            return violation(
-                format!("MTU {mtu} is neither 0 nor from {MIN_MTU} to {MAX_MTU}"),
-                true,
-            );
-        }
         let name = &new.facts.cluster_network;
         let siblings: Vec<String> = self
             .snapshot
@@ -236,6 +226,16 @@ impl<'a> Review<'a> {
             })
             .map(|(sibling, facts, _)| format!("{sibling} ({})", facts.options.effective_mtu()))
             .collect();
+        let in_range = mtu == 0 || (MIN_MTU..=MAX_MTU).contains(&mtu);
+        if !in_range && !self.old.is_some_and(unchanged) {
+            // Whether it is the siblings' is a question for an MTU that can be.
+            let mut message = format!("MTU {mtu} is neither 0 nor from {MIN_MTU} to {MAX_MTU}");
+            if !siblings.is_empty() {
+                message.push_str("; other network configs of the cluster network have: ");
+                message.push_str(&list(siblings));
+            }
+            return violation(message, true);
+        }
         if siblings.is_empty() {
             return Mtu::Fine;
         }
