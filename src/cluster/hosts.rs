@@ -236,3 +236,19 @@ impl<'s> HostWalk<'s> {
         Some(HostRef { number, name })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_host_that_is_gone_is_used_again_and_found_by_no_name() {
+        let mut hosts = Hosts::default();
+        let number = hosts.set(&"a".into(), Host::default());
+        hosts.remove("a");
+        assert_eq!(hosts.find("a"), None);
+        assert!(hosts.walk().find("").is_none(), "a free number has no name");
+        assert_eq!(hosts.set(&"b".into(), Host::default()), number, "or numbers would only grow");
+        assert_eq!((&**hosts.name(number), hosts.len()), ("b", 1));
+    }
+}

@@ -70,8 +70,10 @@ pub struct Filter<'s> {
     feasible: HostSet,
     walk: HostWalk<'s>,
     scratch: Vec<Code>,
-    /// The rejection for each way in which the needed networks stand.
+    /// The rejection for each way in which the needed networks stand,
     known: HashMap<Vec<Code>, u32>,
+    /// and the last one: neighbours are mostly rejected alike.
+    last: (Vec<Code>, u32),
     verdict: Verdict,
 }
 
@@ -97,6 +99,7 @@ impl<'s> Filter<'s> {
             feasible,
             walk: snapshot.walk(),
             known: HashMap::default(),
+            last: (Vec::new(), 0),
             verdict: Verdict {
                 outcomes: Vec::with_capacity(expected),
                 reasons: Vec::new(),
@@ -157,19 +160,24 @@ impl<'s> Filter<'s> {
             self.scratch.push(None);
         }
         let reasons = &mut self.verdict.reasons;
-        let place = self.known.get(&self.scratch).copied().unwrap_or_else(|| {
-            let mut causes = self.needs.everywhere.clone();
-            causes.extend(self.networks.iter().zip(&self.scratch).filter_map(|(network, why)| {
-                Some(Cause::Inactive { cluster_network: network.name().clone(), why: (*why)? })
-            }));
-            causes.extend((!known).then_some(Cause::HostUnknown));
-            causes.sort_by_cached_key(Cause::reason);
-            // There are at most as many as candidates, and of those far fewer than 2^32.
-            let place = u32::try_from(reasons.len()).unwrap_or(u32::MAX);
-            reasons.push(Rejection { causes, hosts: 0 });
-            self.known.insert(self.scratch.clone(), place);
-            place
-        });
+        if self.last.0 != self.scratch || reasons.is_empty() {
+            let place = self.known.get(&self.scratch).copied().unwrap_or_else(|| {
+                let mut causes = self.needs.everywhere.clone();
+                let standing = self.networks.iter().zip(&self.scratch);
+                causes.extend(standing.filter_map(|(network, why)| {
+                    Some(Cause::Inactive { cluster_network: network.name().clone(), why: (*why)? })
+                }));
+                causes.extend((!known).then_some(Cause::HostUnknown));
+                causes.sort_by_cached_key(Cause::reason);
+                // There are at most as many as candidates, and of those far fewer than 2^32.
+                let place = u32::try_from(reasons.len()).unwrap_or(u32::MAX);
+                reasons.push(Rejection { causes, hosts: 0 });
+                self.known.insert(self.scratch.clone(), place);
+                place
+            });
+            self.last = (self.scratch.clone(), place);
+        }
+        let place = self.last.1;
         if let Some(rejection) = reasons.get_mut(place as usize) {
             rejection.hosts += 1;
         }

@@ -157,9 +157,9 @@ impl<'a> Request<'a> {
         reader
     }
 
-    /// What is done to a network config; nothing, if there is nothing to judge: an object that is
-    /// being deleted, or one that can't be read and of which only metadata changes. `known` tells
-    /// what is known of the config of a name, for a request that does not bring its old version.
+    /// What is done to a network config; nothing, if the new version can't be read but passes as it
+    /// is, since it is being deleted, or only its metadata changes. `known` tells what is known of
+    /// the config of a name, for a request that does not bring its old version.
     ///
     /// # Errors
     /// Says which field of the new object can't be read.
@@ -179,9 +179,10 @@ impl<'a> Request<'a> {
         };
         Ok(match self.operation {
             Operation::Create => Some(Write::Create(new()?)),
-            Operation::Update if self.object().is_some_and(is_being_deleted) => None,
             Operation::Update => match (old(), new()) {
-                (_, Err(_)) if self.same_spec() => None,
+                (_, Err(_)) if self.same_spec() || self.object().is_some_and(is_being_deleted) => {
+                    None
+                }
                 (_, Err(why)) => return Err(why),
                 (Some(old), Ok(new)) => Some(Write::Update { old, new }),
                 (None, Ok(new)) => Some(Write::Create(new)),

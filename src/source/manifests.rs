@@ -293,3 +293,30 @@ fn load(path: &Path, reader: &Reader) -> (Result<Content, Broken>, Option<Stamp>
     });
     (content, stamp)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_read_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        let host = |name: &str| {
+            format!("---\n{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}}}\n")
+        };
+        std::fs::write(&path, host("one") + &host("two")).unwrap();
+        let mut manifests =
+            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+        assert_eq!(manifests.look(), Ok(true), "at the start there is nothing to wait for");
+        let hosts = |manifests: &Manifests| manifests.index.snapshot().unwrap().count(Kind::Host);
+        std::fs::write(&path, host("one")).unwrap();
+        assert_eq!(manifests.look(), Ok(false), "it changed since the last look");
+        std::fs::write(&path, host("one") + &host("two") + &host("three")).unwrap();
+        assert_eq!(manifests.look(), Ok(false), "and again");
+        assert_eq!(hosts(&manifests), 2);
+        assert_eq!(manifests.look(), Ok(true));
+        assert_eq!(hosts(&manifests), 3);
+        assert_eq!(manifests.look(), Ok(false));
+    }
+}

@@ -117,6 +117,27 @@ fn a_vm_that_fits_nowhere_is_status_1_with_every_cause() {
 }
 
 #[test]
+fn a_vms_default_network_is_looked_for_in_multus_namespace() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "
+{apiVersion: v1, kind: Node, metadata: {name: h}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: ns}, spec: {template: {spec: {networks: [{multus: {networkName: net, default: true}}, {multus: {networkName: other/net, default: true}}, {multus: {networkName: net}}, {pod: {}}]}}}}
+";
+    fs::write(folder.path().join("all.yaml"), yaml).unwrap();
+    for (more, multus) in [(&[][..], "kube-system"), (&["--multus-namespace", "multus"], "multus")]
+    {
+        let output = explain(folder.path(), "ns/vm", &[&["-o", "json"], more].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let needs = answer["needs"].as_array().unwrap();
+        let names: Vec<_> = needs.iter().map(|it| it["vmNetwork"].as_str().unwrap()).collect();
+        let mut expected = [format!("{multus}/net"), "ns/net".to_owned(), "other/net".to_owned()];
+        expected.sort();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
 fn what_is_not_found_or_not_readable_is_status_2_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("odd.yaml"), "a: 1\nb: c: d\n").unwrap();
