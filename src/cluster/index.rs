@@ -21,7 +21,7 @@ use super::facts::{
 use super::hosts::HostSet;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::snapshot::Snapshot;
-use super::state::{ConfigState, State, relate};
+use super::state::{ConfigState, State, relate, swap};
 
 /// Stands among the labels that configs want for a selector that wants none. No label is like it.
 const ANY_HOST: &str = "";
@@ -66,12 +66,6 @@ impl Index {
     /// Notes that every object of this kind that there is has been applied.
     pub fn listed(&mut self, kind: Kind) {
         self.unlisted.remove(&kind);
-    }
-
-    /// The kinds that have not been listed yet.
-    #[must_use]
-    pub fn unlisted(&self) -> &BTreeSet<Kind> {
-        &self.unlisted
     }
 
     /// What is known now; nothing before every kind has been listed, so that "not read yet" can't
@@ -230,12 +224,8 @@ impl Index {
         let new = facts.as_ref().and_then(|facts| facts.claim().cloned());
         let Some(old) = replace(&mut self.state.vm_networks, key, facts) else { return false };
         let old = old.and_then(|old| old.claim().cloned());
-        if let Some(old) = old {
-            relate(&mut self.state.claims, (old, key.clone()), false);
-        }
-        if let Some(new) = new {
-            relate(&mut self.state.claims, (new, key.clone()), true);
-        }
+        let pair = |network: Name| (network, key.clone());
+        swap(&mut self.state.claims, old.map(pair), new.map(pair));
         true
     }
 
@@ -243,12 +233,8 @@ impl Index {
         let old = self.state.migrations.get(key).map(|old| old.vmi.clone());
         let new = facts.as_ref().map(|new| new.vmi.clone());
         self.around_vmis(old.clone().into_iter().chain(new.clone()), |state| {
-            if let Some(old) = old {
-                relate(&mut state.migrations_of, (old, key.clone()), false);
-            }
-            if let Some(new) = new {
-                relate(&mut state.migrations_of, (new, key.clone()), true);
-            }
+            let pair = |vmi: Key| (vmi, key.clone());
+            swap(&mut state.migrations_of, old.map(pair), new.map(pair));
             replace(&mut state.migrations, key, facts).is_some()
         })
     }
@@ -264,12 +250,8 @@ impl Index {
         let old = self.state.pods.get(key).map(|old| old.vmi.clone());
         let new = facts.as_ref().map(|new| new.vmi.clone());
         self.around_vmis(old.clone().into_iter().chain(new.clone()), |state| {
-            if let Some(old) = old {
-                relate(&mut state.pods_of, (old, key.clone()), false);
-            }
-            if let Some(new) = new {
-                relate(&mut state.pods_of, (new, key.clone()), true);
-            }
+            let pair = |vmi: Key| (vmi, key.clone());
+            swap(&mut state.pods_of, old.map(pair), new.map(pair));
             replace(&mut state.pods, key, facts).is_some()
         })
     }

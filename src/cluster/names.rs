@@ -30,12 +30,6 @@ impl Key {
         Self(name.into())
     }
 
-    /// The namespace, of an object that lies in one.
-    #[must_use]
-    pub fn namespace(&self) -> Option<&str> {
-        self.0.split_once('/').map(|(namespace, _)| namespace)
-    }
-
     /// The name without the namespace.
     #[must_use]
     pub fn name(&self) -> &str {

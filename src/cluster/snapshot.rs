@@ -5,10 +5,10 @@ use std::fmt;
 
 use super::activity::{Inactive, Uplink};
 use super::facts::{
-    Change, Host, Labels, Link, NetworkConfig, Selection, UplinkStatus, Vm, VmNetwork, Vmi,
+    Change, Host, Labels, Link, NetworkConfig, Selection, UplinkStatus, Vm, VmNetwork,
 };
 use super::hosts::{HostRef, HostSet, HostWalk};
-use super::index::{Index, Options};
+use super::index::Index;
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::problems::Problem;
 use super::state::{NetworkState, State, related};
@@ -30,12 +30,6 @@ impl Snapshot {
             index.apply(change);
         }
         Self(index.into_state())
-    }
-
-    /// How the facts are read.
-    #[must_use]
-    pub fn options(&self) -> Options {
-        self.0.options
     }
 
     /// How many objects of this kind there are, malformed ones not counted.
@@ -91,16 +85,6 @@ impl Snapshot {
     #[must_use]
     pub fn covered(&self, selector: &Labels) -> HostSet {
         self.0.covered(selector)
-    }
-
-    /// The hosts of these names, those not known left out.
-    #[must_use]
-    pub fn host_set<'a>(&self, names: impl IntoIterator<Item = &'a Name>) -> HostSet {
-        let mut set = HostSet::default();
-        for number in names.into_iter().filter_map(|name| self.0.hosts.find(name)) {
-            set.insert(number);
-        }
-        set
     }
 
     // Cluster networks.
@@ -216,12 +200,6 @@ impl Snapshot {
         self.0.vms.get(key).map(|vm| &**vm)
     }
 
-    /// A running instance, if it exists.
-    #[must_use]
-    pub fn vmi(&self, key: &Key) -> Option<&Vmi> {
-        self.0.vmis.get(key).map(|vmi| &**vmi)
-    }
-
     /// The VM networks that a VMI uses, by its spec and by its pods.
     #[must_use]
     pub fn selection_of(&self, key: &Key) -> Option<Selection> {
@@ -236,12 +214,6 @@ impl Snapshot {
     /// The unfinished VMIs that use a VM network.
     pub fn vmis_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vmis_using, vm_network)
-    }
-
-    /// Whether an unfinished VMI uses a VM network.
-    #[must_use]
-    pub fn uses(&self, vmi: &Key, vm_network: &Key) -> bool {
-        self.0.vmis_using.contains(&(vm_network.clone(), vmi.clone()))
     }
 
     // Problems.
@@ -304,6 +276,12 @@ impl<'s> Network<'s> {
     #[must_use]
     pub fn name(self) -> &'s Name {
         self.name
+    }
+
+    /// Whether it exists.
+    #[must_use]
+    pub fn exists(self) -> bool {
+        self.state.exists(self.name)
     }
 
     /// Why it is not active on the host, if it is not.

@@ -96,6 +96,16 @@ pub(super) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair: T, related:
     }
 }
 
+/// Puts one pair in another's place, where there are such.
+pub(super) fn swap<T: Ord + Clone>(relation: &mut OrdSet<T>, old: Option<T>, new: Option<T>) {
+    if let Some(old) = old {
+        relation.remove(&old);
+    }
+    if let Some(new) = new {
+        relation.insert(new);
+    }
+}
+
 impl State {
     /// Whether a cluster network exists. `mgmt` does even where its object is missing.
     pub fn exists(&self, cluster_network: &str) -> bool {

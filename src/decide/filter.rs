@@ -123,18 +123,19 @@ impl<'s> Filter<'s> {
             }
             None if self.networks.is_empty() => {}
             None => {
-                let host = labels();
-                known = host.is_some();
-                let name = Name::from(name);
-                self.scratch.extend(self.networks.iter().map(|network| {
-                    match &host {
-                        Some(host) => network.inactive_on_unknown(&name, host),
-                        // Whether it covers the host can't be told, but whether it exists can.
-                        None => network
-                            .inactive_on_unknown(&name, &Host::default())
-                            .filter(|why| *why == Inactive::ClusterNetworkNotFound),
-                    }
-                }));
+                let networks = self.networks.iter();
+                if let Some(host) = labels() {
+                    let name = Name::from(name);
+                    let standing =
+                        networks.map(|network| network.inactive_on_unknown(&name, &host));
+                    self.scratch.extend(standing);
+                } else {
+                    known = false;
+                    // Whether they cover the host can't be told, but whether they exist can.
+                    self.scratch.extend(networks.map(|network| {
+                        (!network.exists()).then_some(Inactive::ClusterNetworkNotFound)
+                    }));
+                }
             }
         }
         if known && self.needs.everywhere.is_empty() && self.scratch.iter().all(Option::is_none) {
@@ -175,7 +176,8 @@ impl<'s> Filter<'s> {
                 self.known.insert(self.scratch.clone(), place);
                 place
             });
-            self.last = (self.scratch.clone(), place);
+            self.last.0.clone_from(&self.scratch);
+            self.last.1 = place;
         }
         let place = self.last.1;
         if let Some(rejection) = reasons.get_mut(place as usize) {

@@ -111,6 +111,27 @@ async fn kept_nodes_are_kept_byte_for_byte_and_known_hosts_judged_by_the_index()
 }
 
 #[tokio::test]
+async fn what_kube_schedulers_own_types_write_is_read_and_kept_to_the_byte() {
+    let read = |file: &str| {
+        let path = crate::harness::project().join("tests/wire").join(file);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let nodes = read("args-nodes.json");
+    let host2 = nodes.find(r#"{"metadata":{"name":"host2""#).unwrap();
+    let host3 = nodes.find(r#",{"metadata":{"name":"host3""#).unwrap();
+    let host2 = &nodes[host2..host3];
+    let answer = example().post("/scheduler/filter", nodes.clone()).await.body;
+    assert!(answer.starts_with(&format!(r#"{{"Nodes":{{"metadata":{{}},"items":[{host2}]}},"#)));
+    let answer = example().post("/scheduler/filter", read("args-names.json")).await.json();
+    assert_eq!(answer["NodeNames"], json!(["host2"]));
+    for file in ["preemption-meta.json", "preemption-full.json"] {
+        let answer = example().post("/scheduler/preempt", read(file)).await.json();
+        let kept: Vec<_> = answer["NodeNameToMetaVictims"].as_object().unwrap().keys().collect();
+        assert_eq!(kept, ["host2"], "{file}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_name_is_not_known_yet_unless_mgmt_is_all_it_takes() {
     let server = example();
     let answer = filter(&server, &pod("vm-network-c"), &["host9"]).await;
