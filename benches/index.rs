@@ -71,7 +71,7 @@ fn network(number: usize) -> String {
 fn changes() -> impl Iterator<Item = Change> {
     let networks = (0..NETWORKS).map(|number| {
         let key = Key::cluster_scoped(network(number));
-        change(Kind::ClusterNetwork, key, Fact::ClusterNetwork(ClusterNetwork))
+        change(Kind::ClusterNetwork, key, Fact::ClusterNetwork(ClusterNetwork::default()))
     });
     let vm_networks = (0..NETWORKS).map(|number| {
         let facts = VmNetwork { label: Some(network(number).into()), ..VmNetwork::default() };

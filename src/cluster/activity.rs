@@ -52,7 +52,8 @@ impl State {
         if cluster_network == MGMT {
             return None;
         }
-        let Some(network) = self.networks.get(cluster_network).filter(|network| network.exists)
+        let Some(network) =
+            self.networks.get(cluster_network).filter(|network| network.facts.is_some())
         else {
             return Some(Inactive::ClusterNetworkNotFound);
         };
@@ -80,8 +81,10 @@ impl State {
         if cluster_network == MGMT {
             return None;
         }
-        let Some((cluster_network, network)) =
-            self.networks.get_key_value(cluster_network).filter(|(_, network)| network.exists)
+        let Some((cluster_network, network)) = self
+            .networks
+            .get_key_value(cluster_network)
+            .filter(|(_, network)| network.facts.is_some())
         else {
             return Some(Inactive::ClusterNetworkNotFound);
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::names::{Key, MGMT, Name, ObjectRef};
 
 /// The MTU, in bytes, of a network config or VM network that gives none, or 0.
-const DEFAULT_MTU: i64 = 1500;
+pub const DEFAULT_MTU: i64 = 1500;
 
 /// What became of one object.
 #[derive(Clone, Debug)]
@@ -50,9 +50,30 @@ pub enum Fact {
     Host(Host),
 }
 
-/// A cluster network. That it exists is all that a decision asks of it so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterNetwork;
+/// A cluster network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterNetwork {
+    /// Its annotation `uplink-mtu`.
+    pub uplink_mtu: UplinkMtu,
+}
+
+/// The MTU in bytes that a cluster network says its uplinks have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UplinkMtu {
+    /// It says none.
+    #[default]
+    Unset,
+    /// As it was written.
+    Is(i64),
+    /// It is no number.
+    Unreadable(Name),
+}
+
+/// The MTU in bytes that one which was written means: 0 means 1500.
+#[must_use]
+pub fn effective_mtu(written: i64) -> i64 {
+    if written == 0 { DEFAULT_MTU } else { written }
+}
 
 /// Labels of a host, or those that a network config's `nodeSelector` wants: sorted `key=value`.
 ///
@@ -139,7 +160,7 @@ impl UplinkOptions {
     /// The MTU in bytes that the uplink gets: 0 means 1500.
     #[must_use]
     pub fn effective_mtu(&self) -> i64 {
-        if self.mtu == 0 { DEFAULT_MTU } else { self.mtu }
+        effective_mtu(self.mtu)
     }
 }
 

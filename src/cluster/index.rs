@@ -15,8 +15,8 @@ use imbl::OrdMap;
 
 use super::activity::Activation;
 use super::facts::{
-    Change, Fact, Host, Labels, LauncherPod, Migration, NetworkConfig, Now, Selection,
-    UplinkStatus, VmNetwork,
+    Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Migration, NetworkConfig, Now,
+    Selection, UplinkStatus, VmNetwork,
 };
 use super::hosts::HostSet;
 use super::names::{Key, Kind, Name, ObjectRef};
@@ -98,7 +98,7 @@ impl Index {
         };
         let key = object.key;
         let fact_changed = match fact {
-            Fact::ClusterNetwork(_) => self.set_cluster_network(key.text(), true),
+            Fact::ClusterNetwork(facts) => self.set_cluster_network(key.text(), Some(facts)),
             Fact::NetworkConfig(facts) => self.set_config(key.text(), Some(facts)),
             Fact::UplinkStatus(facts) => self.set_status(key.text(), Some(facts)),
             Fact::LinkMonitor(facts) => {
@@ -129,7 +129,7 @@ impl Index {
     fn forget(&mut self, object: &ObjectRef) -> bool {
         let key = &object.key;
         match object.kind {
-            Kind::ClusterNetwork => self.set_cluster_network(key.text(), false),
+            Kind::ClusterNetwork => self.set_cluster_network(key.text(), None),
             Kind::NetworkConfig => self.set_config(key.text(), None),
             Kind::UplinkStatus => self.set_status(key.text(), None),
             Kind::LinkMonitor => replace(&mut self.state.monitors, key.text(), None).is_some(),
@@ -151,11 +151,12 @@ impl Index {
         }
     }
 
-    fn set_cluster_network(&mut self, name: &Name, exists: bool) -> bool {
-        if self.state.networks.get(name).is_some_and(|network| network.exists) == exists {
+    fn set_cluster_network(&mut self, name: &Name, facts: Option<ClusterNetwork>) -> bool {
+        let old = self.state.networks.get(name).and_then(|network| network.facts.as_deref());
+        if old == facts.as_ref() {
             return false;
         }
-        self.state.networks.entry(name.clone()).or_default().exists = exists;
+        self.state.networks.entry(name.clone()).or_default().facts = facts.map(Arc::new);
         self.state.drop_if_idle(name);
         true
     }
@@ -362,7 +363,7 @@ impl State {
 
     /// Forgets a cluster network that neither exists nor is spoken of by a config.
     fn drop_if_idle(&mut self, name: &Name) {
-        if self.networks.get(name).is_some_and(|it| !it.exists && it.configs.is_empty()) {
+        if self.networks.get(name).is_some_and(|it| it.facts.is_none() && it.configs.is_empty()) {
             self.networks.remove(name);
         }
     }

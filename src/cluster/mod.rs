@@ -16,8 +16,9 @@ mod vms;
 
 pub use activity::{Activation, Inactive, Uplink};
 pub use facts::{
-    Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Link, LinkMonitor, LinkState,
-    Migration, NetworkConfig, Now, Selection, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
+    Change, ClusterNetwork, DEFAULT_MTU, Fact, Host, Labels, LauncherPod, Link, LinkMonitor,
+    LinkState, Migration, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions, UplinkStatus,
+    Vm, VmNetwork, Vmi, effective_mtu,
 };
 pub use hosts::{HostRef, HostSet, HostWalk};
 pub use index::{Index, Options};

@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::activity::{Inactive, Uplink};
 use super::facts::{
-    Change, Host, Labels, Link, NetworkConfig, Selection, UplinkStatus, Vm, VmNetwork,
+    Change, ClusterNetwork, DEFAULT_MTU, Host, Labels, Link, NetworkConfig, Selection, UplinkMtu,
+    UplinkStatus, Vm, VmNetwork, effective_mtu,
 };
 use super::hosts::{HostRef, HostSet, HostWalk};
 use super::index::Index;
@@ -37,7 +38,7 @@ impl Snapshot {
     pub fn count(&self, kind: Kind) -> usize {
         let state = &self.0;
         match kind {
-            Kind::ClusterNetwork => state.networks.values().filter(|it| it.exists).count(),
+            Kind::ClusterNetwork => state.networks.values().filter(|it| it.facts.is_some()).count(),
             Kind::NetworkConfig => state.configs.len(),
             Kind::UplinkStatus => state.statuses.len(),
             Kind::LinkMonitor => state.monitors.len(),
@@ -91,13 +92,36 @@ impl Snapshot {
 
     /// Every cluster network that exists, by name; `mgmt` only where its object is there.
     pub fn cluster_networks(&self) -> impl Iterator<Item = &Name> {
-        self.0.networks.iter().filter(|(_, network)| network.exists).map(|(name, _)| name)
+        self.0.networks.iter().filter(|(_, network)| network.facts.is_some()).map(|(name, _)| name)
     }
 
     /// Whether a cluster network exists. `mgmt` does even where its object is missing.
     #[must_use]
     pub fn exists(&self, cluster_network: &str) -> bool {
         self.0.exists(cluster_network)
+    }
+
+    /// The MTU in bytes that everything on a cluster network should have: its `uplink-mtu`, else
+    /// its configs' (while these differ: the first by name), else 1500 (spec, section 5, `nad-mtu`).
+    ///
+    /// # Errors
+    /// The `uplink-mtu`, if it is no number.
+    pub fn mtu_of(&self, cluster_network: &str) -> Result<i64, Name> {
+        let facts = self.cluster_network(cluster_network);
+        match facts.map(|facts| &facts.uplink_mtu) {
+            Some(UplinkMtu::Is(mtu)) => Ok(effective_mtu(*mtu)),
+            Some(UplinkMtu::Unreadable(text)) => Err(text.clone()),
+            Some(UplinkMtu::Unset) | None => Ok(self
+                .configs_of(cluster_network)
+                .next()
+                .map_or(DEFAULT_MTU, |(_, config, _)| config.options.effective_mtu())),
+        }
+    }
+
+    /// A cluster network's facts, if it exists.
+    #[must_use]
+    pub fn cluster_network(&self, name: &str) -> Option<&ClusterNetwork> {
+        self.0.networks.get(name)?.facts.as_deref()
     }
 
     /// A cluster network, to ask of many hosts.
@@ -138,6 +162,11 @@ impl Snapshot {
                 Some((name, &*config.facts, &*config.hosts))
             })
             .filter(|(_, facts, _)| facts.counts())
+    }
+
+    /// Every network config that names a cluster network, those being deleted included.
+    pub fn configs_naming(&self, cluster_network: &str) -> impl Iterator<Item = &Name> {
+        self.0.networks.get(cluster_network).into_iter().flat_map(|network| network.configs.iter())
     }
 
     /// What hosts report of a cluster network's uplinks.
@@ -301,7 +330,7 @@ impl<'s> Network<'s> {
     pub fn active(self) -> Option<HostSet> {
         (&**self.name != MGMT).then(|| {
             self.known
-                .filter(|network| network.exists)
+                .filter(|network| network.facts.is_some())
                 .map(|network| (*network.active).clone())
                 .unwrap_or_default()
         })

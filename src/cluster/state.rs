@@ -10,7 +10,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::facts::{
-    LauncherPod, LinkMonitor, Migration, NetworkConfig, UplinkStatus, Vm, VmNetwork, Vmi,
+    ClusterNetwork, LauncherPod, LinkMonitor, Migration, NetworkConfig, UplinkStatus, Vm,
+    VmNetwork, Vmi,
 };
 use super::hosts::{HostSet, Hosts};
 use super::index::Options;
@@ -64,8 +65,8 @@ pub(super) struct ConfigState {
 
 #[derive(Clone, Default)]
 pub(super) struct NetworkState {
-    /// Whether the ClusterNetwork object exists.
-    pub exists: bool,
+    /// The ClusterNetwork object, if it exists.
+    pub facts: Option<Arc<ClusterNetwork>>,
     /// Its network configs, those being deleted included.
     pub configs: OrdSet<Name>,
     /// The hosts that some config covers.
@@ -110,7 +111,7 @@ impl State {
     /// Whether a cluster network exists. `mgmt` does even where its object is missing.
     pub fn exists(&self, cluster_network: &str) -> bool {
         cluster_network == MGMT
-            || self.networks.get(cluster_network).is_some_and(|network| network.exists)
+            || self.networks.get(cluster_network).is_some_and(|network| network.facts.is_some())
     }
 
     /// The cluster network that a VM network is under, if it is under one (spec, section 1).
@@ -155,8 +156,8 @@ impl fmt::Debug for State {
             .networks
             .iter()
             .map(|(name, network)| {
-                let NetworkState { exists, configs, covered, active, not_ready } = network;
-                (name, exists, configs, [covered, active, not_ready].map(|set| names(set)))
+                let NetworkState { facts, configs, covered, active, not_ready } = network;
+                (name, facts, configs, [covered, active, not_ready].map(|set| names(set)))
             })
             .collect();
         let Self {

@@ -8,11 +8,11 @@ use json_patch::Patch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cluster::{Kind, Name, NetworkConfig};
+use crate::cluster::{ClusterNetwork, Kind, Name, NetworkConfig};
 use crate::decide::review::network_config::Subject;
-use crate::decide::review::{Judgement, Write};
+use crate::decide::review::{self, Judgement, Write, cluster_network};
 
-use super::harvester::{CLUSTER_NETWORK_LABEL, VlanConfig};
+use super::harvester::{CLUSTER_NETWORK_LABEL, ClusterNetworkObject, VlanConfig};
 use super::objects::{Reader, is_being_deleted, kind_of, read};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -157,13 +157,54 @@ impl<'a> Request<'a> {
         reader
     }
 
+    /// What is done to an object of a kind that has rules; nothing, if there is nothing to judge.
+    /// `known` tells what is known of the config of a name, for a request that does not bring its
+    /// old version.
+    ///
+    /// # Errors
+    /// Says which field of the new object can't be read.
+    pub fn change(
+        &self,
+        kind: Kind,
+        known: impl Fn(&str) -> Option<NetworkConfig>,
+    ) -> Result<Option<review::Request>, String> {
+        Ok(match kind {
+            Kind::ClusterNetwork => {
+                self.write(cluster_network)?.map(review::Request::ClusterNetwork)
+            }
+            Kind::NetworkConfig => self.network_config(known)?.map(review::Request::NetworkConfig),
+            _ => None,
+        })
+    }
+
+    /// What is done to an object; nothing, if it is deleted and its old version says nothing. An old
+    /// version that can't be read holds up neither its repair nor its deletion.
+    fn write<T>(
+        &self,
+        subject: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<Write<T>>, String> {
+        let new = || subject(self.object().ok_or("the request has no object")?);
+        let old = || self.old_object().and_then(|object| subject(object).ok());
+        Ok(match self.operation {
+            Operation::Create => Some(Write::Create(new()?)),
+            Operation::Update => match (old(), new()) {
+                (_, Err(_)) if self.object().is_some_and(is_being_deleted) => None,
+                (_, Err(why)) => return Err(why),
+                (Some(old), Ok(new)) => Some(Write::Update { old, new }),
+                (None, Ok(new)) => Some(Write::Create(new)),
+            },
+            Operation::Delete => old().map(Write::Delete),
+            Operation::Connect => None,
+        })
+    }
+
     /// What is done to a network config; nothing, if the new version can't be read but passes as it
     /// is, since it is being deleted, or only its metadata changes. `known` tells what is known of
     /// the config of a name, for a request that does not bring its old version.
     ///
     /// # Errors
     /// Says which field of the new object can't be read.
-    pub fn network_config(
+    fn network_config(
         &self,
         known: impl Fn(&str) -> Option<NetworkConfig>,
     ) -> Result<Option<Write<Subject>>, String> {
@@ -205,6 +246,15 @@ impl<'a> Request<'a> {
         let (old, new) = (spec(self.old_object()), spec(self.object()));
         old.is_some() && old == new
     }
+}
+
+fn cluster_network(object: &str) -> Result<cluster_network::Subject, String> {
+    let network: ClusterNetworkObject = read(&mut serde_json::Deserializer::from_str(object))?;
+    Ok(cluster_network::Subject {
+        name: network.metadata.name.clone().unwrap_or_default(),
+        deleting: network.metadata.deleting(),
+        facts: ClusterNetwork::from(network),
+    })
 }
 
 fn subject(object: &str) -> Result<Subject, String> {

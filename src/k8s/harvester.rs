@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::cluster::{
-    Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig, UplinkOptions, UplinkStatus,
-    VmNetwork,
+    ClusterNetwork, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig, UplinkMtu,
+    UplinkOptions, UplinkStatus, VmNetwork,
 };
 
 use super::cni::Cni;
@@ -17,11 +17,32 @@ pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clustern
 /// The annotation of network configs that lists the hosts they cover, for other programs.
 pub(crate) const MATCHED_NODES: &str = "network.harvesterhci.io/matched-nodes";
 
+/// The annotation of a cluster network that gives its MTU.
+const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
+
 /// The namespace of system networks.
 const SYSTEM_NAMESPACE: &str = "harvester-system";
 const SYSTEM_ANNOTATIONS: [&str; 2] =
     ["storage-network.settings.harvesterhci.io", "rwx-network.settings.harvesterhci.io"];
 const SYSTEM_NAMES: [&str; 2] = ["storagenetwork-", "rwx-network-"];
+
+#[derive(Deserialize)]
+pub(crate) struct ClusterNetworkObject {
+    #[serde(default, deserialize_with = "nullable")]
+    pub metadata: Meta,
+}
+
+impl From<ClusterNetworkObject> for ClusterNetwork {
+    fn from(network: ClusterNetworkObject) -> Self {
+        let uplink_mtu = match network.metadata.annotation(UPLINK_MTU) {
+            None => UplinkMtu::Unset,
+            Some(text) => {
+                text.parse().map_or_else(|_| UplinkMtu::Unreadable(text.into()), UplinkMtu::Is)
+            }
+        };
+        Self { uplink_mtu }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,9 @@ use crate::cluster::{
     ObjectRef, UplinkStatus, VmNetwork,
 };
 
-use super::harvester::{LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus};
+use super::harvester::{
+    ClusterNetworkObject, LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus,
+};
 use super::kubevirt::{
     Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
 };
@@ -58,8 +60,7 @@ impl Reader {
     ) -> Result<Option<Fact>, String> {
         Ok(Some(match kind {
             Kind::ClusterNetwork => {
-                serde::de::IgnoredAny::deserialize(object).map_err(|error| error.to_string())?;
-                Fact::ClusterNetwork(ClusterNetwork)
+                Fact::ClusterNetwork(ClusterNetwork::from(read::<ClusterNetworkObject, _>(object)?))
             }
             Kind::NetworkConfig => {
                 Fact::NetworkConfig(NetworkConfig::from(read::<VlanConfig, _>(object)?))

@@ -10,7 +10,7 @@ use http::Request;
 use json_patch::Patch;
 
 use crate::cluster::{Kind, Snapshot};
-use crate::decide::review::{Judgement, network_config};
+use crate::decide::review::{self, Judgement};
 use crate::k8s::admission::{self, admit, admit_with, judged};
 use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
@@ -72,7 +72,7 @@ impl App {
             return (Refusal::not_synced().into_response(), "not_synced");
         };
         match (webhook, kind) {
-            (Webhook::Validate, Kind::NetworkConfig) => self.judge(snapshot, request),
+            (Webhook::Validate, _) => self.judge(snapshot, request, kind),
             (Webhook::Mutate, _) => match self.patch(snapshot, request, kind) {
                 Ok(patch) => {
                     let outcome = if patch.0.is_empty() { "allowed" } else { "patched" };
@@ -84,16 +84,15 @@ impl App {
                     (json(admit(&request.uid)), "allowed")
                 }
             },
-            (Webhook::Validate, _) => (json(admit(&request.uid)), "allowed"),
         }
     }
 
-    fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>) -> Answer {
+    fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>, kind: Kind) -> Answer {
         let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
-        let judgement = match request.network_config(|name| snapshot.config(name).cloned()) {
-            Ok(Some(write)) => network_config::judge(snapshot, &write, trusted),
+        let judgement = match request.change(kind, |name| snapshot.config(name).cloned()) {
+            Ok(Some(change)) => review::judge(snapshot, &change, trusted),
             Ok(None) => Judgement::default(),
-            Err(why) => Judgement::unreadable(Kind::NetworkConfig, &why),
+            Err(why) => Judgement::unreadable(kind, &why),
         };
         let answer = json(judged(&request.uid, &judgement));
         if judgement.admitted() {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use lanekeeper::cluster::{
     Activation, Change, ClusterNetwork, Fact, Host, Index, Key, Kind, Labels, LauncherPod,
-    Migration, NetworkConfig, Now, ObjectRef, Options, Selection, Snapshot, UplinkOptions,
-    UplinkStatus, VmNetwork, Vmi,
+    Migration, NetworkConfig, Now, ObjectRef, Options, Selection, Snapshot, UplinkMtu,
+    UplinkOptions, UplinkStatus, VmNetwork, Vmi,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::{Outcome, filter};
@@ -37,7 +37,9 @@ fn selection() -> impl Strategy<Value = Selection> {
 
 fn fact(kind: Kind) -> BoxedStrategy<Fact> {
     match kind {
-        Kind::ClusterNetwork => Just(Fact::ClusterNetwork(ClusterNetwork)).boxed(),
+        Kind::ClusterNetwork => select(vec![UplinkMtu::Unset, UplinkMtu::Is(9000)])
+            .prop_map(|uplink_mtu| Fact::ClusterNetwork(ClusterNetwork { uplink_mtu }))
+            .boxed(),
         Kind::NetworkConfig => (select(&NETWORKS[..]), labels(), prop::bool::weighted(0.2))
             .prop_map(|(network, selector, deleting)| {
                 Fact::NetworkConfig(NetworkConfig {

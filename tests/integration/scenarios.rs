@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
-use lanekeeper::decide::review::{Code, network_config};
+use lanekeeper::decide::review::{self, Code, Scope};
 use lanekeeper::k8s::admission;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,6 +24,9 @@ struct Case {
     user: Option<String>,
     #[serde(default)]
     given: Vec<Value>,
+    /// `VlanConfig` unless given; objects of other kinds are written whole, but for these two.
+    #[serde(default)]
+    kind: Option<String>,
     old: Option<Value>,
     new: Option<Value>,
     expect: Vec<String>,
@@ -80,6 +83,17 @@ fn config(short: &Value) -> Value {
     config
 }
 
+/// The kind of a case's object, with its API group and version.
+fn kind(case: &Case) -> (&str, &'static str, &'static str) {
+    match case.kind.as_deref().unwrap_or("VlanConfig") {
+        kind @ ("VlanConfig" | "ClusterNetwork") => (kind, "network.harvesterhci.io", "v1beta1"),
+        kind @ "NetworkAttachmentDefinition" => (kind, "k8s.cni.cncf.io", "v1"),
+        kind @ "VirtualMachine" => (kind, "kubevirt.io", "v1"),
+        kind @ "Node" => (kind, "", "v1"),
+        other => panic!("{}: no rules for {other}", case.name),
+    }
+}
+
 fn review(case: &Case) -> String {
     let operation = match (&case.old, &case.new) {
         (None, Some(_)) => "CREATE",
@@ -87,16 +101,22 @@ fn review(case: &Case) -> String {
         (Some(_), None) => "DELETE",
         (None, None) => panic!("{}: neither old nor new", case.name),
     };
+    let (kind, group, version) = kind(case);
+    let whole = |object: &Value| if kind == "VlanConfig" { config(object) } else { object.clone() };
+    let (old, new) = (case.old.as_ref().map(whole), case.new.as_ref().map(whole));
+    let either = new.as_ref().or(old.as_ref()).unwrap();
     json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
         "request": {
             "uid": "1",
-            "kind": { "group": "network.harvesterhci.io", "version": "v1beta1", "kind": "VlanConfig" },
+            "kind": { "group": group, "version": version, "kind": kind },
+            "name": either["metadata"]["name"],
+            "namespace": either["metadata"].get("namespace"),
             "operation": operation,
             "userInfo": { "username": case.user.as_deref().unwrap_or("admin") },
-            "object": case.new.as_ref().map(config),
-            "oldObject": case.old.as_ref().map(config),
+            "object": new,
+            "oldObject": old,
         },
     })
     .to_string()
@@ -124,10 +144,9 @@ async fn every_scenario_ends_as_it_should() {
             let given = case.given.iter().fold(base.clone(), |all, it| format!("{all}\n---\n{it}"));
             let snapshot = snapshot(&given);
             let body = review(case);
-            let write =
-                admission::request(body.as_bytes()).unwrap().network_config(|_| None).unwrap();
-            let scope = write.map(|write| network_config::scope(&snapshot, &write));
-            let scope = scope.unwrap_or_default();
+            let request = admission::request(body.as_bytes()).unwrap();
+            let change = request.change(request.kind().unwrap(), |_| None).unwrap();
+            let scope = change.map(|change| review::scope(&snapshot, &change)).unwrap_or_default();
             let answer = Server::new(Some(snapshot)).post("/validate", body).await;
             assert_eq!(answer.status, 200, "{at}: {}: {}", case.name, answer.body);
             let response = &answer.json()["response"];
@@ -163,12 +182,17 @@ async fn every_scenario_ends_as_it_should() {
             for warning in response["warnings"].as_array().into_iter().flatten() {
                 writeln!(told, "warning: {}", warning.as_str().unwrap()).unwrap();
             }
-            writeln!(
-                told,
-                "to read afresh: VMs on {:?}, unknown {:?}\n",
-                scope.running_vms_on, scope.unknown
-            )
-            .unwrap();
+            let Scope { running_vms_on, users_of, unknown } = scope;
+            for (what, afresh) in [
+                ("VMs on", running_vms_on),
+                ("users of", users_of.into_iter().collect()),
+                ("unknown", unknown.iter().map(|it| it.to_string().into()).collect()),
+            ] {
+                if !afresh.is_empty() {
+                    writeln!(told, "to read afresh: {what} {}", afresh.join(", ")).unwrap();
+                }
+            }
+            told.push('\n');
         }
         let beside = path.with_extension("expected");
         if update {

@@ -8,6 +8,10 @@ use std::fmt;
 #[expect(missing_docs, reason = "each is documented once, under its code, in docs/rules.md")]
 pub enum Code {
     Unreadable,
+    CnName,
+    CnMgmtDelete,
+    CnInUse,
+    CnMtu,
     VcMgmt,
     VcClusterNetwork,
     VcLabel,
@@ -20,8 +24,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order in which violations are listed.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Unreadable,
+        Self::CnName,
+        Self::CnMgmtDelete,
+        Self::CnInUse,
+        Self::CnMtu,
         Self::VcMgmt,
         Self::VcClusterNetwork,
         Self::VcLabel,
@@ -37,6 +45,10 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
+            Self::CnName => "cn-name",
+            Self::CnMgmtDelete => "cn-mgmt-delete",
+            Self::CnInUse => "cn-in-use",
+            Self::CnMtu => "cn-mtu",
             Self::VcMgmt => "vc-mgmt",
             Self::VcClusterNetwork => "vc-cluster-network",
             Self::VcLabel => "vc-label",

@@ -1,10 +1,11 @@
 //! The review of a change to an object, in two pure steps: `scope` says what must be read afresh
 //! before a verdict is safe, `judge` answers from a snapshot that has it (spec, section 5).
 
+pub mod cluster_network;
 mod code;
 pub mod network_config;
 
-use crate::cluster::{Kind, Name, ObjectRef};
+use crate::cluster::{Kind, Name, ObjectRef, Snapshot};
 
 pub use code::Code;
 
@@ -24,11 +25,68 @@ pub enum Write<T> {
     Delete(T),
 }
 
+impl<T> Write<T> {
+    /// The old version, if there is one.
+    pub fn before(&self) -> Option<&T> {
+        match self {
+            Self::Create(_) => None,
+            Self::Update { old, .. } | Self::Delete(old) => Some(old),
+        }
+    }
+
+    /// The new version, if there is one.
+    pub fn after(&self) -> Option<&T> {
+        match self {
+            Self::Create(new) | Self::Update { new, .. } => Some(new),
+            Self::Delete(_) => None,
+        }
+    }
+}
+
+/// A change to an object of one of the kinds that have rules.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for a request, and it is not stored")]
+pub enum Request {
+    /// To a cluster network.
+    ClusterNetwork(Write<cluster_network::Subject>),
+    /// To a network config.
+    NetworkConfig(Write<network_config::Subject>),
+}
+
+/// What must be read afresh before a verdict is safe.
+#[must_use]
+pub fn scope(snapshot: &Snapshot, request: &Request) -> Scope {
+    match request {
+        Request::ClusterNetwork(write) => cluster_network::scope(snapshot, write),
+        Request::NetworkConfig(write) => network_config::scope(snapshot, write),
+    }
+}
+
+/// Judges a change. `trusted` says that its author is one of those who keep `mgmt`.
+pub fn judge(snapshot: &Snapshot, request: &Request, trusted: bool) -> Judgement {
+    match request {
+        Request::ClusterNetwork(write) => cluster_network::judge(snapshot, write, trusted),
+        Request::NetworkConfig(write) => network_config::judge(snapshot, write, trusted),
+    }
+}
+
+/// The lowest MTU, in bytes, that may be set.
+const MIN_MTU: i64 = 576;
+/// The highest MTU, in bytes, that may be set.
+const MAX_MTU: i64 = 9000;
+
+/// Whether an MTU may be set: 0 stands for the default.
+fn mtu_in_range(mtu: i64) -> bool {
+    mtu == 0 || (MIN_MTU..=MAX_MTU).contains(&mtu)
+}
+
 /// What must be read afresh before a verdict is safe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The hosts whose running VMs matter.
     pub running_vms_on: Vec<Name>,
+    /// The cluster network whose network configs and VM networks matter.
+    pub users_of: Option<Name>,
     /// Objects that the change speaks of and that are unknown here.
     pub unknown: Vec<ObjectRef>,
 }

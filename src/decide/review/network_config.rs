@@ -5,12 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::{HostSet, Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::list;
-use super::{Code, Judgement, Scope, Violation, Write};
-
-/// The lowest MTU, in bytes, that a network config may set.
-const MIN_MTU: i64 = 576;
-/// The highest MTU, in bytes, that a network config may set.
-const MAX_MTU: i64 = 9000;
+use super::{Code, Judgement, MAX_MTU, MIN_MTU, Scope, Violation, Write, mtu_in_range};
 
 /// A network config as a request has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +35,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
             })
             .into_iter()
             .collect(),
+        ..Scope::default()
     }
 }
 
@@ -112,13 +108,8 @@ impl<'a> Review<'a> {
         if matches!(write, Write::Update { new, .. } if new.facts.deleting) {
             return None;
         }
-        let (old, new) = match write {
-            Write::Create(new) => (None, Some(new)),
-            Write::Update { old, new } => (Some(old), Some(new)),
-            Write::Delete(old) => (Some(old), None),
-        };
         let counting = |subject: &&Subject| subject.facts.counts();
-        let (old, new) = (old.filter(counting), new.filter(counting));
+        let (old, new) = (write.before().filter(counting), write.after().filter(counting));
         let hosts = |subject: Option<&Subject>| {
             subject.map(|it| snapshot.covered(&it.facts.selector)).unwrap_or_default()
         };
@@ -226,7 +217,7 @@ impl<'a> Review<'a> {
             })
             .map(|(sibling, facts, _)| format!("{sibling} ({})", facts.options.effective_mtu()))
             .collect();
-        let in_range = mtu == 0 || (MIN_MTU..=MAX_MTU).contains(&mtu);
+        let in_range = mtu_in_range(mtu);
         if !in_range && !self.old.is_some_and(unchanged) {
             // Whether it is the siblings' is a question for an MTU that can be.
             let mut message = format!("MTU {mtu} is neither 0 nor from {MIN_MTU} to {MAX_MTU}");

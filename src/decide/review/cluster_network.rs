@@ -1,0 +1,195 @@
+//! The review of a cluster network: every `cn-*` rule, one function each (spec, section 5).
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{
+    ClusterNetwork, DEFAULT_MTU, Key, MGMT, Name, Snapshot, UplinkMtu, effective_mtu,
+};
+
+use super::super::names::list;
+use super::{Code, Judgement, MAX_MTU, MIN_MTU, Scope, Violation, Write, mtu_in_range};
+
+/// How long a name may be: with `-br` behind it, it must fit an interface's 15 characters.
+const MOST_NAME: usize = 12;
+
+/// A cluster network as a request has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its name.
+    pub name: Name,
+    /// Its facts.
+    pub facts: ClusterNetwork,
+    /// Whether it is being deleted. An update of such a one passes.
+    pub deleting: bool,
+}
+
+/// What must be read afresh: for a delete, who uses the cluster network.
+#[must_use]
+pub fn scope(_: &Snapshot, write: &Write<Subject>) -> Scope {
+    let users_of = match write {
+        Write::Delete(old) => Some(old.name.clone()),
+        _ => None,
+    };
+    Scope { users_of, ..Scope::default() }
+}
+
+/// Judges the change. `trusted` says that its author is one of those who keep `mgmt`.
+pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judgement {
+    let mut judgement = Judgement::default();
+    let violations = &mut judgement.violations;
+    match write {
+        Write::Create(new) => {
+            violations.extend(name(&new.name));
+            violations.extend(mtu_form(&new.facts));
+        }
+        Write::Update { new, .. } if new.deleting => {}
+        Write::Update { old, new } if old.facts == new.facts => {}
+        Write::Update { old, new } => {
+            violations.extend(mtu_form(&new.facts).or_else(|| {
+                if &*new.name == MGMT {
+                    mgmt_mtu(snapshot, old, new)
+                } else {
+                    mtu_change(snapshot, new)
+                }
+            }));
+        }
+        Write::Delete(old) => {
+            violations.extend((!trusted).then(|| mgmt_delete(&old.name)).flatten());
+            violations.extend(in_use(snapshot, &old.name));
+        }
+    }
+    judgement
+}
+
+/// `cn-name`: at most 12 characters, and a lower-case DNS label.
+fn name(name: &Name) -> Option<Violation> {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = name.bytes().all(|c| inner(c) || c == b'-')
+        && name.bytes().next().is_some_and(inner)
+        && name.bytes().last().is_some_and(inner);
+    let fault = if name.len() > MOST_NAME {
+        format!("has {} characters", name.len())
+    } else if is_label {
+        return None;
+    } else {
+        "is no lower-case DNS label".to_owned()
+    };
+    Some(Violation {
+        code: Code::CnName,
+        field: Some("metadata.name"),
+        message: format!(
+            "the name {name} {fault}; its bridge {name}-br must fit 15 characters, so at most \
+             {MOST_NAME} lower-case letters, digits and inner hyphens are allowed"
+        ),
+        of_the_object_alone: true,
+    })
+}
+
+/// `cn-mgmt-delete`: `mgmt` cannot be deleted.
+fn mgmt_delete(name: &Name) -> Option<Violation> {
+    (&**name == MGMT).then(|| Violation {
+        code: Code::CnMgmtDelete,
+        field: None,
+        message: "cluster network mgmt is built in and can't be deleted".to_owned(),
+        of_the_object_alone: false,
+    })
+}
+
+/// `cn-in-use`: a cluster network with network configs or VM networks cannot be deleted.
+fn in_use(snapshot: &Snapshot, name: &Name) -> Option<Violation> {
+    let configs: Vec<&Name> = snapshot.configs_naming(name).collect();
+    let vm_networks: Vec<&Key> = snapshot.vm_networks_of(name).map(|(key, _)| key).collect();
+    let mut users = Vec::new();
+    if !configs.is_empty() {
+        users.push(format!("network configs: {}", list(configs)));
+    }
+    if !vm_networks.is_empty() {
+        users.push(format!("VM networks: {}", list(vm_networks)));
+    }
+    (!users.is_empty()).then(|| Violation {
+        code: Code::CnInUse,
+        field: None,
+        message: format!(
+            "cluster network {name} is in use; delete first its {}",
+            users.join("; and its ")
+        ),
+        of_the_object_alone: false,
+    })
+}
+
+fn mtu(message: String, of_the_object_alone: bool) -> Violation {
+    Violation {
+        code: Code::CnMtu,
+        field: Some("metadata.annotations[network.harvesterhci.io/uplink-mtu]"),
+        message,
+        of_the_object_alone,
+    }
+}
+
+/// `cn-mtu`, its first part: `uplink-mtu` is 0 or 576..9000.
+fn mtu_form(facts: &ClusterNetwork) -> Option<Violation> {
+    let written = match &facts.uplink_mtu {
+        UplinkMtu::Is(mtu) if !mtu_in_range(*mtu) => mtu.to_string(),
+        UplinkMtu::Unreadable(text) => format!("{text:?}"),
+        _ => return None,
+    };
+    Some(mtu(format!("uplink-mtu {written} is neither 0 nor from {MIN_MTU} to {MAX_MTU}"), true))
+}
+
+/// `cn-mtu`, its second part: a change must equal the configs' MTU, and while these differ there is
+/// none. Without `uplink-mtu` the configs' counts, so it may be taken away.
+fn mtu_change(snapshot: &Snapshot, new: &Subject) -> Option<Violation> {
+    let UplinkMtu::Is(written) = new.facts.uplink_mtu else { return None };
+    let name = &new.name;
+    let configs: Vec<(&Name, i64)> = snapshot
+        .configs_of(name)
+        .map(|(config, facts, _)| (config, facts.options.effective_mtu()))
+        .collect();
+    let mtus: BTreeSet<i64> = configs.iter().map(|(_, mtu)| *mtu).collect();
+    if mtus.is_empty() || mtus.len() == 1 && mtus.contains(&effective_mtu(written)) {
+        return None;
+    }
+    let named = list(configs.iter().map(|(config, mtu)| format!("{config} ({mtu})")));
+    Some(mtu(
+        if mtus.len() == 1 {
+            format!(
+                "uplink-mtu {written} is not the MTU of the network configs of cluster network \
+                 {name}: {named}; change theirs first"
+            )
+        } else {
+            format!(
+                "uplink-mtu can't change while the MTUs of the network configs of cluster network \
+                 {name} differ: {named}; make them equal first"
+            )
+        },
+        false,
+    ))
+}
+
+/// `cn-mtu`, its third part: on `mgmt` a change needs every VM on it stopped and no system network
+/// attached.
+fn mgmt_mtu(snapshot: &Snapshot, old: &Subject, new: &Subject) -> Option<Violation> {
+    let effective = |subject: &Subject| match subject.facts.uplink_mtu {
+        UplinkMtu::Is(mtu) => Some(effective_mtu(mtu)),
+        UplinkMtu::Unset => Some(DEFAULT_MTU),
+        UplinkMtu::Unreadable(_) => None,
+    };
+    if effective(old) == effective(new) {
+        return None;
+    }
+    let under: Vec<_> = snapshot.vm_networks_of(&new.name).collect();
+    let system: Vec<&Key> =
+        under.iter().filter(|(_, facts)| facts.system).map(|(key, _)| *key).collect();
+    let vms: BTreeSet<&Key> = under.iter().flat_map(|(key, _)| snapshot.vmis_using(key)).collect();
+    let mut users = Vec::new();
+    if !vms.is_empty() {
+        users.push(format!("running VMs, which must be stopped: {}", list(vms)));
+    }
+    if !system.is_empty() {
+        users.push(format!("system networks, which must be moved: {}", list(system)));
+    }
+    (!users.is_empty()).then(|| {
+        let users = users.join("; and ");
+        mtu(format!("the MTU of cluster network mgmt can't change under {users}"), false)
+    })
+}
