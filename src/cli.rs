@@ -25,11 +25,14 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Answer the scheduler's extender calls and the API server's admission webhooks.
+    ///
+    /// It logs on standard error: as JSON, or plainly on a terminal. `RUST_LOG=debug` logs each call.
     Serve(Serve),
     /// Say host by host whether a VM can run there, as far as its networks go, and why not.
     ///
-    /// Exit status: 0 if some host fits, 1 if none does, 2 if the VM was not found or something
-    /// could not be read.
+    /// Exit status: 0 if some host fits, 1 if none does, 2 if the VM was not found or a file could
+    /// not be read. An object that can't be read is told on standard error: the answer may lack
+    /// what it would say.
     Explain(Explain),
 }
 
@@ -123,8 +126,8 @@ pub struct Serve {
     #[arg(long, default_value = "256MiB", value_name = "SIZE", value_parser = size)]
     pub max_body_memory: usize,
 
-    /// A user who keeps the records of cluster network `mgmt`, which others may not touch. Can be
-    /// given several times.
+    /// A user who keeps cluster network `mgmt` and its records, which others may not touch. Can be
+    /// given several times, and replaces the default.
     #[arg(
         long = "trusted-user",
         default_value = "system:serviceaccount:harvester-system:harvester-network-controller",

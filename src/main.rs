@@ -41,6 +41,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;
             let explanation = commands::explain::vm(&vm, source.manifests(), output.into())?;
+            for problem in explanation.problems {
+                // With standard error gone there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);
+            }
             std::io::stdout().write_all(explanation.text.as_bytes()).context("can't write")?;
             Ok(u8::from(!explanation.feasible))
         }

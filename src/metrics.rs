@@ -109,7 +109,7 @@ impl Metrics {
         Ok(Self {
             filter_duration: histogram(
                 "filter_duration_seconds",
-                "Time from a filter request's whole body to its answer.",
+                "Time to work on a filter request, once its body is there, until its answer can be written.",
             )?,
             filter_requests: counter(
                 "filter_requests_total",
@@ -123,7 +123,7 @@ impl Metrics {
             )?,
             admission_duration: histogram(
                 "admission_duration_seconds",
-                "Time from an admission request's whole body to its answer.",
+                "Time to work on an admission request, once its body is there, until its answer can be written.",
             )?,
             admission_requests: counter(
                 "admission_requests_total",

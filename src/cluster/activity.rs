@@ -92,9 +92,7 @@ impl State {
             return Some(Inactive::WitnessHost);
         }
         let covering = network.configs.iter().filter(|config| {
-            self.configs.get(*config).is_some_and(|config| {
-                config.facts.counts() && host.is_covered_by(&config.facts.selector)
-            })
+            self.configs.get(*config).is_some_and(|config| config.facts.covers(host))
         });
         let standing = self.standing(cluster_network, name, covering);
         match (standing.covered, standing.active, standing.not_ready) {

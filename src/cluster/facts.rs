@@ -124,6 +124,12 @@ impl NetworkConfig {
         !self.deleting && !self.is_mgmt()
     }
 
+    /// Whether it covers a host.
+    #[must_use]
+    pub fn covers(&self, host: &Host) -> bool {
+        self.counts() && host.is_covered_by(&self.selector)
+    }
+
     /// Whether it is a node agent's record of `mgmt`.
     #[must_use]
     pub fn is_mgmt(&self) -> bool {

@@ -268,9 +268,7 @@ impl Index {
         if let Some(mut facts) = facts {
             self.shared.labels(&mut facts.labels);
             let number = state.hosts.set(name, facts.clone());
-            state.recover(configs, number, |config| {
-                config.counts() && facts.is_covered_by(&config.selector)
-            });
+            state.recover(configs, number, |config| config.covers(&facts));
         } else if let Some(number) = number {
             state.recover(configs, number, |_| false);
             state.hosts.remove(name);

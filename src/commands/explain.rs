@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cluster::{Key, Snapshot};
+use crate::cluster::{Key, Problem, Snapshot};
 use crate::decide::explain::explain;
 use crate::decide::needs::Needs;
 use crate::source::Manifests;
@@ -17,6 +17,8 @@ pub struct Explanation {
     pub text: String,
     /// Whether some host fits.
     pub feasible: bool,
+    /// What is wrong with the objects, which may hide something from the answer.
+    pub problems: Vec<Problem>,
 }
 
 /// Why there is no explanation.
@@ -126,12 +128,16 @@ pub fn vm(name: &str, mut manifests: Manifests, form: Form) -> Result<Explanatio
             serde_saphyr::to_string(&answer).map_err(|error| Error::Write(error.to_string()))?
         }
     };
-    Ok(Explanation { text, feasible: answer.hosts.iter().any(|host| host.feasible) })
+    Ok(Explanation {
+        text,
+        feasible: answer.hosts.iter().any(|host| host.feasible),
+        problems: snapshot.problems(),
+    })
 }
 
 /// What may explain that a VM is not found: it is there but can't be read.
 fn hint(snapshot: &Snapshot, key: &Key) -> String {
-    let about = |it: &crate::cluster::Problem| it.object.as_ref().is_some_and(|it| it.key == *key);
+    let about = |it: &Problem| it.object.as_ref().is_some_and(|it| it.key == *key);
     let problems: Vec<String> = snapshot
         .problems()
         .iter()

@@ -97,6 +97,12 @@ impl Operation {
     }
 }
 
+/// Whether a kind has rules.
+#[must_use]
+pub fn has_rules(kind: Kind) -> bool {
+    matches!(kind, Kind::ClusterNetwork | Kind::NetworkConfig)
+}
+
 /// Reads an AdmissionReview's request.
 ///
 /// # Errors
@@ -210,13 +216,15 @@ impl<'a> Request<'a> {
     ) -> Result<Option<Write<Subject>>, String> {
         let new = || subject(self.object().ok_or("the request has no object")?);
         let old = || {
-            if let Some(object) = self.old_object() {
-                return subject(object).ok().or_else(|| old_subject(object));
-            }
-            let name = Name::from(self.name.as_deref()?);
-            let facts = known(&name)?;
-            let label = Some(facts.cluster_network.clone());
-            Some(Subject { name, facts, label, description: Name::default() })
+            let sent = self.old_object();
+            sent.and_then(|object| subject(object).ok().or_else(|| old_subject(object))).or_else(
+                || {
+                    let name = Name::from(self.name.as_deref()?);
+                    let facts = known(&name)?;
+                    let label = Some(facts.cluster_network.clone());
+                    Some(Subject { name, facts, label, description: Name::default() })
+                },
+            )
         };
         Ok(match self.operation {
             Operation::Create => Some(Write::Create(new()?)),

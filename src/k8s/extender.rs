@@ -47,7 +47,7 @@ struct NodeName<'a> {
 #[derive(Default, Deserialize)]
 struct NamedMeta<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<fold::Name<'a>>,
 }
 
 /// Reads ExtenderArgs.
@@ -59,8 +59,8 @@ pub fn args(body: &[u8]) -> Result<Args<'_>, String> {
     let pod = raw.pod.ok_or(NO_POD)?.get();
     let candidates = match (raw.names, raw.nodes) {
         (Some(Elements(names)), None) => {
-            if let Some(other) = names.iter().find(|name| !name.get().starts_with('"')) {
-                return Err(format!("NodeNames: {} is not a string", other.get()));
+            if let Some(odd) = names.iter().position(|name| !name.get().starts_with('"')) {
+                return Err(format!("NodeNames: element {odd} is not a string"));
             }
             Candidates::Names(names)
         }
@@ -68,7 +68,8 @@ pub fn args(body: &[u8]) -> Result<Args<'_>, String> {
             let named = items.into_iter().map(|item| {
                 let node: NodeName<'_> = serde_json::from_str(item.get())
                     .map_err(|error| format!("Nodes.items: {error}"))?;
-                Ok((item, node.metadata.and_then(|meta| meta.name).unwrap_or_default()))
+                let name = node.metadata.and_then(|meta| meta.name);
+                Ok((item, name.map(fold::Name::into_text).unwrap_or_default()))
             });
             Candidates::Nodes(named.collect::<Result<_, String>>()?)
         }
@@ -355,7 +356,7 @@ pub fn preemption_args(body: &[u8]) -> Result<PreemptionArgs<'_>, String> {
     let pod = members.get("Pod").ok_or(NO_POD)?.get();
     let meta = members.get("NodeNameToMetaVictims");
     let full = members.get("NodeNameToVictims");
-    let victims = if let Some(meta) = meta {
+    let victims: BTreeMap<_, _> = if let Some(meta) = meta {
         let meta: BTreeMap<String, Option<&RawValue>> = serde_json::from_str(meta.get())
             .map_err(|error| format!("NodeNameToMetaVictims: {error}"))?;
         meta.into_iter()
@@ -375,6 +376,9 @@ pub fn preemption_args(body: &[u8]) -> Result<PreemptionArgs<'_>, String> {
     } else {
         return Err("the body has neither NodeNameToVictims nor NodeNameToMetaVictims".to_owned());
     };
+    if victims.len() > MOST_CANDIDATES {
+        return Err(format!("more than {MOST_CANDIDATES} hosts"));
+    }
     Ok(PreemptionArgs { pod, victims })
 }
 

@@ -27,11 +27,15 @@ pub(crate) enum Taken {
     No,
 }
 
-/// The name of a member, borrowed where it has no escapes.
+/// A name, borrowed where it has no escapes. (Serde borrows a `Cow` in an `Option` never.)
 #[derive(Deserialize)]
 pub(crate) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Name<'_> {
+impl<'a> Name<'a> {
+    pub fn into_text(self) -> Cow<'a, str> {
+        self.0
+    }
+
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name)
     }

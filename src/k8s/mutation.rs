@@ -9,6 +9,17 @@ use super::admission::Operation;
 use super::objects::{Reader, is_being_deleted};
 use super::patch;
 
+/// Whether objects of a kind are changed when they are written so.
+#[must_use]
+pub fn applies(operation: Operation, kind: Kind) -> bool {
+    match (operation, kind) {
+        // A VMI is placed once, and its spec's affinity stays as it is.
+        (Operation::Create, Kind::NetworkConfig | Kind::Vm | Kind::Vmi)
+        | (Operation::Update, Kind::NetworkConfig | Kind::Vm) => true,
+        _ => false,
+    }
+}
+
 /// The patch for an object that is written. One that is going away is left alone.
 ///
 /// # Errors
@@ -20,23 +31,17 @@ pub fn patch(
     kind: Kind,
     object: &str,
 ) -> Result<Patch, String> {
-    let nothing = Ok(Patch(Vec::new()));
-    let applies = match operation {
-        Operation::Create => true,
-        // A VMI is placed once, and its spec's affinity stays as it is.
-        Operation::Update => kind != Kind::Vmi,
-        Operation::Delete | Operation::Connect => false,
-    };
-    if !applies || is_being_deleted(object) {
-        return nothing;
+    if !applies(operation, kind) || is_being_deleted(object) {
+        return Ok(Patch(Vec::new()));
     }
     let needs = |selection: &Selection| Needs::of(snapshot, selection);
     match reader.facts(kind, &mut serde_json::Deserializer::from_str(object))? {
-        Some(Fact::NetworkConfig(_)) => patch::network_config(object, |config| {
-            snapshot.names(&snapshot.covered(&config.selector))
-        }),
+        Some(Fact::NetworkConfig(config)) => {
+            let covered = snapshot.covered(&config.selector);
+            patch::network_config(object, &config, &snapshot.names(&covered))
+        }
         Some(Fact::Vm(vm)) => patch::vm_affinity(object, &needs(&vm.networks)),
         Some(Fact::Vmi(vmi)) => patch::vmi_affinity(object, &needs(&vmi.networks)),
-        _ => nothing,
+        _ => Ok(Patch(Vec::new())),
     }
 }

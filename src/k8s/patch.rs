@@ -7,11 +7,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::cluster::{MGMT, Name};
+use crate::cluster::{MGMT, Name, NetworkConfig};
 use crate::decide::needs::Needs;
 use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, place, required_network};
 
-use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES, VlanConfig};
+use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES};
+use super::meta::StringMap;
 use super::objects::read;
 
 /// How long the list of covered hosts may be, in bytes. Kubernetes refuses an object whose
@@ -40,39 +41,38 @@ impl Operations {
 ///
 /// # Errors
 /// Says which field of the object can't be read.
-pub fn network_config<'n>(
+pub fn network_config(
     object: &str,
-    covered: impl FnOnce(&crate::cluster::NetworkConfig) -> Vec<&'n Name>,
+    facts: &NetworkConfig,
+    covered: &[&Name],
 ) -> Result<Patch, String> {
     #[derive(Deserialize)]
-    struct Parents {
+    struct Object {
         metadata: Maps,
     }
     #[derive(Deserialize)]
     struct Maps {
-        labels: Option<IgnoredAny>,
-        annotations: Option<IgnoredAny>,
+        labels: Option<StringMap>,
+        annotations: Option<StringMap>,
     }
-    let json = |error: serde_json::Error| error.to_string();
-    let Parents { metadata: maps } = serde_json::from_str(object).map_err(json)?;
-    let config: VlanConfig = read(&mut serde_json::Deserializer::from_str(object))?;
-    let label = config.metadata.label(CLUSTER_NETWORK_LABEL).map(str::to_owned);
-    let matched = config.metadata.annotation(MATCHED_NODES).map(str::to_owned);
-    let facts = crate::cluster::NetworkConfig::from(config);
     let mut operations = Operations::default();
     if !facts.counts() {
         return Ok(Patch(operations.0));
     }
-    let hosts = json!(covered(&facts)).to_string();
+    let Object { metadata: maps } = read(&mut serde_json::Deserializer::from_str(object))?;
+    let hosts = json!(covered).to_string();
     let hosts = Some(&*hosts).filter(|hosts| hosts.len() <= MOST_MATCHED);
     let network = Some(&*facts.cluster_network);
-    for (map, there, key, is, should) in [
-        ("labels", maps.labels.is_some(), CLUSTER_NETWORK_LABEL, label, network),
-        ("annotations", maps.annotations.is_some(), MATCHED_NODES, matched, hosts),
+    for (map, members, key, should) in [
+        ("labels", maps.labels, CLUSTER_NETWORK_LABEL, network),
+        ("annotations", maps.annotations, MATCHED_NODES, hosts),
     ] {
+        let is = members.as_ref().and_then(|members| members.get(key));
         match should {
-            _ if is.as_deref() == should => {}
-            Some(should) if there => operations.add(&["metadata", map, key], should.into()),
+            _ if is == should => {}
+            Some(should) if members.is_some() => {
+                operations.add(&["metadata", map, key], should.into());
+            }
             Some(should) => operations.add(&["metadata", map], json!({ key: should })),
             None => operations.remove(&["metadata", map, key]),
         }

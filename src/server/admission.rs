@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::Request;
 use json_patch::Patch;
 
@@ -15,7 +15,7 @@ use crate::k8s::admission::{self, admit, admit_with, judged};
 use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
 
-use super::{App, Refusal, json};
+use super::{Answer, App, Refusal};
 
 /// The largest AdmissionReview, in bytes.
 const MOST_BYTES: usize = 8 << 20;
@@ -26,35 +26,28 @@ enum Webhook {
     Mutate,
 }
 
-/// An answer, and how it counts.
-type Answer = (Response, &'static str);
-
 pub(super) async fn validate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.review(Webhook::Validate, request).await
+    app.decide(request, MOST_BYTES, |app, body| app.review(Webhook::Validate, body)).await
 }
 
 pub(super) async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.review(Webhook::Mutate, request).await
+    app.decide(request, MOST_BYTES, |app, body| app.review(Webhook::Mutate, body)).await
 }
 
+/// An answer, and how it counts.
+type Counted = (Answer, &'static str);
+
 impl App {
-    async fn review(&self, webhook: Webhook, request: Request<Body>) -> Response {
+    fn review(&self, webhook: Webhook, body: Result<&[u8], Refusal>) -> Answer {
+        let started = Instant::now();
         let mut labels = AdmissionLabels {
             webhook: if webhook == Webhook::Validate { "validate" } else { "mutate" },
             resource: "other",
             operation: "none",
         };
-        let started = Instant::now();
-        let held = match self.bodies.read(request, MOST_BYTES).await {
-            Ok(held) => held,
-            Err(refusal) => {
-                self.metrics.admitted(labels, "refused", started.elapsed());
-                return refusal.into_response();
-            }
-        };
-        let started = Instant::now();
-        let (response, outcome) = match admission::request(&held.bytes) {
-            Err(why) => (Refusal::bad(why).into_response(), "refused"),
+        let request = body.and_then(|body| admission::request(body).map_err(Refusal::bad));
+        let (answer, outcome) = match request {
+            Err(refusal) => (Err(refusal), "refused"),
             Ok(request) => {
                 labels.resource = request.kind().map_or("other", Kind::kubernetes);
                 labels.operation = request.operation.label();
@@ -62,39 +55,45 @@ impl App {
             }
         };
         self.metrics.admitted(labels, outcome, started.elapsed());
-        response
+        answer
     }
 
-    fn answer(&self, webhook: Webhook, request: &admission::Request<'_>) -> Answer {
-        let Some(kind) = request.kind() else { return (json(admit(&request.uid)), "allowed") };
+    fn answer(&self, webhook: Webhook, request: &admission::Request<'_>) -> Counted {
+        let asks = |kind: &Kind| match webhook {
+            Webhook::Validate => admission::has_rules(*kind),
+            Webhook::Mutate => mutation::applies(request.operation, *kind),
+        };
+        let Some(kind) = request.kind().filter(asks) else {
+            return (Ok(admit(&request.uid)), "allowed");
+        };
         let current = self.reader.current();
         let Some(snapshot) = current.snapshot() else {
-            return (Refusal::not_synced().into_response(), "not_synced");
+            return (Err(Refusal::not_synced()), "not_synced");
         };
-        match (webhook, kind) {
-            (Webhook::Validate, _) => self.judge(snapshot, request, kind),
-            (Webhook::Mutate, _) => match self.patch(snapshot, request, kind) {
+        match webhook {
+            Webhook::Validate => self.judge(snapshot, request, kind),
+            Webhook::Mutate => match self.patch(snapshot, request, kind) {
                 Ok(patch) => {
                     let outcome = if patch.0.is_empty() { "allowed" } else { "patched" };
-                    (json(admit_with(&request.uid, &patch)), outcome)
+                    (Ok(admit_with(&request.uid, &patch)), outcome)
                 }
                 // It is for validation, ours or the API server's own, to refuse it.
                 Err(why) => {
                     tracing::debug!(uid = %request.uid, %why, "not mutated");
-                    (json(admit(&request.uid)), "allowed")
+                    (Ok(admit(&request.uid)), "allowed")
                 }
             },
         }
     }
 
-    fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>, kind: Kind) -> Answer {
+    fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>, kind: Kind) -> Counted {
         let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
         let judgement = match request.change(kind, |name| snapshot.config(name).cloned()) {
             Ok(Some(change)) => review::judge(snapshot, &change, trusted),
             Ok(None) => Judgement::default(),
             Err(why) => Judgement::unreadable(kind, &why),
         };
-        let answer = json(judged(&request.uid, &judgement));
+        let answer = Ok(judged(&request.uid, &judgement));
         if judgement.admitted() {
             return (answer, "allowed");
         }
@@ -103,7 +102,7 @@ impl App {
             uid = %request.uid,
             user = request.user(),
             operation = request.operation.label(),
-            violations = ?judgement.violations.iter().map(|it| it.code.as_str()).collect::<Vec<_>>(),
+            violations = judgement.codes().join(","),
             "denied"
         );
         (answer, "denied")

@@ -112,7 +112,7 @@ impl Bodies {
             let Ok(more) = self.room.clone().try_acquire_many_owned(size) else {
                 return Err(Refusal::new(
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "too many bytes of other requests are in flight; try again",
+                    "the bodies in flight would take more than --max-body-memory; try again",
                 ));
             };
             match &mut held {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::Request;
 
 use crate::cluster::Selection;
@@ -17,47 +17,31 @@ use crate::k8s::extender::{
 };
 use crate::metrics::FilterOutcome;
 
-use super::{App, NOT_SYNCED, Refusal, json};
-
-/// An answer's body, or why there is none.
-type Answer = Result<Vec<u8>, Refusal>;
+use super::{Answer, App, NOT_SYNCED, Refusal};
 
 pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let metrics = app.metrics.clone();
-    let answer = app.decide(request, App::filter).await;
-    if !answer.status().is_success() {
-        metrics.filter_without_verdict(FilterOutcome::Refused);
-    }
-    answer
+    let most = app.options.max_filter_body;
+    app.decide(request, most, |app, body| {
+        let answer = body.and_then(|body| app.filter(body));
+        if answer.is_err() {
+            app.metrics.filter_without_verdict(FilterOutcome::Refused);
+        }
+        answer
+    })
+    .await
 }
 
 pub(super) async fn prioritize(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.decide(request, App::prioritize).await
+    let most = app.options.max_filter_body;
+    app.decide(request, most, |app, body| app.prioritize(body?)).await
 }
 
 pub(super) async fn preempt(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.decide(request, App::preempt).await
+    let most = app.options.max_filter_body;
+    app.decide(request, most, |app, body| app.preempt(body?)).await
 }
 
 impl App {
-    /// Reads the body and decides, away from the other connections' work if there is much of it.
-    /// The room that the body takes is given back when the answer is written.
-    async fn decide(
-        self: Arc<Self>,
-        request: Request<Body>,
-        how: fn(&Self, &[u8]) -> Answer,
-    ) -> Response {
-        let held = match self.bodies.read(request, self.options.max_filter_body).await {
-            Ok(held) => held,
-            Err(refusal) => return refusal.into_response(),
-        };
-        held.away(move |held| match how(&self, &held.bytes) {
-            Ok(answer) => json(held.answer(answer)),
-            Err(refusal) => refusal.into_response(),
-        })
-        .await
-    }
-
     fn selection(&self, pod: &str) -> Result<Selection, Refusal> {
         let selection = self.options.objects.pod_selection(pod);
         selection.map_err(|why| Refusal::bad(format!("Pod: {why}")))
@@ -67,32 +51,32 @@ impl App {
         let started = Instant::now();
         let Args { pod, candidates } = args(body).map_err(Refusal::bad)?;
         let selection = self.selection(pod)?;
-        let verdict = if selection.is_empty() {
-            let verdict = Verdict::all_kept(candidates.len());
-            self.metrics.filtered(None, &verdict, started.elapsed());
-            verdict
-        } else {
-            let current = self.reader.current();
-            let Some(snapshot) = current.snapshot() else {
+        let current = self.reader.current();
+        let snapshot = current.snapshot();
+        let verdict = match snapshot {
+            _ if selection.is_empty() => Verdict::all_kept(candidates.len()),
+            Some(snapshot) => {
+                let needs = Needs::of(snapshot, &selection);
+                let mut filter = Filter::new(snapshot, &needs, candidates.len());
+                for (position, name) in candidates.names().enumerate() {
+                    filter.candidate(&name, || candidates.host(position));
+                }
+                filter.finish()
+            }
+            None => {
                 self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
                 return Ok(filter_error(NOT_SYNCED));
-            };
-            let needs = Needs::of(snapshot, &selection);
-            let mut filter = Filter::new(snapshot, &needs, candidates.len());
-            for (position, name) in candidates.names().enumerate() {
-                filter.candidate(&name, || candidates.host(position));
             }
-            let verdict = filter.finish();
-            self.metrics.filtered(Some(snapshot), &verdict, started.elapsed());
-            verdict
         };
+        let answer = filter_result(&candidates, &verdict, self.options.rejections, body.len());
+        self.metrics.filtered(snapshot, &verdict, started.elapsed());
         tracing::debug!(
             candidates = candidates.len(),
             kept = verdict.kept(),
             asked = ?selection.vm_networks,
             "filtered"
         );
-        Ok(filter_result(&candidates, &verdict, self.options.rejections, body.len()))
+        Ok(answer)
     }
 
     fn prioritize(&self, body: &[u8]) -> Answer {

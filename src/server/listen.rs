@@ -59,7 +59,10 @@ pub async fn http(
     router: Router,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    bounded(axum_server::from_tcp(listener)?).handle(handle).serve(router.into_make_service()).await
+    bounded(axum_server::from_tcp(listener)?.acceptor(Impatient))
+        .handle(handle)
+        .serve(router.into_make_service())
+        .await
 }
 
 /// Gives up a connection whose client takes nothing of an answer for a while: the answer takes room

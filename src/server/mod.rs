@@ -9,9 +9,10 @@ pub mod listen;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use http::{StatusCode, header};
+use http::{Request, StatusCode, header};
 
 use crate::k8s::extender::Rejections;
 use crate::k8s::objects::Reader as ObjectReader;
@@ -60,6 +61,34 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// An answer's body, or why there is none.
+type Answer = Result<Vec<u8>, Refusal>;
+
+impl App {
+    /// Reads the body and decides, away from the other connections' work if there is much of it.
+    /// The room that the body takes is given back when the answer is written.
+    async fn decide(
+        self: Arc<Self>,
+        request: Request<Body>,
+        most: usize,
+        how: impl FnOnce(&Self, Result<&[u8], Refusal>) -> Answer + Send + 'static,
+    ) -> Response {
+        match self.bodies.read(request, most).await {
+            Ok(held) => {
+                held.away(move |held| match how(&self, Ok(&held.bytes)) {
+                    Ok(answer) => json(held.answer(answer)),
+                    Err(refusal) => refusal.into_response(),
+                })
+                .await
+            }
+            Err(refusal) => match how(&self, Err(refusal)) {
+                Ok(answer) => json(answer),
+                Err(refusal) => refusal.into_response(),
+            },
+        }
+    }
+}
+
 fn json(body: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -69,6 +98,9 @@ fn text(status: StatusCode, body: impl Into<String>) -> Response {
         .into_response()
 }
 
+/// How much is said of why a request is not answered, in bytes.
+const MOST_SAID: usize = 1024;
+
 /// Why a request is not answered.
 #[derive(Debug)]
 struct Refusal {
@@ -77,8 +109,15 @@ struct Refusal {
 }
 
 impl Refusal {
+    /// What is said is cut: it may quote what was sent.
     fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into() }
+        let mut why = why.into();
+        let end = (0..=MOST_SAID).rev().find(|end| why.is_char_boundary(*end));
+        if why.len() > MOST_SAID {
+            why.truncate(end.unwrap_or_default());
+            why.push('…');
+        }
+        Self { status, why }
     }
 
     /// A body that is not what it should be.

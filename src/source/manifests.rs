@@ -33,8 +33,10 @@ pub struct Manifests {
     files: BTreeMap<PathBuf, File>,
     /// What all files together hold.
     objects: BTreeMap<ObjectRef, Now>,
-    /// What there is to complain about, by place.
-    complaints: BTreeMap<Name, Vec<Name>>,
+    /// What could not be looked at last time, and why.
+    unreadable: BTreeMap<PathBuf, String>,
+    /// The places that there is a complaint about.
+    complained: BTreeSet<Name>,
     synced: bool,
 }
 
@@ -79,7 +81,8 @@ impl Manifests {
             index: Index::new(options),
             files: BTreeMap::new(),
             objects: BTreeMap::new(),
-            complaints: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            complained: BTreeSet::new(),
             synced: false,
         }
     }
@@ -98,6 +101,7 @@ impl Manifests {
         let mut every = tokio::time::interval(LOOK_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut reported = Vec::new();
+        let mut known: BTreeSet<Name> = BTreeSet::new();
         loop {
             every.tick().await;
             let started = Instant::now();
@@ -106,8 +110,14 @@ impl Manifests {
                 Ok(false) => {}
                 Ok(true) => {
                     if let Some(snapshot) = self.index.snapshot() {
-                        let problems = snapshot.problems().len();
-                        tracing::info!(root = %self.root.display(), problems, "manifests read");
+                        let problems = snapshot.problems().into_iter().map(|it| it.message);
+                        let problems: BTreeSet<Name> = problems.collect();
+                        for problem in problems.difference(&known) {
+                            tracing::warn!("{problem}");
+                        }
+                        let count = problems.len();
+                        known = problems;
+                        tracing::info!(root = %self.root.display(), problems = count, "manifests read");
                         publisher.publish(snapshot, started.elapsed());
                     }
                 }
@@ -143,8 +153,15 @@ impl Manifests {
             self.synced = true;
             dirty = true;
         }
-        let complaints = if dirty { self.merge(&found) } else { self.complaints(&found) };
-        Ok(self.complain(complaints) | dirty)
+        if dirty {
+            self.merge();
+        }
+        if dirty || found.unreadable != self.unreadable {
+            self.complain(&found);
+            self.unreadable = found.unreadable;
+            dirty = true;
+        }
+        Ok(dirty)
     }
 
     /// Whether everything there is could be read, and is anything.
@@ -172,11 +189,11 @@ impl Manifests {
         if !settled || (stamp.is_some() && file.read == stamp) {
             return false;
         }
-        if stamp.is_none() {
+        let Some(stamp) = stamp else {
             self.files.remove(path);
             return true;
-        }
-        let (content, read) = load(path, &self.reader);
+        };
+        let (content, read) = load(path, stamp, &self.reader);
         // One that changed while it was read is read again at the next look.
         file.read = read;
         match content {
@@ -210,25 +227,26 @@ impl Manifests {
             for why in file.content.iter().flat_map(|it| &it.nameless) {
                 complain(path, why.clone());
             }
-            if let Some(broken) = &file.broken {
-                complain(path, format!("{broken}; {STILL_COUNTS}"));
+            match (&file.broken, &file.content) {
+                (Some(broken), Some(_)) => complain(path, format!("{broken}; {STILL_COUNTS}")),
+                (Some(broken), None) => complain(path, broken.to_string()),
+                (None, _) => {}
             }
         }
         complaints
     }
 
-    /// Puts together what all files hold, tells the index what became different, and says what
-    /// there is to complain about.
-    fn merge(&mut self, found: &Found) -> BTreeMap<Name, Vec<Name>> {
+    /// Puts together what all files hold, and tells the index what became different.
+    fn merge(&mut self) {
         let mut objects: BTreeMap<ObjectRef, Now> = BTreeMap::new();
         let contents = self.files.values().filter_map(|file| file.content.as_ref());
         for Change { object, now } in contents.flat_map(|content| &content.changes) {
-            objects.insert(object.clone(), now.clone());
-        }
-        for (object, now) in &mut objects {
-            if let Now::Malformed { last, .. } = now {
-                *last = self.objects.get(object).and_then(last_good);
+            let mut now = now.clone();
+            if let Now::Malformed { last, .. } = &mut now {
+                let before = [self.objects.get(object), objects.get(object)];
+                *last = before.into_iter().flatten().find_map(last_good);
             }
+            objects.insert(object.clone(), now);
         }
         for object in self.objects.keys().filter(|object| !objects.contains_key(object)) {
             self.index.apply(Change { object: object.clone(), now: Now::Gone });
@@ -239,27 +257,18 @@ impl Manifests {
             }
         }
         self.objects = objects;
-        self.complaints(found)
     }
 
-    /// Tells the index what there is to complain about, and the log what is new of it. Says
-    /// whether anything is different.
-    fn complain(&mut self, complaints: BTreeMap<Name, Vec<Name>>) -> bool {
-        if complaints == self.complaints {
-            return false;
-        }
-        for place in self.complaints.keys().filter(|place| !complaints.contains_key(*place)) {
+    /// Tells the index what there is to complain about.
+    fn complain(&mut self, found: &Found) {
+        let complaints = self.complaints(found);
+        for place in self.complained.iter().filter(|place| !complaints.contains_key(*place)) {
             self.index.complain(place.clone(), Vec::new());
         }
-        for (place, here) in &complaints {
-            let before = self.complaints.get(place);
-            for complaint in here.iter().filter(|it| before.is_none_or(|all| !all.contains(it))) {
-                tracing::warn!(%place, "{complaint}");
-            }
-            self.index.complain(place.clone(), here.clone());
+        self.complained = complaints.keys().cloned().collect();
+        for (place, here) in complaints {
+            self.index.complain(place, here);
         }
-        self.complaints = complaints;
-        true
     }
 }
 
@@ -272,11 +281,12 @@ fn last_good(before: &Now) -> Option<Box<Fact>> {
     }
 }
 
-/// Reads a file; the stamp is that of what was read, if it did not change meanwhile.
-fn load(path: &Path, reader: &Reader) -> (Result<Content, Broken>, Option<Stamp>) {
+/// Reads a file that looks like `stamp`; with the stamp of what was read, if it did not change
+/// meanwhile. What can't be read is not tried again before it looks otherwise.
+fn load(path: &Path, stamp: Stamp, reader: &Reader) -> (Result<Content, Broken>, Option<Stamp>) {
     let (text, stamp) = match files::read(path) {
         Ok(read) => read,
-        Err(error) => return (Err(Broken::whole(error.to_string())), None),
+        Err(error) => return (Err(Broken::whole(error.to_string())), Some(stamp)),
     };
     let json = path.extension().is_some_and(|ending| ending == "json");
     let content = documents::read(&text, json).map(|objects| {
@@ -318,5 +328,37 @@ mod tests {
         assert_eq!(manifests.look(), Ok(true));
         assert_eq!(hosts(&manifests), 3);
         assert_eq!(manifests.look(), Ok(false));
+    }
+
+    #[test]
+    fn a_file_that_cant_be_read_is_tried_once_and_not_at_every_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let host = "{apiVersion: v1, kind: Node, metadata: {name: h}}";
+        std::fs::write(path("a.yaml"), host).unwrap();
+        let mut manifests =
+            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+        assert_eq!(manifests.look(), Ok(true));
+        std::fs::write(path("b.yaml"), [0xff]).unwrap();
+        assert_eq!(manifests.look(), Ok(false), "not settled");
+        assert_eq!(manifests.look(), Ok(true));
+        assert_eq!(manifests.look(), Ok(false), "nothing is different");
+        let problems = manifests.index.snapshot().unwrap().problems();
+        assert_eq!(problems.len(), 1);
+        assert!(!problems[0].message.contains(STILL_COUNTS), "it never held anything");
+    }
+
+    #[test]
+    fn of_the_same_object_twice_a_malformed_later_one_does_not_hide_the_earlier() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.yaml"), "{apiVersion: v1, kind: Node, metadata: {name: h}}")
+            .unwrap();
+        let odd = "{apiVersion: v1, kind: Node, metadata: {name: h, labels: [x]}}";
+        std::fs::write(path("b.yaml"), odd).unwrap();
+        let mut manifests =
+            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+        let snapshot = manifests.read().unwrap();
+        assert_eq!((snapshot.count(Kind::Host), snapshot.problems().len()), (1, 2));
     }
 }

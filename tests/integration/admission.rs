@@ -388,16 +388,20 @@ async fn what_cant_be_read_whole_or_is_not_sent_is_still_not_taken_from_running_
         "cluster-a",
     );
     odd["spec"]["uplink"] = json!({ "linkAttributes": { "mtu": "9000" } });
+    let mut odder = odd.clone();
+    odder["spec"]["nodeSelector"] = json!(["r1"]);
     let nowhere = config(json!({ "name": "network-config-b" }), json!({ "x": "y" }), "cluster-a");
-    let mut by_name = review("DELETE", "VlanConfig", None, None);
-    by_name["request"]["name"] = json!("network-config-b");
-    let mut update_by_name = review("UPDATE", "VlanConfig", None, Some(&nowhere));
-    update_by_name["request"]["name"] = json!("network-config-b");
+    let named = |mut review: Value| {
+        review["request"]["name"] = json!("network-config-b");
+        review
+    };
     for review in [
         review("DELETE", "VlanConfig", Some(&odd), None),
         review("UPDATE", "VlanConfig", Some(&odd), Some(&nowhere)),
-        by_name,
-        update_by_name,
+        named(review("DELETE", "VlanConfig", Some(&odder), None)),
+        named(review("UPDATE", "VlanConfig", Some(&odder), Some(&nowhere))),
+        named(review("DELETE", "VlanConfig", None, None)),
+        named(review("UPDATE", "VlanConfig", None, Some(&nowhere))),
     ] {
         let (allowed, message) = validated(&server, &review).await;
         assert!(!allowed && message.contains("vc-running-vms"), "{review}: {message}");
@@ -441,6 +445,26 @@ async fn before_it_is_synced_failure_policy_decides() {
         let answer = server.post(path, review.to_string()).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     }
+    // What has no rules does not wait for anything.
+    for kind in ["Node", "Pod", "Deployment"] {
+        let create = crate::admission::review("CREATE", kind, None, Some(&json!({})));
+        for path in ["/validate", "/mutate"] {
+            let answer = server.post(path, create.to_string()).await;
+            assert_eq!(answer.json()["response"]["allowed"], true, "{path} {kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_repeat_what_was_sent_at_length() {
+    let long = "é".repeat(100_000);
+    let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": long });
+    let answer = example().post("/validate", review.to_string()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.body.len() < 1100 && answer.body.ends_with("…\n"), "{}", answer.body.len());
+    let args = json!({ "Pod": {}, "NodeNames": [{ "x": long }] });
+    let answer = example().post("/scheduler/filter", args.to_string()).await;
+    assert_eq!(answer.body, "NodeNames: element 0 is not a string\n");
 }
 
 #[tokio::test]

@@ -117,6 +117,26 @@ fn a_vm_that_fits_nowhere_is_status_1_with_every_cause() {
 }
 
 #[test]
+fn what_cant_be_read_is_told_beside_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "
+{apiVersion: v1, kind: Node, metadata: {name: h}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: odd}, spec: {clusterNetwork: a, nodeSelector: [x]}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: ns}, spec: {template: {spec: {}}}}
+";
+    fs::write(folder.path().join("all.yaml"), yaml).unwrap();
+    let output = explain(folder.path(), "ns/vm", &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("lanekeeper: VlanConfig odd can't be read: spec.nodeSelector"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_vms_default_network_is_looked_for_in_multus_namespace() {
     let folder = tempfile::tempdir().unwrap();
     let yaml = "

@@ -339,20 +339,23 @@ async fn sigterm_makes_it_not_ready_then_drains_and_ends_well() {
     let mut process = Process::start(copy_of_project(), &[]).ready();
     let client = process.client();
     assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
+    // A call in flight, so that there is something to wait for.
+    let in_flight = half_a_request(&process, 10, 1).await;
     process.signal("TERM");
+    // Calls still come in until everybody has learned of it.
+    assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
     until("not ready", || {
         let (status, body) = process.admin("/readyz");
         (status == 503 && body.contains("shutting down")).then_some(())
     });
-    // Calls still come in until everybody has learned of it.
-    assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
-    drop(client);
+    drop((client, in_flight));
     assert!(process.exit().success());
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut process = Process::start(copy_of_project(), &[]).ready();
+    let _in_flight = half_a_request(&process, 10, 1).await;
     process.signal("TERM");
     until("not ready", || (process.admin("/readyz").0 == 503).then_some(()));
     process.signal("TERM");

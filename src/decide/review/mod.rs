@@ -114,6 +114,12 @@ impl Judgement {
         self.violations.iter().all(|violation| violation.of_the_object_alone)
     }
 
+    /// The codes of all violations.
+    #[must_use]
+    pub fn codes(&self) -> Vec<&'static str> {
+        self.violations.iter().map(|violation| violation.code.as_str()).collect()
+    }
+
     /// All violations, one line each: `code: text`.
     #[must_use]
     pub fn message(&self) -> String {
