@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::names::{Key, MGMT, Name, ObjectRef};
+use super::vm_networks::VmNetwork;
 
 /// The MTU, in bytes, of a network config or VM network that gives none, or 0.
 pub const DEFAULT_MTU: i64 = 1500;
@@ -47,6 +48,7 @@ pub enum Fact {
     Vmi(Vmi),
     Migration(Migration),
     LauncherPod(LauncherPod),
+    Namespace(Namespace),
     Host(Host),
 }
 
@@ -224,27 +226,6 @@ pub enum LinkState {
     Unknown,
 }
 
-/// A VM network (`NetworkAttachmentDefinition`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VmNetwork {
-    /// Why its CNI configuration can't be read, so that its bridge is not known.
-    pub unreadable: Option<Name>,
-    /// The cluster network that its label names.
-    pub label: Option<Name>,
-    /// The cluster network that its bridge's name speaks of: `vlan-b` for `vlan-b-br`.
-    pub bridge_network: Option<Name>,
-    /// Whether it is a storage or RWX network, which pods of the system itself use.
-    pub system: bool,
-}
-
-impl VmNetwork {
-    /// The cluster network that it is under, provided that one of this name exists where only the
-    /// bridge speaks of it.
-    pub(super) fn claim(&self) -> Option<&Name> {
-        self.label.as_ref().or(self.bridge_network.as_ref())
-    }
-}
-
 /// The VM networks that something asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
@@ -275,6 +256,15 @@ impl Selection {
 pub struct Vm {
     /// The VM networks of its template.
     pub networks: Selection,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Whether it is going away, and all that is in it.
+    pub terminating: bool,
 }
 
 /// A virtual machine's running instance.

@@ -16,12 +16,13 @@ use imbl::OrdMap;
 use super::activity::Activation;
 use super::facts::{
     Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Migration, NetworkConfig, Now,
-    Selection, UplinkStatus, VmNetwork,
+    Selection, UplinkStatus, Vm,
 };
 use super::hosts::HostSet;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::snapshot::Snapshot;
 use super::state::{ConfigState, State, relate, swap};
+use super::vm_networks::VmNetwork;
 
 /// Stands among the labels that configs want for a selector that wants none. No label is like it.
 const ANY_HOST: &str = "";
@@ -105,9 +106,9 @@ impl Index {
                 replace(&mut self.state.monitors, key.text(), Some(facts)).is_some()
             }
             Fact::VmNetwork(facts) => self.set_vm_network(&key, Some(facts)),
-            Fact::Vm(mut facts) => {
-                self.shared.selection(&mut facts.networks);
-                replace(&mut self.state.vms, &key, Some(facts)).is_some()
+            Fact::Vm(facts) => self.set_vm(&key, Some(facts)),
+            Fact::Namespace(facts) => {
+                replace(&mut self.state.namespaces, key.text(), Some(facts)).is_some()
             }
             Fact::Vmi(mut facts) => {
                 let key = self.shared.key(&key);
@@ -134,7 +135,8 @@ impl Index {
             Kind::UplinkStatus => self.set_status(key.text(), None),
             Kind::LinkMonitor => replace(&mut self.state.monitors, key.text(), None).is_some(),
             Kind::VmNetwork => self.set_vm_network(key, None),
-            Kind::Vm => replace(&mut self.state.vms, key, None).is_some(),
+            Kind::Vm => self.set_vm(key, None),
+            Kind::Namespace => replace(&mut self.state.namespaces, key.text(), None).is_some(),
             Kind::Vmi => self
                 .around_vmis([key.clone()], |state| replace(&mut state.vmis, key, None).is_some()),
             Kind::Migration => self.set_migration(key, None),
@@ -222,11 +224,27 @@ impl Index {
     }
 
     fn set_vm_network(&mut self, key: &Key, facts: Option<VmNetwork>) -> bool {
-        let new = facts.as_ref().and_then(|facts| facts.claim().cloned());
+        let new = facts.as_ref().and_then(VmNetwork::claim);
         let Some(old) = replace(&mut self.state.vm_networks, key, facts) else { return false };
-        let old = old.and_then(|old| old.claim().cloned());
+        let old = old.and_then(|old| old.claim());
         let pair = |network: Name| (network, key.clone());
         swap(&mut self.state.claims, old.map(pair), new.map(pair));
+        true
+    }
+
+    fn set_vm(&mut self, key: &Key, facts: Option<Vm>) -> bool {
+        let facts = facts.map(|mut facts| {
+            self.shared.selection(&mut facts.networks);
+            facts
+        });
+        let new = facts.as_ref().map(|facts| facts.networks.clone());
+        let Some(old) = replace(&mut self.state.vms, key, facts) else { return false };
+        let old = old.map(|old| old.networks.clone());
+        for (networks, there) in [(old, false), (new, true)] {
+            for network in networks.iter().flat_map(|networks| &networks.vm_networks) {
+                relate(&mut self.state.vms_using, (network.clone(), key.clone()), there);
+            }
+        }
         true
     }
 

@@ -12,16 +12,18 @@ mod names;
 mod problems;
 mod snapshot;
 mod state;
+mod vm_networks;
 mod vms;
 
 pub use activity::{Activation, Inactive, Uplink};
 pub use facts::{
     Change, ClusterNetwork, DEFAULT_MTU, Fact, Host, Labels, LauncherPod, Link, LinkMonitor,
-    LinkState, Migration, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions, UplinkStatus,
-    Vm, VmNetwork, Vmi, effective_mtu,
+    LinkState, Migration, Namespace, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions,
+    UplinkStatus, Vm, Vmi, effective_mtu,
 };
 pub use hosts::{HostRef, HostSet, HostWalk};
 pub use index::{Index, Options};
 pub use names::{Key, Kind, MGMT, Name, ObjectRef};
 pub use problems::Problem;
 pub use snapshot::{Network, Snapshot};
+pub use vm_networks::{Cni, CniConfig, VmNetwork};

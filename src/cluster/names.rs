@@ -30,6 +30,12 @@ impl Key {
         Self(name.into())
     }
 
+    /// The namespace, of an object that lies in one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(namespace, _)| namespace)
+    }
+
     /// The name without the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -87,13 +93,15 @@ pub enum Kind {
     Migration,
     /// The pod that a running instance lives in.
     LauncherPod,
+    /// A namespace.
+    Namespace,
     /// A node of the cluster.
     Host,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ClusterNetwork,
         Self::NetworkConfig,
         Self::UplinkStatus,
@@ -103,6 +111,7 @@ impl Kind {
         Self::Vmi,
         Self::Migration,
         Self::LauncherPod,
+        Self::Namespace,
         Self::Host,
     ];
 
@@ -119,6 +128,7 @@ impl Kind {
             Self::Vmi => "VirtualMachineInstance",
             Self::Migration => "VirtualMachineInstanceMigration",
             Self::LauncherPod => "Pod",
+            Self::Namespace => "Namespace",
             Self::Host => "Node",
         }
     }

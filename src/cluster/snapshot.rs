@@ -6,13 +6,14 @@ use std::fmt;
 use super::activity::{Inactive, Uplink};
 use super::facts::{
     Change, ClusterNetwork, DEFAULT_MTU, Host, Labels, Link, NetworkConfig, Selection, UplinkMtu,
-    UplinkStatus, Vm, VmNetwork, effective_mtu,
+    UplinkStatus, Vm, effective_mtu,
 };
 use super::hosts::{HostRef, HostSet, HostWalk};
-use super::index::Index;
+use super::index::{Index, Options};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::problems::Problem;
 use super::state::{NetworkState, State, related};
+use super::vm_networks::{CniConfig, VmNetwork};
 
 /// What was known at one moment.
 #[derive(Clone)]
@@ -33,6 +34,12 @@ impl Snapshot {
         Self(index.into_state())
     }
 
+    /// How the facts are read.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.0.options
+    }
+
     /// How many objects of this kind there are, malformed ones not counted.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
@@ -47,6 +54,7 @@ impl Snapshot {
             Kind::Vmi => state.vmis.len(),
             Kind::Migration => state.migrations.len(),
             Kind::LauncherPod => state.pods.len(),
+            Kind::Namespace => state.namespaces.len(),
             Kind::Host => state.hosts.len(),
         }
     }
@@ -207,7 +215,7 @@ impl Snapshot {
 
     /// The cluster network that a VM network is under, if it is under one.
     #[must_use]
-    pub fn cluster_network_of<'a>(&self, vm_network: &'a VmNetwork) -> Option<&'a Name> {
+    pub fn cluster_network_of(&self, vm_network: &VmNetwork) -> Option<Name> {
         self.0.cluster_network_of(vm_network)
     }
 
@@ -218,7 +226,9 @@ impl Snapshot {
     ) -> impl Iterator<Item = (&'s Key, &'s VmNetwork)> {
         related(&self.0.claims, cluster_network)
             .filter_map(|key| Some((key, self.vm_network(key)?)))
-            .filter(|(_, vm_network)| self.cluster_network_of(vm_network) == Some(cluster_network))
+            .filter(move |(_, vm_network)| {
+                self.cluster_network_of(vm_network).as_ref() == Some(cluster_network)
+            })
     }
 
     // VMs.
@@ -227,6 +237,18 @@ impl Snapshot {
     #[must_use]
     pub fn vm(&self, key: &Key) -> Option<&Vm> {
         self.0.vms.get(key).map(|vm| &**vm)
+    }
+
+    /// The VMs whose templates refer to a VM network, stopped ones too; those being deleted not.
+    pub fn vms_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
+        related(&self.0.vms_using, vm_network)
+            .filter(|vm| self.0.vms.get(*vm).is_some_and(|vm| !vm.deleting))
+    }
+
+    /// Whether a namespace is going away, and all that is in it.
+    #[must_use]
+    pub fn is_terminating(&self, namespace: &str) -> bool {
+        self.0.namespaces.get(namespace).is_some_and(|namespace| namespace.terminating)
     }
 
     /// The VM networks that a VMI uses, by its spec and by its pods.
@@ -264,7 +286,7 @@ impl Snapshot {
             .into(),
         });
         let unreadable = self.0.vm_networks.iter().filter_map(|(key, vm_network)| {
-            let why = vm_network.unreadable.as_ref()?;
+            let CniConfig::Unreadable(why) = &vm_network.config else { return None };
             Some(Problem {
                 object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
                 message: format!("VM network {key} has a spec.config that can't be read: {why}")

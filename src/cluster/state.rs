@@ -10,12 +10,13 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::facts::{
-    ClusterNetwork, LauncherPod, LinkMonitor, Migration, NetworkConfig, UplinkStatus, Vm,
-    VmNetwork, Vmi,
+    ClusterNetwork, LauncherPod, LinkMonitor, Migration, Namespace, NetworkConfig, UplinkStatus,
+    Vm, Vmi,
 };
 use super::hosts::{HostSet, Hosts};
 use super::index::Options;
 use super::names::{Key, MGMT, Name, ObjectRef};
+use super::vm_networks::VmNetwork;
 
 #[derive(Clone, Default)]
 pub(super) struct State {
@@ -32,6 +33,7 @@ pub(super) struct State {
     pub vmis: OrdMap<Key, Arc<Vmi>>,
     pub migrations: OrdMap<Key, Arc<Migration>>,
     pub pods: OrdMap<Key, Arc<LauncherPod>>,
+    pub namespaces: OrdMap<Name, Arc<Namespace>>,
     /// Why an object could not be read.
     pub malformed: OrdMap<ObjectRef, Name>,
     /// What is wrong with a place that objects come from (a file, say).
@@ -46,6 +48,8 @@ pub(super) struct State {
     pub reports: OrdSet<(Name, Name, Name)>,
     /// `(cluster network, VM network)`: by label or bridge, whether or not the first exists.
     pub claims: OrdSet<(Name, Key)>,
+    /// `(VM network, VM)`: what a VM's template refers to.
+    pub vms_using: OrdSet<(Key, Key)>,
     /// `(VMI, pod)`.
     pub pods_of: OrdSet<(Key, Key)>,
     /// `(VMI, migration)`.
@@ -115,10 +119,10 @@ impl State {
     }
 
     /// The cluster network that a VM network is under, if it is under one (spec, section 1).
-    pub fn cluster_network_of<'a>(&self, vm_network: &'a VmNetwork) -> Option<&'a Name> {
+    pub fn cluster_network_of(&self, vm_network: &VmNetwork) -> Option<Name> {
         let claimed = vm_network.claim()?;
         let certain = vm_network.label.is_some() || self.options.strict_vm_networks;
-        (certain || self.exists(claimed)).then_some(claimed)
+        (certain || self.exists(&claimed)).then_some(claimed)
     }
 
     /// What a host reports of a cluster network's uplinks.
@@ -172,11 +176,13 @@ impl fmt::Debug for State {
             vmis,
             migrations,
             pods,
+            namespaces,
             malformed,
             complaints,
             wanted,
             reports,
             claims,
+            vms_using,
             pods_of,
             migrations_of,
             vmis_on,
@@ -187,9 +193,12 @@ impl fmt::Debug for State {
             .field("hosts", &hosts)
             .field("configs", &configs)
             .field("networks", &networks)
-            .field("ground", &(statuses, monitors, vm_networks, vms, vmis, migrations, pods))
+            .field(
+                "ground",
+                &(statuses, monitors, vm_networks, vms, vmis, migrations, pods, namespaces),
+            )
             .field("problems", &(malformed, complaints))
-            .field("derived", &(wanted, reports, claims, pods_of, migrations_of))
+            .field("derived", &(wanted, reports, claims, vms_using, pods_of, migrations_of))
             .field("vmis", &(vmis_on, vmis_using))
             .finish()
     }

@@ -1,6 +1,9 @@
 //! Names in messages.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
+
+use crate::cluster::Key;
 
 /// How many names a message gives before it only counts.
 const MOST_NAMES: usize = 20;
@@ -14,9 +17,25 @@ pub(super) fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
+/// VMs as a request about an object in a namespace may be told of them: those in its namespace by
+/// name, the others counted (spec, section 5, "Names").
+pub(super) fn list_in(of: &Key, vms: BTreeSet<&Key>) -> String {
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        vms.into_iter().partition(|vm| vm.namespace() == of.namespace());
+    let here = (!here.is_empty()).then(|| list(here));
+    let elsewhere = match elsewhere.len() {
+        0 => None,
+        1 => Some("1 VM in another namespace".to_owned()),
+        more => Some(format!("{more} VMs in other namespaces")),
+    };
+    let told: Vec<String> = here.into_iter().chain(elsewhere).collect();
+    told.join(" and ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::list;
+    use super::{list, list_in};
+    use crate::cluster::Key;
 
     #[test]
     fn a_list_names_twenty_and_counts_the_rest() {
@@ -25,5 +44,20 @@ mod tests {
         assert_eq!(list(names(2)), "vm0, vm1");
         assert!(list(names(20)).ends_with(", vm19"));
         assert!(list(names(21)).ends_with(", vm19 and 1 more"));
+    }
+
+    #[test]
+    fn what_lies_in_other_namespaces_is_counted_and_not_named() {
+        let key = |text: &str| {
+            let (namespace, name) = text.split_once('/').unwrap();
+            Key::in_namespace(namespace, name)
+        };
+        let told = |vms: &[&str]| {
+            let vms: Vec<Key> = vms.iter().map(|vm| key(vm)).collect();
+            list_in(&key("a/net"), vms.iter().collect())
+        };
+        assert_eq!(told(&["a/x", "a/y"]), "a/x, a/y");
+        assert_eq!(told(&["a/x", "b/y"]), "a/x and 1 VM in another namespace");
+        assert_eq!(told(&["c/x", "b/y"]), "2 VMs in other namespaces");
     }
 }

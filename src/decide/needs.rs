@@ -28,7 +28,7 @@ impl Needs {
             if vm_network.is_none() {
                 needs.everywhere.push(Cause::VmNetworkNotFound(key.clone()));
             }
-            let under = vm_network.and_then(|it| snapshot.cluster_network_of(it)).cloned();
+            let under = vm_network.and_then(|it| snapshot.cluster_network_of(it));
             needs.cluster_networks.extend(under.clone().filter(|name| **name != *MGMT));
             needs.vm_networks.push((key.clone(), under));
         }

@@ -8,11 +8,13 @@ use json_patch::Patch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterNetwork, Kind, Name, NetworkConfig};
+use crate::cluster::{ClusterNetwork, Key, Kind, Name, NetworkConfig, VmNetwork};
 use crate::decide::review::network_config::Subject;
-use crate::decide::review::{self, Judgement, Write, cluster_network};
+use crate::decide::review::{self, Judgement, Write, cluster_network, vm_network};
 
-use super::harvester::{CLUSTER_NETWORK_LABEL, ClusterNetworkObject, VlanConfig};
+use super::harvester::{
+    CLUSTER_NETWORK_LABEL, ClusterNetworkObject, NetworkAttachmentDefinition, VlanConfig,
+};
 use super::objects::{Reader, is_being_deleted, kind_of, read};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -100,7 +102,7 @@ impl Operation {
 /// Whether a kind has rules.
 #[must_use]
 pub fn has_rules(kind: Kind) -> bool {
-    matches!(kind, Kind::ClusterNetwork | Kind::NetworkConfig)
+    matches!(kind, Kind::ClusterNetwork | Kind::NetworkConfig | Kind::VmNetwork)
 }
 
 /// Reads an AdmissionReview's request.
@@ -149,7 +151,9 @@ impl<'a> Request<'a> {
         self.object.map(RawValue::get).filter(|object| *object != "null")
     }
 
-    fn old_object(&self) -> Option<&'a str> {
+    /// The object as it is.
+    #[must_use]
+    pub fn old_object(&self) -> Option<&'a str> {
         self.old_object.map(RawValue::get).filter(|object| *object != "null")
     }
 
@@ -179,6 +183,9 @@ impl<'a> Request<'a> {
                 self.write(cluster_network)?.map(review::Request::ClusterNetwork)
             }
             Kind::NetworkConfig => self.network_config(known)?.map(review::Request::NetworkConfig),
+            Kind::VmNetwork => {
+                self.write(|object| self.vm_network(object))?.map(review::Request::VmNetwork)
+            }
             _ => None,
         })
     }
@@ -238,6 +245,21 @@ impl<'a> Request<'a> {
             },
             Operation::Delete => old().map(Write::Delete),
             Operation::Connect => None,
+        })
+    }
+
+    fn vm_network(&self, object: &str) -> Result<vm_network::Subject, String> {
+        let network: NetworkAttachmentDefinition =
+            read(&mut serde_json::Deserializer::from_str(object))?;
+        let meta = &network.metadata;
+        let namespace = meta.namespace.as_deref().or(self.namespace.as_deref());
+        Ok(vm_network::Subject {
+            key: Key::in_namespace(
+                namespace.unwrap_or_default(),
+                meta.name.as_deref().unwrap_or_default(),
+            ),
+            deleting: meta.deleting(),
+            facts: VmNetwork::from(network),
         })
     }
 

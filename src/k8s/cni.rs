@@ -1,37 +1,162 @@
-//! The CNI configuration inside a VM network, as far as it tells the cluster network.
+//! The CNI configuration inside a VM network: what it says, and how one member of it is changed
+//! without touching any other byte.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cluster::{Cni, CniConfig, DEFAULT_MTU, Name};
 
 use super::fold::Members;
 
-/// What we read of a CNI configuration.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cni {
-    kind: Option<String>,
-    bridge: Option<String>,
+/// The deepest nesting that is read.
+const MOST_DEPTH: usize = 64;
+
+/// Reads `spec.config`. Keys are matched as Go matches them, without regard to case.
+pub(crate) fn read(config: &str) -> CniConfig {
+    if config.trim().is_empty() {
+        return CniConfig::None;
+    }
+    match cni(config) {
+        Ok(cni) => CniConfig::Is(Box::new(cni)),
+        Err(why) => CniConfig::Unreadable(why.into()),
+    }
 }
 
-impl Cni {
-    /// Reads `spec.config`. Keys are matched as Go matches them, without regard to case.
-    pub fn read(config: &str) -> Result<Self, String> {
-        let members: Members<'_> =
-            serde_json::from_str(config).map_err(|error| format!("not a JSON object: {error}"))?;
-        Ok(Self { kind: members.text("type")?, bridge: members.text("bridge")? })
+fn cni(config: &str) -> Result<Cni, String> {
+    let members: Members<'_> =
+        serde_json::from_str(config).map_err(|error| format!("not a JSON object: {error}"))?;
+    let mut cni = Cni {
+        kind: members.text("type")?.unwrap_or_default().into(),
+        bridge: members.text("bridge")?.filter(|bridge| !bridge.is_empty()).map(Name::from),
+        ..Cni::default()
+    };
+    if cni.is_bridge() {
+        cni.vlan = members.number("vlan")?.unwrap_or_default();
+        cni.mtu = members.number("mtu")?.unwrap_or_default();
+        (cni.trunk, cni.trunk_faults) = trunk(&members)?;
     }
+    // What is as good as absent is left out.
+    let drop_mtu = cni.is_bridge() && cni.effective_mtu() == DEFAULT_MTU;
+    let kept = members.iter().filter(|(name, _)| !(drop_mtu && name.eq_ignore_ascii_case("mtu")));
+    cni.canonical = canonical_object(kept, MOST_DEPTH)?.into();
+    Ok(cni)
+}
 
-    /// The cluster network that the bridge's name speaks of, where the bridge is a plain one: its
-    /// type `bridge`, or none given (spec, section 1).
-    pub fn bridge_network(&self) -> Option<&str> {
-        let kind = self.kind.as_deref().unwrap_or_default();
-        let name = self.bridge.as_deref()?.strip_suffix("-br")?;
-        (matches!(kind, "" | "bridge") && !name.is_empty()).then_some(name)
+type Trunk = (Box<[(i64, i64)]>, Box<[Name]>);
+
+/// The trunk's VLANs, and what is wrong with its entries.
+fn trunk(members: &Members<'_>) -> Result<Trunk, String> {
+    let Some(list) = members.get("vlanTrunk") else { return Ok(Trunk::default()) };
+    let entries: Vec<Members<'_>> =
+        serde_json::from_str(list.get()).map_err(|error| format!("vlanTrunk: {error}"))?;
+    let (mut ranges, mut faults) = (Vec::new(), Vec::new());
+    for (position, entry) in entries.iter().enumerate() {
+        let number = |name: &str| entry.number(name).map_err(|why| format!("vlanTrunk: {why}"));
+        let (id, min, max) = (number("id")?, number("minID")?, number("maxID")?);
+        let found = match (id, min, max) {
+            (Some(id), None, None) => vec![(id, id)],
+            (None, Some(min), Some(max)) => vec![(min, max)],
+            (Some(id), Some(min), Some(max)) => vec![(id, id), (min, max)],
+            _ => {
+                faults
+                    .push(format!("vlanTrunk[{position}] has neither id nor both minID and maxID"));
+                continue;
+            }
+        };
+        for (min, max) in found {
+            if !(1..=4094).contains(&min) || !(1..=4094).contains(&max) {
+                faults.push(format!("vlanTrunk[{position}] is not within 1 to 4094"));
+            } else if min > max {
+                faults.push(format!("vlanTrunk[{position}] has a minID above its maxID"));
+            } else {
+                ranges.push((min, max));
+            }
+        }
+    }
+    Ok((ranges.into(), faults.into_iter().map(Name::from).collect()))
+}
+
+/// A JSON value as text that is equal for equal values: members sorted, no spaces, numbers as they
+/// were written, since some are beyond what a machine can hold.
+fn canonical(value: &RawValue, depth: usize) -> Result<String, String> {
+    let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
+    let text = value.get();
+    let error = |error: serde_json::Error| error.to_string();
+    Ok(match text.as_bytes().first() {
+        Some(b'{') => {
+            let members: Members<'_> = serde_json::from_str(text).map_err(error)?;
+            canonical_object(members.iter(), depth)?
+        }
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(error)?;
+            let elements: Result<Vec<_>, _> =
+                elements.into_iter().map(|element| canonical(element, depth)).collect();
+            format!("[{}]", elements?.join(","))
+        }
+        Some(b'"') => {
+            let string: String = serde_json::from_str(text).map_err(error)?;
+            serde_json::Value::from(string).to_string()
+        }
+        _ => text.to_owned(),
+    })
+}
+
+fn canonical_object<'a>(
+    members: impl Iterator<Item = (&'a str, &'a RawValue)>,
+    depth: usize,
+) -> Result<String, String> {
+    let mut sorted = BTreeMap::new();
+    for (name, value) in members {
+        sorted.insert(serde_json::Value::from(name).to_string(), canonical(value, depth)?);
+    }
+    let members: Vec<_> =
+        sorted.into_iter().map(|(name, value)| format!("{name}:{value}")).collect();
+    Ok(format!("{{{}}}", members.join(",")))
+}
+
+/// The configuration with this MTU, every other byte as it was; nothing, if it is no JSON object.
+pub(crate) fn with_mtu(config: &str, mtu: i64) -> Option<String> {
+    let members: Members<'_> = serde_json::from_str(config).ok()?;
+    let value = mtu.to_string();
+    // As Go reads it, the last one counts.
+    if let Some((_, old)) =
+        members.iter().filter(|(name, _)| name.eq_ignore_ascii_case("mtu")).last()
+    {
+        // The old value is a part of the text, so this is where it begins.
+        let start = old.get().as_ptr() as usize - config.as_ptr() as usize;
+        let (before, rest) = config.split_at_checked(start)?;
+        return Some([before, &value, rest.get(old.get().len()..)?].concat());
+    }
+    let (before, rest) = config.split_at_checked(config.find('{')? + 1)?;
+    let comma = if members.iter().next().is_some() { "," } else { "" };
+    Some([before, "\"mtu\":", &value, comma, rest].concat())
+}
+
+impl Members<'_> {
+    fn number(&self, name: &str) -> Result<Option<i64>, String> {
+        #[derive(Deserialize)]
+        struct Number(Option<i64>);
+        let number = self.get(name).map(|value| serde_json::from_str::<Number>(value.get()));
+        let number = number.transpose().map_err(|error| format!("{name}: {error}"))?;
+        Ok(number.and_then(|number| number.0))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Cni;
+    use super::*;
+
+    fn is(config: &str) -> Cni {
+        match read(config) {
+            CniConfig::Is(cni) => *cni,
+            other => panic!("{config}: {other:?}"),
+        }
+    }
 
     fn network(config: &str) -> Option<String> {
-        Cni::read(config).ok()?.bridge_network().map(str::to_owned)
+        is(config).bridge_network().map(str::to_owned)
     }
 
     #[test]
@@ -53,9 +178,46 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_is_an_error() {
-        for config in ["", "[]", "{", r#"{"bridge":7}"#] {
-            assert!(Cni::read(config).is_err(), "{config}");
+    fn what_cant_be_read_says_why_and_of_no_bridge_only_its_type_is_read() {
+        for config in ["[]", "{", r#"{"bridge":7}"#, r#"{"bridge":"a-br","vlan":"7"}"#] {
+            assert!(matches!(read(config), CniConfig::Unreadable(_)), "{config}");
         }
+        let deep = format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(90), "]".repeat(90));
+        assert!(matches!(read(&deep), CniConfig::Unreadable(_)));
+        assert_eq!(read(" "), CniConfig::None);
+        assert_eq!(&*is(r#"{"type":"sriov","vlan":"7","mtu":{}}"#).kind, "sriov");
+    }
+
+    #[test]
+    fn equal_json_values_have_one_text_and_an_mtu_of_1500_is_none() {
+        let texts = [
+            r#"{"type":"bridge","bridge":"a-br","vlan":1,"n":123456789012345678901234567890}"#,
+            "{ \"vlan\": 1, \"n\": 123456789012345678901234567890,\n\"bridge\":\"a-br\",\"type\":\"bri\\u0064ge\" }",
+            r#"{"type":"bridge","bridge":"a-br","vlan":1,"MTU":1500,"n":123456789012345678901234567890}"#,
+            r#"{"mtu":0,"type":"bridge","bridge":"a-br","vlan":1,"n":123456789012345678901234567890}"#,
+        ];
+        for text in texts {
+            assert_eq!(is(text).canonical, is(texts[0]).canonical, "{text}");
+        }
+        let other = texts[0].replace("890}", "891}");
+        assert_ne!(is(&other).canonical, is(texts[0]).canonical);
+        let large = r#"{"type":"bridge","bridge":"a-br","mtu":9000}"#;
+        assert!(is(large).canonical.contains("9000"));
+    }
+
+    #[test]
+    fn the_mtu_alone_is_changed_to_the_byte() {
+        for (before, after) in [
+            ("{}", r#"{"mtu":9000}"#),
+            (
+                " { \"a\" : [1.0e400 , {\"mtu\":1}] } ",
+                " {\"mtu\":9000, \"a\" : [1.0e400 , {\"mtu\":1}] } ",
+            ),
+            (r#"{"mtu" : 1500 ,"x":"\u00e9"}"#, r#"{"mtu" : 9000 ,"x":"\u00e9"}"#),
+            (r#"{"mtu":1,"MTU":null}"#, r#"{"mtu":1,"MTU":9000}"#),
+        ] {
+            assert_eq!(with_mtu(before, 9000).as_deref(), Some(after));
+        }
+        assert_eq!(with_mtu("[]", 9000), None);
     }
 }

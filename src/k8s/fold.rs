@@ -133,6 +133,11 @@ impl<'a> Members<'a> {
         self.0.iter().rev().filter(move |(key, _)| key.is(name)).map(|(_, value)| *value)
     }
 
+    /// All members, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (&*name.0, *value))
+    }
+
     /// The member of this name, where Go has a pointer, list or map: a last `null` clears it.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.named(name).next().filter(|value| value.get() != "null")

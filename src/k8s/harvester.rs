@@ -9,7 +9,7 @@ use crate::cluster::{
     UplinkOptions, UplinkStatus, VmNetwork,
 };
 
-use super::cni::Cni;
+use super::cni;
 use super::meta::{Meta, StringMap, nullable};
 
 /// The label of network configs and VM networks that names their cluster network.
@@ -24,6 +24,8 @@ const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
 const SYSTEM_NAMESPACE: &str = "harvester-system";
 const SYSTEM_ANNOTATIONS: [&str; 2] =
     ["storage-network.settings.harvesterhci.io", "rwx-network.settings.harvesterhci.io"];
+/// The label of a storage network that keeps its VLAN for itself.
+const EXCLUSIVE_VLAN: &str = "storage-network.settings.harvesterhci.io/exclusivevlan";
 const SYSTEM_NAMES: [&str; 2] = ["storagenetwork-", "rwx-network-"];
 
 #[derive(Deserialize)]
@@ -197,15 +199,15 @@ impl From<LinkMonitorObject> for LinkMonitor {
 #[derive(Deserialize)]
 pub(crate) struct NetworkAttachmentDefinition {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Meta,
+    pub metadata: Meta,
     #[serde(default, deserialize_with = "nullable")]
-    spec: NadSpec,
+    pub spec: NadSpec,
 }
 
 #[derive(Default, Deserialize)]
-struct NadSpec {
+pub(crate) struct NadSpec {
     #[serde(default, deserialize_with = "nullable")]
-    config: String,
+    pub config: String,
 }
 
 impl From<NetworkAttachmentDefinition> for VmNetwork {
@@ -217,8 +219,6 @@ impl From<NetworkAttachmentDefinition> for VmNetwork {
         let is_system_marked = SYSTEM_ANNOTATIONS
             .iter()
             .any(|annotation| metadata.annotation(annotation) == Some("true"));
-        // Without one, Multus reads it from the host, where we can't.
-        let cni = if spec.config.is_empty() { Ok(Cni::default()) } else { Cni::read(&spec.config) };
         Self {
             system: metadata.namespace.as_deref() == Some(SYSTEM_NAMESPACE)
                 && (is_system_named || is_system_marked),
@@ -226,8 +226,8 @@ impl From<NetworkAttachmentDefinition> for VmNetwork {
                 .label(CLUSTER_NETWORK_LABEL)
                 .filter(|label| !label.is_empty())
                 .map(Name::from),
-            bridge_network: cni.as_ref().ok().and_then(Cni::bridge_network).map(Name::from),
-            unreadable: cni.err().map(Name::from),
+            config: cni::read(&spec.config),
+            exclusive_vlan: metadata.label(EXCLUSIVE_VLAN) == Some("true"),
         }
     }
 }

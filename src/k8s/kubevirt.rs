@@ -71,7 +71,10 @@ impl VmiSpec {
 
 impl VirtualMachine {
     pub fn facts(&self, reader: &Reader) -> Vm {
-        Vm { networks: self.spec.template.spec.selection(&self.metadata, reader) }
+        Vm {
+            networks: self.spec.template.spec.selection(&self.metadata, reader),
+            deleting: self.metadata.deleting(),
+        }
     }
 }
 

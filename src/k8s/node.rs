@@ -1,8 +1,8 @@
-//! A host, from its Node.
+//! A host, from its Node, and a namespace.
 
 use serde::Deserialize;
 
-use crate::cluster::Host;
+use crate::cluster::{self, Host};
 
 use super::meta::{Meta, nullable};
 
@@ -20,5 +20,17 @@ impl From<Node> for Host {
             witness: node.metadata.label(WITNESS) == Some("true"),
             labels: node.metadata.labels.iter().collect(),
         }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Namespace {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+}
+
+impl From<Namespace> for cluster::Namespace {
+    fn from(namespace: Namespace) -> Self {
+        Self { terminating: namespace.metadata.deleting() }
     }
 }

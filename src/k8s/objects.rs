@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::cluster::{
-    Change, ClusterNetwork, Fact, Host, Key, Kind, LinkMonitor, Name, NetworkConfig, Now,
+    self, Change, ClusterNetwork, Fact, Host, Key, Kind, LinkMonitor, Name, NetworkConfig, Now,
     ObjectRef, UplinkStatus, VmNetwork,
 };
 
@@ -14,7 +14,7 @@ use super::harvester::{
 use super::kubevirt::{
     Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
 };
-use super::node::Node;
+use super::node::{Namespace, Node};
 
 /// How objects are to be read.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub fn kind_of(api_version: &str, kind: &str) -> Option<Kind> {
         }
         Kind::VmNetwork => "k8s.cni.cncf.io",
         Kind::Vm | Kind::Vmi | Kind::Migration => "kubevirt.io",
-        Kind::LauncherPod | Kind::Host => "",
+        Kind::LauncherPod | Kind::Namespace | Kind::Host => "",
     };
     (group == group_of_kind).then_some(kind)
 }
@@ -81,6 +81,9 @@ impl Reader {
             }
             Kind::LauncherPod => {
                 return Ok(read::<Pod, _>(object)?.facts(self).map(Fact::LauncherPod));
+            }
+            Kind::Namespace => {
+                Fact::Namespace(cluster::Namespace::from(read::<Namespace, _>(object)?))
             }
             Kind::Host => Fact::Host(Host::from(read::<Node, _>(object)?)),
         }))

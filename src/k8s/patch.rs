@@ -11,7 +11,8 @@ use crate::cluster::{MGMT, Name, NetworkConfig};
 use crate::decide::needs::Needs;
 use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, place, required_network};
 
-use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES};
+use super::cni;
+use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES, NetworkAttachmentDefinition};
 use super::meta::StringMap;
 use super::objects::read;
 
@@ -36,6 +37,18 @@ impl Operations {
     }
 }
 
+/// An object's maps, those that are missing told from those that are empty.
+#[derive(Deserialize)]
+struct Labelled {
+    metadata: Maps,
+}
+
+#[derive(Deserialize)]
+struct Maps {
+    labels: Option<StringMap>,
+    annotations: Option<StringMap>,
+}
+
 /// Sets a network config's label and its list of covered hosts. One of `mgmt`, or one that is
 /// being deleted, is left alone.
 ///
@@ -46,20 +59,11 @@ pub fn network_config(
     facts: &NetworkConfig,
     covered: &[&Name],
 ) -> Result<Patch, String> {
-    #[derive(Deserialize)]
-    struct Object {
-        metadata: Maps,
-    }
-    #[derive(Deserialize)]
-    struct Maps {
-        labels: Option<StringMap>,
-        annotations: Option<StringMap>,
-    }
     let mut operations = Operations::default();
     if !facts.counts() {
         return Ok(Patch(operations.0));
     }
-    let Object { metadata: maps } = read(&mut serde_json::Deserializer::from_str(object))?;
+    let Labelled { metadata: maps } = read(&mut serde_json::Deserializer::from_str(object))?;
     let hosts = json!(covered).to_string();
     let hosts = Some(&*hosts).filter(|hosts| hosts.len() <= MOST_MATCHED);
     let network = Some(&*facts.cluster_network);
@@ -76,6 +80,37 @@ pub fn network_config(
             Some(should) => operations.add(&["metadata", map], json!({ key: should })),
             None => operations.remove(&["metadata", map, key]),
         }
+    }
+    Ok(Patch(operations.0))
+}
+
+/// Sets a VM network's labels, by the last part of their names, and the MTU in its configuration.
+///
+/// # Errors
+/// Says which field of the object can't be read.
+pub fn vm_network(
+    object: &str,
+    labels: &[(&str, String)],
+    mtu: Option<i64>,
+) -> Result<Patch, String> {
+    let network: NetworkAttachmentDefinition =
+        read(&mut serde_json::Deserializer::from_str(object))?;
+    let Labelled { metadata } = read(&mut serde_json::Deserializer::from_str(object))?;
+    let mut operations = Operations::default();
+    let wrong: Vec<(String, &str)> = labels
+        .iter()
+        .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), &**value))
+        .filter(|(name, value)| network.metadata.label(name) != Some(value))
+        .collect();
+    if metadata.labels.is_some() {
+        for (name, value) in wrong {
+            operations.add(&["metadata", "labels", &name], value.into());
+        }
+    } else if !wrong.is_empty() {
+        operations.add(&["metadata", "labels"], wrong.into_iter().collect());
+    }
+    if let Some(config) = mtu.and_then(|mtu| cni::with_mtu(&network.spec.config, mtu)) {
+        operations.add(&["spec", "config"], config.into());
     }
     Ok(Patch(operations.0))
 }

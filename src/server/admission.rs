@@ -116,6 +116,6 @@ impl App {
     ) -> Result<Patch, String> {
         let Some(object) = request.object() else { return Ok(Patch(Vec::new())) };
         let reader = request.reader(&self.options.objects);
-        mutation::patch(snapshot, &reader, request.operation, kind, object)
+        mutation::patch(snapshot, &reader, request.operation, kind, object, request.old_object())
     }
 }

@@ -19,6 +19,7 @@ fn group(kind: &str) -> &'static str {
     match kind {
         "VlanConfig" => "network.harvesterhci.io",
         "VirtualMachine" | "VirtualMachineInstance" => "kubevirt.io",
+        "NetworkAttachmentDefinition" => "k8s.cni.cncf.io",
         _ => "",
     }
 }
@@ -285,6 +286,103 @@ async fn network_configs_of_mgmt_and_those_being_deleted_are_left_alone() {
     {
         let review = review("UPDATE", "VlanConfig", Some(&object), Some(&object));
         assert_eq!(mutation(&server, &review).await, Patch(Vec::new()));
+    }
+}
+
+fn vm_network(metadata: Value, config: &str) -> Value {
+    json!({
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": metadata,
+        "spec": { "config": config },
+    })
+}
+
+const NAD: &str = "NetworkAttachmentDefinition";
+
+/// A cluster with cluster network `large`, of MTU 9000, and `small`, active nowhere.
+fn two_networks() -> Server {
+    Server::new(Some(crate::harness::snapshot(
+        "
+{apiVersion: v1, kind: Node, metadata: {name: h}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: large}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: l}, spec: {clusterNetwork: large, uplink: {linkAttributes: {mtu: 9000}}}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: small}}
+",
+    )))
+}
+
+#[tokio::test]
+async fn a_vm_network_gets_its_labels_and_keeps_its_others() {
+    let server = two_networks();
+    let label = |name: &str| format!("network.harvesterhci.io/{name}");
+    for (config, network, kind, vlan, ready) in [
+        (r#"{"bridge":"large-br","vlan":7,"mtu":9000}"#, "large", "L2VlanNetwork", "7", "true"),
+        (r#"{"bridge":"small-br"}"#, "small", "UntaggedNetwork", "0", "false"),
+        (
+            r#"{"bridge":"small-br","vlanTrunk":[{"id":7}]}"#,
+            "small",
+            "L2VlanTrunkNetwork",
+            "0",
+            "false",
+        ),
+        (r#"{"bridge":"mgmt-br"}"#, "mgmt", "UntaggedNetwork", "0", "true"),
+    ] {
+        for labels in [Value::Null, json!({ "a/b": "c" }), json!({ label("type"): "old" })] {
+            let mut metadata = json!({ "name": "n", "namespace": "default" });
+            metadata["labels"] = labels;
+            let after = mutated(&server, NAD, &vm_network(metadata, config)).await;
+            let labels = &after["metadata"]["labels"];
+            assert_eq!(labels[label("clusternetwork")], network);
+            assert_eq!(labels[label("type")], kind);
+            assert_eq!(labels[label("vlan-id")], vlan);
+            assert_eq!(labels[label("ready")], ready);
+            assert_eq!(after["spec"]["config"], config, "the MTU is right already");
+        }
+    }
+    let label_of_ours = json!({ "name": "n", "labels": { label("clusternetwork"): "small" } });
+    let overlay = vm_network(label_of_ours, r#"{"type":"kube-ovn","bridge":"large-br"}"#);
+    let after = mutated(&server, NAD, &overlay).await;
+    assert_eq!(
+        after["metadata"]["labels"],
+        json!({ label("clusternetwork"): "small", label("type"): "OverlayNetwork" })
+    );
+    let other =
+        vm_network(json!({ "name": "n" }), r#"{"type":"bridge","bridge":"br0","mtu":9000}"#);
+    assert_eq!(mutated(&server, NAD, &other).await, other, "nothing of ours");
+}
+
+#[tokio::test]
+async fn a_vm_networks_mtu_is_corrected_on_create_and_filled_in_on_update() {
+    let server = two_networks();
+    let with = |config: &str| vm_network(json!({ "name": "n", "namespace": "default" }), config);
+    let odd = "{ \"bridge\" : \"large-br\" , \"x\":[12345678901234567890123, 1.50] }";
+    let odd_after =
+        "{\"mtu\":9000, \"bridge\" : \"large-br\" , \"x\":[12345678901234567890123, 1.50] }";
+    for (before, after) in [
+        (odd, odd_after),
+        (r#"{"bridge":"large-br","mtu":1500}"#, r#"{"bridge":"large-br","mtu":9000}"#),
+        (r#"{"bridge":"small-br","mtu":9000}"#, r#"{"bridge":"small-br","mtu":1500}"#),
+        (r#"{"bridge":"small-br"}"#, r#"{"bridge":"small-br"}"#),
+        (r#"{"bridge":"small-br","MTU":0}"#, r#"{"bridge":"small-br","MTU":0}"#),
+    ] {
+        assert_eq!(mutated(&server, NAD, &with(before)).await["spec"]["config"], after);
+    }
+    let right = r#"{"bridge":"large-br","mtu":9000}"#;
+    let never = r#"{"bridge":"large-br"}"#;
+    for (old, new, after) in [
+        (right, never, r#"{"mtu":9000,"bridge":"large-br"}"#),
+        (right, r#"{"bridge":"large-br","mtu":0}"#, r#"{"bridge":"large-br","mtu":9000}"#),
+        (never, never, never),
+        (never, r#"{"bridge":"large-br","vlan":5}"#, r#"{"bridge":"large-br","vlan":5}"#),
+        (right, r#"{"bridge":"large-br","mtu":1400}"#, r#"{"bridge":"large-br","mtu":1400}"#),
+    ] {
+        let mut object = with(new);
+        let update = review("UPDATE", NAD, Some(&with(old)), Some(&object));
+        json_patch::patch(&mut object, &mutation(&server, &update).await).unwrap();
+        assert_eq!(object["spec"]["config"], after, "{old} → {new}");
     }
 }
 

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use lanekeeper::cluster::{
-    Activation, Change, ClusterNetwork, Fact, Host, Index, Key, Kind, Labels, LauncherPod,
-    Migration, NetworkConfig, Now, ObjectRef, Options, Selection, Snapshot, UplinkMtu,
-    UplinkOptions, UplinkStatus, VmNetwork, Vmi,
+    Activation, Change, ClusterNetwork, Cni, CniConfig, Fact, Host, Index, Key, Kind, Labels,
+    LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options, Selection, Snapshot,
+    UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::{Outcome, filter};
@@ -65,12 +65,21 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                 .boxed()
         }
         Kind::VmNetwork => {
-            let network = || proptest::option::of(select(&NETWORKS[..]).prop_map(Into::into));
+            let network = || proptest::option::of(select(&NETWORKS[..]));
             (network(), network())
-                .prop_map(|(label, bridge_network)| {
-                    Fact::VmNetwork(VmNetwork { label, bridge_network, ..VmNetwork::default() })
+                .prop_map(|(label, bridge)| {
+                    let bridge = bridge.map(|network| format!("{network}-br").into());
+                    let config = CniConfig::Is(Box::new(Cni { bridge, ..Cni::default() }));
+                    let label = label.map(Into::into);
+                    Fact::VmNetwork(VmNetwork { label, config, ..VmNetwork::default() })
                 })
                 .boxed()
+        }
+        Kind::Vm => (selection(), any::<bool>())
+            .prop_map(|(networks, deleting)| Fact::Vm(Vm { networks, deleting }))
+            .boxed(),
+        Kind::Namespace => {
+            any::<bool>().prop_map(|terminating| Fact::Namespace(Namespace { terminating })).boxed()
         }
         Kind::Vmi => (
             select(vec!["", "u1", "u2"]),
@@ -135,6 +144,8 @@ fn objects() -> Vec<ObjectRef> {
         named(Kind::NetworkConfig, &CONFIGS),
         named(Kind::UplinkStatus, &["s0", "s1", "s2", "s3"]),
         named(Kind::VmNetwork, &["n0", "n1", "n2"]),
+        named(Kind::Namespace, &["ns"]),
+        named(Kind::Vm, &["v0", "v1"]),
         named(Kind::Vmi, &["v0", "v1"]),
         named(Kind::Migration, &["m0", "m1"]),
         named(Kind::LauncherPod, &["p0", "p1", "p2"]),

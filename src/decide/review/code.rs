@@ -20,11 +20,17 @@ pub enum Code {
     VcNicConflict,
     VcRunningVms,
     VcSystemNetwork,
+    NadConfig,
+    NadClusterNetwork,
+    NadMtu,
+    NadChange,
+    NadExclusiveVlan,
+    NadInUse,
 }
 
 impl Code {
     /// Every code, in the order in which violations are listed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Unreadable,
         Self::CnName,
         Self::CnMgmtDelete,
@@ -38,6 +44,12 @@ impl Code {
         Self::VcNicConflict,
         Self::VcRunningVms,
         Self::VcSystemNetwork,
+        Self::NadConfig,
+        Self::NadClusterNetwork,
+        Self::NadMtu,
+        Self::NadChange,
+        Self::NadExclusiveVlan,
+        Self::NadInUse,
     ];
 
     /// The code as clients read it.
@@ -57,6 +69,12 @@ impl Code {
             Self::VcNicConflict => "vc-nic-conflict",
             Self::VcRunningVms => "vc-running-vms",
             Self::VcSystemNetwork => "vc-system-network",
+            Self::NadConfig => "nad-config",
+            Self::NadClusterNetwork => "nad-cluster-network",
+            Self::NadMtu => "nad-mtu",
+            Self::NadChange => "nad-change",
+            Self::NadExclusiveVlan => "nad-exclusive-vlan",
+            Self::NadInUse => "nad-in-use",
         }
     }
 }

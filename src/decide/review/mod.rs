@@ -4,8 +4,9 @@
 pub mod cluster_network;
 mod code;
 pub mod network_config;
+pub mod vm_network;
 
-use crate::cluster::{Kind, Name, ObjectRef, Snapshot};
+use crate::cluster::{Key, Kind, Name, ObjectRef, Snapshot};
 
 pub use code::Code;
 
@@ -45,12 +46,13 @@ impl<T> Write<T> {
 
 /// A change to an object of one of the kinds that have rules.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for a request, and it is not stored")]
 pub enum Request {
     /// To a cluster network.
     ClusterNetwork(Write<cluster_network::Subject>),
     /// To a network config.
     NetworkConfig(Write<network_config::Subject>),
+    /// To a VM network.
+    VmNetwork(Write<vm_network::Subject>),
 }
 
 /// What must be read afresh before a verdict is safe.
@@ -59,6 +61,7 @@ pub fn scope(snapshot: &Snapshot, request: &Request) -> Scope {
     match request {
         Request::ClusterNetwork(write) => cluster_network::scope(snapshot, write),
         Request::NetworkConfig(write) => network_config::scope(snapshot, write),
+        Request::VmNetwork(write) => vm_network::scope(snapshot, write),
     }
 }
 
@@ -67,6 +70,7 @@ pub fn judge(snapshot: &Snapshot, request: &Request, trusted: bool) -> Judgement
     match request {
         Request::ClusterNetwork(write) => cluster_network::judge(snapshot, write, trusted),
         Request::NetworkConfig(write) => network_config::judge(snapshot, write, trusted),
+        Request::VmNetwork(write) => vm_network::judge(snapshot, write),
     }
 }
 
@@ -87,6 +91,8 @@ pub struct Scope {
     pub running_vms_on: Vec<Name>,
     /// The cluster network whose network configs and VM networks matter.
     pub users_of: Option<Name>,
+    /// The VM network whose VMs matter.
+    pub users_of_vm_network: Option<Key>,
     /// Objects that the change speaks of and that are unknown here.
     pub unknown: Vec<ObjectRef>,
 }

@@ -405,7 +405,7 @@ impl<'a> Review<'a> {
             self.snapshot.cluster_network_of(vm_network)
         };
         self.snapshot.selection_of(vmi).is_some_and(|selection| {
-            selection.vm_networks.iter().any(|key| under(key) == Some(cluster_network))
+            selection.vm_networks.iter().any(|key| under(key).as_ref() == Some(cluster_network))
         })
     }
 

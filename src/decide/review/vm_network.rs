@@ -1,0 +1,368 @@
+//! The review of a VM network: every `nad-*` rule, one function each (spec, section 5).
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
+
+use super::super::names::{list, list_in};
+use super::{Code, Judgement, Scope, Violation, Write};
+
+/// How long a bridge's name may be: as long as an interface's.
+const MOST_BRIDGE: usize = 15;
+/// The highest VLAN.
+const MAX_VLAN: i64 = 4094;
+
+/// A VM network as a request has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its key.
+    pub key: Key,
+    /// Its facts.
+    pub facts: VmNetwork,
+    /// Whether it is being deleted. An update of such a one passes.
+    pub deleting: bool,
+}
+
+/// What must be read afresh: who uses a VM network that goes or changes, and a cluster network that
+/// is not known yet.
+#[must_use]
+pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
+    let users_of = match write {
+        Write::Update { old, new } if !new.deleting && text(&old.facts) != text(&new.facts) => {
+            Some(new.key.clone())
+        }
+        Write::Delete(old) => Some(old.key.clone()),
+        _ => None,
+    };
+    let unknown = write.after().and_then(|new| claimed(&new.facts));
+    let unknown = unknown.filter(|name| !snapshot.exists(name));
+    Scope {
+        users_of_vm_network: users_of,
+        unknown: unknown
+            .map(|name| ObjectRef { kind: Kind::ClusterNetwork, key: Key::cluster_scoped(name) })
+            .into_iter()
+            .collect(),
+        ..Scope::default()
+    }
+}
+
+/// Judges the change.
+pub fn judge(snapshot: &Snapshot, write: &Write<Subject>) -> Judgement {
+    let mut judgement = Judgement::default();
+    let violations = &mut judgement.violations;
+    let (old, new) = match write {
+        Write::Delete(old) => {
+            violations.extend(in_use(snapshot, &old.key));
+            return judgement;
+        }
+        Write::Create(new) => (None, new),
+        Write::Update { new, .. } if new.deleting => return judgement,
+        Write::Update { old, new } => (Some(old), new),
+    };
+    let review = Review {
+        snapshot,
+        old: old.map(|old| &old.facts),
+        new: &new.facts,
+        key: &new.key,
+        under: snapshot.cluster_network_of(&new.facts),
+        was_under: old.and_then(|old| snapshot.cluster_network_of(&old.facts)),
+    };
+    violations.extend(review.config());
+    violations.extend(review.cluster_network());
+    violations.extend(review.mtu());
+    violations.extend(review.change());
+    violations.extend(review.exclusive_vlan());
+    judgement.warnings.extend(review.unconstrained());
+    judgement
+}
+
+/// The cluster network that it speaks of, whether or not it exists.
+fn claimed(facts: &VmNetwork) -> Option<Name> {
+    let by_bridge = || facts.cni()?.bridge_network().map(Name::from);
+    facts.label.clone().or_else(by_bridge)
+}
+
+fn violation(code: Code, field: &'static str, message: String, alone: bool) -> Violation {
+    Violation { code, field: Some(field), message, of_the_object_alone: alone }
+}
+
+const CONFIG: &str = "spec.config";
+const LABEL: &str = "metadata.labels[network.harvesterhci.io/clusternetwork]";
+
+struct Review<'a> {
+    snapshot: &'a Snapshot,
+    old: Option<&'a VmNetwork>,
+    new: &'a VmNetwork,
+    key: &'a Key,
+    /// The cluster network that it would be under, and that it was under.
+    under: Option<Name>,
+    was_under: Option<Name>,
+}
+
+impl Review<'_> {
+    /// The bridge, if it is one under a cluster network.
+    fn bridge_under(&self) -> Option<(&Cni, &Name)> {
+        Some((self.new.bridge()?, self.under.as_ref()?))
+    }
+
+    /// Whether the label and the configuration are as they were.
+    fn unchanged(&self) -> bool {
+        self.old.is_some_and(|old| {
+            (&old.label, &old.config) == (&self.new.label, &self.new.config)
+                && self.was_under == self.under
+        })
+    }
+
+    /// `nad-config`: the configuration is JSON; a bridge under a cluster network has a name, a VLAN
+    /// and a trunk that can be.
+    fn config(&self) -> Vec<Violation> {
+        if self.unchanged() {
+            return Vec::new();
+        }
+        let fault = |message: String| violation(Code::NadConfig, CONFIG, message, true);
+        if let CniConfig::Unreadable(why) = &self.new.config {
+            return vec![fault(format!("spec.config can't be read: {why}"))];
+        }
+        let Some(cni) = self.new.bridge() else { return Vec::new() };
+        let mut faults = Vec::new();
+        let strict = self.snapshot.options().strict_vm_networks;
+        if self.under.is_none() && !strict {
+            return faults;
+        }
+        match (cni.bridge_network(), &cni.bridge) {
+            (Some(name), _) if name.len() + "-br".len() > MOST_BRIDGE => {
+                faults.push(fault(format!(
+                    "bridge {name}-br has more than {MOST_BRIDGE} characters"
+                )));
+            }
+            (Some(_), _) => {}
+            (None, bridge) => faults.push(fault(format!(
+                "the bridge is {}, but one of a cluster network is named <cluster network>-br",
+                bridge.as_deref().unwrap_or("not named")
+            ))),
+        }
+        if !(0..=MAX_VLAN).contains(&cni.vlan) {
+            faults.push(fault(format!("vlan {} is not within 0 to {MAX_VLAN}", cni.vlan)));
+        }
+        faults.extend(cni.trunk_faults.iter().map(|why| fault(why.to_string())));
+        if cni.vlan != 0 && !(cni.trunk.is_empty() && cni.trunk_faults.is_empty()) {
+            faults.push(fault("vlan and vlanTrunk exclude each other".to_owned()));
+        }
+        faults
+    }
+
+    /// `nad-cluster-network`: the cluster network exists, and label and bridge agree.
+    fn cluster_network(&self) -> Vec<Violation> {
+        if self.unchanged() {
+            return Vec::new();
+        }
+        let mut violations = Vec::new();
+        if let Some(name) = self.under.as_ref().filter(|name| !self.snapshot.exists(name)) {
+            violations.push(violation(
+                Code::NadClusterNetwork,
+                if self.new.label.is_some() { LABEL } else { CONFIG },
+                format!("cluster network {name} does not exist; create it first"),
+                false,
+            ));
+        }
+        let by_bridge = self.new.cni().and_then(Cni::bridge_network);
+        if let (Some(label), Some(by_bridge)) = (self.new.label.as_deref(), by_bridge)
+            && label != by_bridge
+        {
+            violations.push(violation(
+                Code::NadClusterNetwork,
+                LABEL,
+                format!("the label says {label}, but bridge {by_bridge}-br says {by_bridge}"),
+                true,
+            ));
+        }
+        violations
+    }
+
+    /// `nad-mtu`: the MTU equals the cluster network's.
+    fn mtu(&self) -> Option<Violation> {
+        let (cni, name) = self.bridge_under()?;
+        let before = self.old.and_then(VmNetwork::bridge).map(Cni::effective_mtu);
+        if before == Some(cni.effective_mtu()) && self.was_under == self.under {
+            return None;
+        }
+        let message = match self.snapshot.mtu_of(name) {
+            Ok(mtu) if mtu == cni.effective_mtu() => return None,
+            Ok(mtu) => format!(
+                "MTU {} is not that of cluster network {name}, which is {mtu}; set mtu to {mtu}",
+                cni.effective_mtu()
+            ),
+            Err(text) => format!(
+                "the MTU of cluster network {name} is unknown, since its uplink-mtu is {text:?}; \
+                 correct that first"
+            ),
+        };
+        Some(violation(Code::NadMtu, CONFIG, message, false))
+    }
+
+    /// `nad-change`: type and bridge stay; a changed configuration needs every VMI that uses it
+    /// stopped, and is refused for a system network.
+    fn change(&self) -> Vec<Violation> {
+        let Some(old) = self.old.filter(|old| text(old) != text(self.new)) else {
+            return Vec::new();
+        };
+        let mut violations = Vec::new();
+        let kind =
+            |facts: &VmNetwork| facts.cni().map(|cni| (cni.kind.clone(), cni.bridge.clone()));
+        if let (Some(before), Some(after)) = (kind(old), kind(self.new))
+            && before != after
+        {
+            let told = |(kind, bridge): (Name, Option<Name>)| {
+                format!("type {kind:?}, bridge {:?}", bridge.as_deref().unwrap_or_default())
+            };
+            violations.push(violation(
+                Code::NadChange,
+                CONFIG,
+                format!(
+                    "type and bridge can't change, but {} becomes {}; make another VM network",
+                    told(before),
+                    told(after)
+                ),
+                true,
+            ));
+        }
+        if old.system {
+            violations.push(violation(
+                Code::NadChange,
+                CONFIG,
+                "the configuration of a system network can't change; its own controller replaces it"
+                    .to_owned(),
+                false,
+            ));
+        }
+        let vms: BTreeSet<&Key> = self.snapshot.vmis_using(self.key).collect();
+        if !vms.is_empty() {
+            violations.push(violation(
+                Code::NadChange,
+                CONFIG,
+                format!(
+                    "the configuration can't change under running VMs; stop them first: {}",
+                    list_in(self.key, vms)
+                ),
+                false,
+            ));
+        }
+        violations
+    }
+
+    /// `nad-exclusive-vlan`: a VLAN that a storage network keeps for itself is refused, alone or in
+    /// a trunk.
+    fn exclusive_vlan(&self) -> Option<Violation> {
+        let (cni, name) = self.bridge_under()?;
+        if self.new.system || self.unchanged() {
+            return None;
+        }
+        let covers = |vlan: i64| {
+            vlan == cni.vlan || cni.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
+        };
+        let covered_before = |vlan: i64| {
+            let old = self.old.and_then(VmNetwork::bridge);
+            self.was_under == self.under
+                && old.is_some_and(|old| {
+                    vlan == old.vlan
+                        || old.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
+                })
+        };
+        let reserved: BTreeSet<i64> = self
+            .snapshot
+            .vm_networks_of(name)
+            .filter(|(key, facts)| facts.system && facts.exclusive_vlan && *key != self.key)
+            .filter_map(|(_, facts)| Some(facts.bridge()?.vlan))
+            .filter(|vlan| *vlan != 0 && covers(*vlan) && !covered_before(*vlan))
+            .collect();
+        (!reserved.is_empty()).then(|| {
+            let message = format!(
+                "a storage network keeps for itself on cluster network {name}: VLAN {}; choose \
+                 another",
+                list(reserved)
+            );
+            violation(Code::NadExclusiveVlan, CONFIG, message, false)
+        })
+    }
+
+    /// A bridge network under no cluster network restricts no host.
+    fn unconstrained(&self) -> Option<String> {
+        let cni = self.new.bridge().filter(|_| self.under.is_none() && !self.unchanged())?;
+        Some(format!(
+            "bridge {} is under no cluster network, so this VM network restricts no host",
+            cni.bridge.as_deref().unwrap_or_default()
+        ))
+    }
+}
+
+/// The configuration as it is compared: an MTU of 1500 is as good as none.
+fn text(facts: &VmNetwork) -> &str {
+    match &facts.config {
+        CniConfig::None => "",
+        CniConfig::Unreadable(why) => why,
+        CniConfig::Is(cni) => &cni.canonical,
+    }
+}
+
+/// `nad-in-use`: no VMI that has not finished uses it, and no VM, stopped ones too, refers to it.
+/// While its own namespace is going away, VMs go with it and only VMIs count.
+fn in_use(snapshot: &Snapshot, key: &Key) -> Option<Violation> {
+    let mut vms: BTreeSet<&Key> = snapshot.vmis_using(key).collect();
+    if !key.namespace().is_some_and(|namespace| snapshot.is_terminating(namespace)) {
+        vms.extend(snapshot.vms_using(key));
+    }
+    (!vms.is_empty()).then(|| Violation {
+        code: Code::NadInUse,
+        field: None,
+        message: format!(
+            "VM network {key} is in use; take it out of these VMs, and stop them, first: {}",
+            list_in(key, vms)
+        ),
+        of_the_object_alone: false,
+    })
+}
+
+/// The MTU that a VM network of this configuration should be given: its cluster network's where its
+/// own differs. Corrected on create; on update only filled in, where it is absent or 0 and the old
+/// one was the cluster network's (spec, section 5, "Mutation").
+#[must_use]
+pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>) -> Option<i64> {
+    let cni = new.bridge()?;
+    let mtu = snapshot.mtu_of(&snapshot.cluster_network_of(new)?).ok()?;
+    let fill_in = |old: &VmNetwork| {
+        cni.mtu == 0 && old.bridge().is_some_and(|old| old.effective_mtu() == mtu)
+    };
+    let may = old.is_none_or(fill_in);
+    (may && cni.effective_mtu() != mtu).then_some(mtu)
+}
+
+/// The labels that a VM network should have, by their last part, in a fixed order: those of a
+/// bridge under a cluster network, or that of an overlay (spec, section 5, "Mutation").
+#[must_use]
+pub fn labels(snapshot: &Snapshot, facts: &VmNetwork) -> Vec<(&'static str, String)> {
+    let Some(cni) = facts.cni() else { return Vec::new() };
+    if &*cni.kind == "kube-ovn" {
+        return vec![("type", "OverlayNetwork".to_owned())];
+    }
+    let Some(name) = snapshot.cluster_network_of(facts).filter(|_| cni.is_bridge()) else {
+        return Vec::new();
+    };
+    let kind = if !cni.trunk.is_empty() {
+        "L2VlanTrunkNetwork"
+    } else if cni.vlan != 0 {
+        "L2VlanNetwork"
+    } else {
+        "UntaggedNetwork"
+    };
+    let active = snapshot.exists(&name)
+        && snapshot
+            .network(&name)
+            .active()
+            .map_or_else(|| snapshot.count(Kind::Host) > 0, |hosts| !hosts.is_empty());
+    vec![
+        ("clusternetwork", name.to_string()),
+        ("type", kind.to_owned()),
+        ("vlan-id", cni.vlan.to_string()),
+        ("ready", active.to_string()),
+    ]
+}
