@@ -134,6 +134,20 @@ pub struct Serve {
         value_name = "USER"
     )]
     pub trusted_users: Vec<String>,
+
+    /// What becomes of a VM that no host can run, since its cluster networks share none, or since
+    /// one of its VM networks does not exist: `warn`, it is admitted with a warning; `deny`, it is
+    /// refused.
+    #[arg(long, value_enum, default_value = "warn")]
+    pub unschedulable_vm: Unschedulable,
+}
+
+/// The values of `--unschedulable-vm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the option says what they mean")]
+pub enum Unschedulable {
+    Warn,
+    Deny,
 }
 
 /// The values of `--rejections`.

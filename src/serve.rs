@@ -10,7 +10,7 @@ use axum_server::{Control, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::cli::Serve;
+use crate::cli::{Serve, Unschedulable};
 use crate::metrics::Metrics;
 use crate::pki::{self, Files};
 use crate::publish;
@@ -61,6 +61,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
         max_filter_body,
         max_body_memory,
         trusted_users,
+        unschedulable_vm,
     } = arguments;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -77,7 +78,13 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
     let objects = source.reader();
     let manifests = source.manifests();
     let app = Arc::new(App::new(
-        Options { objects, rejections: rejections.into(), max_filter_body, trusted_users },
+        Options {
+            objects,
+            rejections: rejections.into(),
+            max_filter_body,
+            trusted_users,
+            deny_unschedulable: unschedulable_vm == Unschedulable::Deny,
+        },
         reader.clone(),
         metrics.clone(),
         Bodies::with_room(max_body_memory),

@@ -213,6 +213,10 @@ pub struct Link {
     pub name: Name,
     /// Whether it is up.
     pub state: LinkState,
+    /// Its number on the host.
+    pub index: i64,
+    /// The number of the link that it is enslaved to, if it is.
+    pub master: Option<i64>,
 }
 
 /// Whether a link is up.
@@ -256,6 +260,11 @@ impl Selection {
 pub struct Vm {
     /// The VM networks of its template.
     pub networks: Selection,
+    /// The MAC addresses that its interfaces ask for, in lower case with colons, each with the VM
+    /// network that the interface is on.
+    pub macs: Box<[(Name, Key)]>,
+    /// Whether it is to receive a VM from another cluster (`runStrategy: WaitAsReceiver`).
+    pub receiving: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
 }

@@ -237,12 +237,15 @@ impl Index {
             self.shared.selection(&mut facts.networks);
             facts
         });
-        let new = facts.as_ref().map(|facts| facts.networks.clone());
+        let new = facts.clone();
         let Some(old) = replace(&mut self.state.vms, key, facts) else { return false };
-        let old = old.map(|old| old.networks.clone());
-        for (networks, there) in [(old, false), (new, true)] {
-            for network in networks.iter().flat_map(|networks| &networks.vm_networks) {
+        for (vm, there) in [(old.as_deref(), false), (new.as_ref(), true)] {
+            let Some(Vm { networks, macs, .. }) = vm else { continue };
+            for network in &networks.vm_networks {
                 relate(&mut self.state.vms_using, (network.clone(), key.clone()), there);
+            }
+            for (mac, _) in macs {
+                relate(&mut self.state.macs, (mac.clone(), key.clone()), there);
             }
         }
         true

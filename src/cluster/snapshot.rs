@@ -245,6 +245,11 @@ impl Snapshot {
             .filter(|vm| self.0.vms.get(*vm).is_some_and(|vm| !vm.deleting))
     }
 
+    /// The VMs that ask for a MAC address.
+    pub fn vms_with_mac<'s>(&'s self, mac: &'s Name) -> impl Iterator<Item = (&'s Key, &'s Vm)> {
+        related(&self.0.macs, mac).filter_map(|key| Some((key, self.vm(key)?)))
+    }
+
     /// Whether a namespace is going away, and all that is in it.
     #[must_use]
     pub fn is_terminating(&self, namespace: &str) -> bool {
@@ -260,6 +265,22 @@ impl Snapshot {
     /// The unfinished VMIs that sit on a host.
     pub fn vmis_on<'s>(&'s self, host: &'s Name) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vmis_on, host)
+    }
+
+    /// Whether a VMI uses a cluster network, by its spec or by its pods.
+    #[must_use]
+    pub fn uses(&self, vmi: &Key, cluster_network: &Name) -> bool {
+        let under = |key: &Key| self.cluster_network_of(self.vm_network(key)?);
+        self.selection_of(vmi).is_some_and(|selection| {
+            selection.vm_networks.iter().any(|key| under(key).as_ref() == Some(cluster_network))
+        })
+    }
+
+    /// The hosts that an unfinished VMI sits on, by name.
+    #[must_use]
+    pub fn hosts_of(&self, vmi: &Key) -> Vec<HostRef<'_>> {
+        let standing = self.0.standing_of(vmi);
+        standing.hosts.iter().filter_map(|name| self.host(name)).collect()
     }
 
     /// The unfinished VMIs that use a VM network.

@@ -50,6 +50,8 @@ pub(super) struct State {
     pub claims: OrdSet<(Name, Key)>,
     /// `(VM network, VM)`: what a VM's template refers to.
     pub vms_using: OrdSet<(Key, Key)>,
+    /// `(MAC address, VM)`: what VMs' interfaces ask for.
+    pub macs: OrdSet<(Name, Key)>,
     /// `(VMI, pod)`.
     pub pods_of: OrdSet<(Key, Key)>,
     /// `(VMI, migration)`.
@@ -183,6 +185,7 @@ impl fmt::Debug for State {
             reports,
             claims,
             vms_using,
+            macs,
             pods_of,
             migrations_of,
             vmis_on,
@@ -198,7 +201,7 @@ impl fmt::Debug for State {
                 &(statuses, monitors, vm_networks, vms, vmis, migrations, pods, namespaces),
             )
             .field("problems", &(malformed, complaints))
-            .field("derived", &(wanted, reports, claims, vms_using, pods_of, migrations_of))
+            .field("derived", &(wanted, reports, claims, vms_using, macs, pods_of, migrations_of))
             .field("vmis", &(vmis_on, vmis_using))
             .finish()
     }

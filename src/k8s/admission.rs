@@ -8,13 +8,15 @@ use json_patch::Patch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterNetwork, Key, Kind, Name, NetworkConfig, VmNetwork};
+use crate::cluster::{ClusterNetwork, Host, Kind, Name, NetworkConfig, VmNetwork};
 use crate::decide::review::network_config::Subject;
-use crate::decide::review::{self, Judgement, Write, cluster_network, vm_network};
+use crate::decide::review::{self, Judgement, Write, cluster_network, host, vm, vm_network};
 
 use super::harvester::{
     CLUSTER_NETWORK_LABEL, ClusterNetworkObject, NetworkAttachmentDefinition, VlanConfig,
 };
+use super::kubevirt::VirtualMachine;
+use super::node::Node;
 use super::objects::{Reader, is_being_deleted, kind_of, read};
 
 const API_VERSION: &str = "admission.k8s.io/v1";
@@ -102,7 +104,10 @@ impl Operation {
 /// Whether a kind has rules.
 #[must_use]
 pub fn has_rules(kind: Kind) -> bool {
-    matches!(kind, Kind::ClusterNetwork | Kind::NetworkConfig | Kind::VmNetwork)
+    matches!(
+        kind,
+        Kind::ClusterNetwork | Kind::NetworkConfig | Kind::VmNetwork | Kind::Vm | Kind::Host
+    )
 }
 
 /// Reads an AdmissionReview's request.
@@ -168,7 +173,7 @@ impl<'a> Request<'a> {
     }
 
     /// What is done to an object of a kind that has rules; nothing, if there is nothing to judge.
-    /// `known` tells what is known of the config of a name, for a request that does not bring its
+    /// `reader` is this request's, and `known` tells what is known of the config of a name, for a request that does not bring its
     /// old version.
     ///
     /// # Errors
@@ -176,6 +181,7 @@ impl<'a> Request<'a> {
     pub fn change(
         &self,
         kind: Kind,
+        reader: &Reader,
         known: impl Fn(&str) -> Option<NetworkConfig>,
     ) -> Result<Option<review::Request>, String> {
         Ok(match kind {
@@ -184,8 +190,10 @@ impl<'a> Request<'a> {
             }
             Kind::NetworkConfig => self.network_config(known)?.map(review::Request::NetworkConfig),
             Kind::VmNetwork => {
-                self.write(|object| self.vm_network(object))?.map(review::Request::VmNetwork)
+                self.write(|object| vm_network(object, reader))?.map(review::Request::VmNetwork)
             }
+            Kind::Vm => self.write(|object| vm(object, reader))?.map(review::Request::Vm),
+            Kind::Host => self.write(host)?.map(review::Request::Host),
             _ => None,
         })
     }
@@ -248,21 +256,6 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn vm_network(&self, object: &str) -> Result<vm_network::Subject, String> {
-        let network: NetworkAttachmentDefinition =
-            read(&mut serde_json::Deserializer::from_str(object))?;
-        let meta = &network.metadata;
-        let namespace = meta.namespace.as_deref().or(self.namespace.as_deref());
-        Ok(vm_network::Subject {
-            key: Key::in_namespace(
-                namespace.unwrap_or_default(),
-                meta.name.as_deref().unwrap_or_default(),
-            ),
-            deleting: meta.deleting(),
-            facts: VmNetwork::from(network),
-        })
-    }
-
     /// Whether the update leaves `spec` alone, to the byte.
     fn same_spec(&self) -> bool {
         #[derive(Deserialize)]
@@ -284,6 +277,30 @@ fn cluster_network(object: &str) -> Result<cluster_network::Subject, String> {
         name: network.metadata.name.clone().unwrap_or_default(),
         deleting: network.metadata.deleting(),
         facts: ClusterNetwork::from(network),
+    })
+}
+
+fn vm_network(object: &str, reader: &Reader) -> Result<vm_network::Subject, String> {
+    let network: NetworkAttachmentDefinition =
+        read(&mut serde_json::Deserializer::from_str(object))?;
+    Ok(vm_network::Subject {
+        key: reader.key(&network.metadata),
+        deleting: network.metadata.deleting(),
+        facts: VmNetwork::from(network),
+    })
+}
+
+fn vm(object: &str, reader: &Reader) -> Result<vm::Subject, String> {
+    let machine: VirtualMachine = read(&mut serde_json::Deserializer::from_str(object))?;
+    Ok(vm::Subject { key: reader.key(&machine.metadata), facts: machine.facts(reader) })
+}
+
+fn host(object: &str) -> Result<host::Subject, String> {
+    let node: Node = read(&mut serde_json::Deserializer::from_str(object))?;
+    Ok(host::Subject {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        deleting: node.metadata.deleting(),
+        facts: Host::from(node),
     })
 }
 

@@ -172,10 +172,14 @@ struct LinkMonitorStatus {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct LinkStatus {
     name: Name,
     #[serde(default, deserialize_with = "nullable")]
     state: String,
+    #[serde(default, deserialize_with = "nullable")]
+    index: i64,
+    master_index: Option<i64>,
 }
 
 impl From<LinkMonitorObject> for LinkMonitor {
@@ -187,6 +191,8 @@ impl From<LinkMonitorObject> for LinkMonitor {
                 _ => LinkState::Unknown,
             },
             name: link.name,
+            index: link.index,
+            master: link.master_index.filter(|index| *index > 0),
         };
         let links = status
             .link_status

@@ -17,13 +17,16 @@ fn namespace<'a>(meta: &'a Meta, reader: &'a Reader) -> &'a str {
 #[derive(Deserialize)]
 pub(crate) struct VirtualMachine {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Meta,
+    pub metadata: Meta,
     #[serde(default, deserialize_with = "nullable")]
     spec: VmSpec,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct VmSpec {
+    #[serde(default, deserialize_with = "nullable")]
+    run_strategy: String,
     #[serde(default, deserialize_with = "nullable")]
     template: VmTemplate,
 }
@@ -38,11 +41,36 @@ struct VmTemplate {
 struct VmiSpec {
     #[serde(default, deserialize_with = "nullable")]
     networks: Vec<Network>,
+    #[serde(default, deserialize_with = "nullable")]
+    domain: Domain,
 }
 
 #[derive(Deserialize)]
 struct Network {
+    #[serde(default, deserialize_with = "nullable")]
+    name: String,
     multus: Option<Multus>,
+}
+
+#[derive(Default, Deserialize)]
+struct Domain {
+    #[serde(default, deserialize_with = "nullable")]
+    devices: Devices,
+}
+
+#[derive(Default, Deserialize)]
+struct Devices {
+    #[serde(default, deserialize_with = "nullable")]
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Interface {
+    #[serde(default, deserialize_with = "nullable")]
+    name: String,
+    #[serde(default, deserialize_with = "nullable")]
+    mac_address: String,
 }
 
 #[derive(Deserialize)]
@@ -59,13 +87,33 @@ impl VmiSpec {
     /// and is looked for in Multus's namespace.
     fn selection(&self, meta: &Meta, reader: &Reader) -> Selection {
         let mut asked = Asked::default();
-        for multus in self.networks.iter().filter_map(|network| network.multus.as_ref()) {
-            let of =
-                if multus.default { &reader.multus_namespace } else { namespace(meta, reader) };
-            let key = network_name(&multus.network_name, of);
+        for network in &self.networks {
+            let Some(key) = network.key(meta, reader) else { continue };
             asked.add(key.map(|key| vec![key]), "networks[].multus.networkName");
         }
         asked.selection()
+    }
+
+    /// The MAC addresses that interfaces on VM networks ask for.
+    fn macs(&self, meta: &Meta, reader: &Reader) -> Box<[(Name, Key)]> {
+        let interfaces = self.domain.devices.interfaces.iter();
+        interfaces
+            .filter(|interface| !interface.mac_address.is_empty())
+            .filter_map(|interface| {
+                let network = self.networks.iter().find(|it| it.name == interface.name)?;
+                let mac = interface.mac_address.to_ascii_lowercase().replace('-', ":");
+                Some((mac.into(), network.key(meta, reader)?.ok()?))
+            })
+            .collect()
+    }
+}
+
+impl Network {
+    /// The VM network, if it is one.
+    fn key(&self, meta: &Meta, reader: &Reader) -> Option<Result<Key, String>> {
+        let multus = self.multus.as_ref()?;
+        let of = if multus.default { &reader.multus_namespace } else { namespace(meta, reader) };
+        Some(network_name(&multus.network_name, of))
     }
 }
 
@@ -73,6 +121,8 @@ impl VirtualMachine {
     pub fn facts(&self, reader: &Reader) -> Vm {
         Vm {
             networks: self.spec.template.spec.selection(&self.metadata, reader),
+            macs: self.spec.template.spec.macs(&self.metadata, reader),
+            receiving: self.spec.run_strategy == "WaitAsReceiver",
             deleting: self.metadata.deleting(),
         }
     }
@@ -230,6 +280,11 @@ struct PodMeta {
 }
 
 impl Reader {
+    /// The key of an object in a namespace.
+    pub(crate) fn key(&self, meta: &Meta) -> Key {
+        Key::in_namespace(namespace(meta, self), meta.name.as_deref().unwrap_or_default())
+    }
+
     /// The VM networks that a pod asks for, from the pod as the scheduler sends it.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ const WITNESS: &str = "node-role.harvesterhci.io/witness";
 #[derive(Deserialize)]
 pub(crate) struct Node {
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Meta,
+    pub metadata: Meta,
 }
 
 impl From<Node> for Host {

@@ -10,7 +10,7 @@ use http::Request;
 use json_patch::Patch;
 
 use crate::cluster::{Kind, Snapshot};
-use crate::decide::review::{self, Judgement};
+use crate::decide::review::{self, Judgement, Policy};
 use crate::k8s::admission::{self, admit, admit_with, judged};
 use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
@@ -88,8 +88,11 @@ impl App {
 
     fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>, kind: Kind) -> Counted {
         let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
-        let judgement = match request.change(kind, |name| snapshot.config(name).cloned()) {
-            Ok(Some(change)) => review::judge(snapshot, &change, trusted),
+        let policy = Policy { trusted, deny_unschedulable: self.options.deny_unschedulable };
+        let reader = request.reader(&self.options.objects);
+        let known = |name: &str| snapshot.config(name).cloned();
+        let judgement = match request.change(kind, &reader, known) {
+            Ok(Some(change)) => review::judge(snapshot, &change, policy),
             Ok(None) => Judgement::default(),
             Err(why) => Judgement::unreadable(kind, &why),
         };

@@ -32,6 +32,8 @@ pub struct Options {
     pub max_filter_body: usize,
     /// The users who keep the records of `mgmt`.
     pub trusted_users: Vec<String>,
+    /// Whether a VM that no host can run is refused, and not only warned about.
+    pub deny_unschedulable: bool,
 }
 
 /// What every handler has.

@@ -544,7 +544,7 @@ async fn before_it_is_synced_failure_policy_decides() {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     }
     // What has no rules does not wait for anything.
-    for kind in ["Node", "Pod", "Deployment"] {
+    for kind in ["Pod", "Deployment"] {
         let create = crate::admission::review("CREATE", kind, None, Some(&json!({})));
         for path in ["/validate", "/mutate"] {
             let answer = server.post(path, create.to_string()).await;

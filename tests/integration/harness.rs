@@ -94,17 +94,30 @@ impl Server {
         rejections: Rejections,
         max_filter_body: usize,
     ) -> Self {
+        Self::of(snapshot, Options { rejections, max_filter_body, ..Self::options() })
+    }
+
+    /// One that refuses VMs which no host can run.
+    pub fn denying(snapshot: Snapshot) -> Self {
+        Self::of(Some(snapshot), Options { deny_unschedulable: true, ..Self::options() })
+    }
+
+    fn options() -> Options {
+        Options {
+            objects: Reader::default(),
+            rejections: Rejections::Needed,
+            max_filter_body: 1 << 20,
+            trusted_users: vec!["agent".to_owned()],
+            deny_unschedulable: false,
+        }
+    }
+
+    fn of(snapshot: Option<Snapshot>, options: Options) -> Self {
         let (publisher, reader) = publish::channel();
         if let Some(snapshot) = snapshot {
             publisher.publish(snapshot, Duration::ZERO);
         }
         let metrics = Arc::new(Metrics::new().unwrap());
-        let options = Options {
-            objects: Reader::default(),
-            rejections,
-            max_filter_body,
-            trusted_users: vec!["agent".to_owned()],
-        };
         let app = App::new(options, reader.clone(), metrics.clone(), Bodies::with_room(256 << 20));
         Self { router: server::router(Arc::new(app)), metrics, reader }
     }

@@ -75,8 +75,11 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                 })
                 .boxed()
         }
-        Kind::Vm => (selection(), any::<bool>())
-            .prop_map(|(networks, deleting)| Fact::Vm(Vm { networks, deleting }))
+        Kind::Vm => (selection(), select(vec!["m0", "m1"]), any::<bool>())
+            .prop_map(|(networks, mac, deleting)| {
+                let macs = [(mac.into(), Key::in_namespace("ns", "n0"))].into();
+                Fact::Vm(Vm { networks, macs, receiving: false, deleting })
+            })
             .boxed(),
         Kind::Namespace => {
             any::<bool>().prop_map(|terminating| Fact::Namespace(Namespace { terminating })).boxed()

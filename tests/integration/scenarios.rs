@@ -6,6 +6,7 @@ use std::fs;
 
 use lanekeeper::decide::review::{self, Code, Scope};
 use lanekeeper::k8s::admission;
+use lanekeeper::k8s::objects::Reader;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,6 +28,9 @@ struct Case {
     /// `VlanConfig` unless given; objects of other kinds are written whole, but for these two.
     #[serde(default)]
     kind: Option<String>,
+    /// Whether VMs that no host can run are refused.
+    #[serde(default)]
+    deny: bool,
     old: Option<Value>,
     new: Option<Value>,
     expect: Vec<String>,
@@ -145,9 +149,12 @@ async fn every_scenario_ends_as_it_should() {
             let snapshot = snapshot(&given);
             let body = review(case);
             let request = admission::request(body.as_bytes()).unwrap();
-            let change = request.change(request.kind().unwrap(), |_| None).unwrap();
+            let change =
+                request.change(request.kind().unwrap(), &Reader::default(), |_| None).unwrap();
             let scope = change.map(|change| review::scope(&snapshot, &change)).unwrap_or_default();
-            let answer = Server::new(Some(snapshot)).post("/validate", body).await;
+            let server =
+                if case.deny { Server::denying(snapshot) } else { Server::new(Some(snapshot)) };
+            let answer = server.post("/validate", body).await;
             assert_eq!(answer.status, 200, "{at}: {}: {}", case.name, answer.body);
             let response = &answer.json()["response"];
             let causes = response["status"]["details"]["causes"].as_array().cloned();

@@ -26,11 +26,16 @@ pub enum Code {
     NadChange,
     NadExclusiveVlan,
     NadInUse,
+    VmMac,
+    NodeRunningVms,
+    NodeOverlap,
+    VmNoHost,
+    VmNetworkMissing,
 }
 
 impl Code {
     /// Every code, in the order in which violations are listed.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Unreadable,
         Self::CnName,
         Self::CnMgmtDelete,
@@ -50,6 +55,11 @@ impl Code {
         Self::NadChange,
         Self::NadExclusiveVlan,
         Self::NadInUse,
+        Self::VmMac,
+        Self::NodeRunningVms,
+        Self::NodeOverlap,
+        Self::VmNoHost,
+        Self::VmNetworkMissing,
     ];
 
     /// The code as clients read it.
@@ -75,6 +85,11 @@ impl Code {
             Self::NadChange => "nad-change",
             Self::NadExclusiveVlan => "nad-exclusive-vlan",
             Self::NadInUse => "nad-in-use",
+            Self::VmMac => "vm-mac",
+            Self::NodeRunningVms => "node-running-vms",
+            Self::NodeOverlap => "node-overlap",
+            Self::VmNoHost => "vm-no-host",
+            Self::VmNetworkMissing => "vm-network-missing",
         }
     }
 }

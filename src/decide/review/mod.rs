@@ -3,7 +3,10 @@
 
 pub mod cluster_network;
 mod code;
+pub mod host;
 pub mod network_config;
+mod uplink;
+pub mod vm;
 pub mod vm_network;
 
 use crate::cluster::{Key, Kind, Name, ObjectRef, Snapshot};
@@ -53,6 +56,10 @@ pub enum Request {
     NetworkConfig(Write<network_config::Subject>),
     /// To a VM network.
     VmNetwork(Write<vm_network::Subject>),
+    /// To a VM.
+    Vm(Write<vm::Subject>),
+    /// To a host.
+    Host(Write<host::Subject>),
 }
 
 /// What must be read afresh before a verdict is safe.
@@ -62,15 +69,29 @@ pub fn scope(snapshot: &Snapshot, request: &Request) -> Scope {
         Request::ClusterNetwork(write) => cluster_network::scope(snapshot, write),
         Request::NetworkConfig(write) => network_config::scope(snapshot, write),
         Request::VmNetwork(write) => vm_network::scope(snapshot, write),
+        Request::Vm(write) => vm::scope(snapshot, write),
+        Request::Host(write) => host::scope(write),
     }
 }
 
-/// Judges a change. `trusted` says that its author is one of those who keep `mgmt`.
-pub fn judge(snapshot: &Snapshot, request: &Request, trusted: bool) -> Judgement {
+/// By whose word a change is judged, and how strictly.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// Whether its author is one of those who keep `mgmt`.
+    pub trusted: bool,
+    /// Whether a VM that no host can run is refused, and not only warned about.
+    pub deny_unschedulable: bool,
+}
+
+/// Judges a change.
+pub fn judge(snapshot: &Snapshot, request: &Request, policy: Policy) -> Judgement {
+    let Policy { trusted, deny_unschedulable } = policy;
     match request {
         Request::ClusterNetwork(write) => cluster_network::judge(snapshot, write, trusted),
         Request::NetworkConfig(write) => network_config::judge(snapshot, write, trusted),
         Request::VmNetwork(write) => vm_network::judge(snapshot, write),
+        Request::Vm(write) => vm::judge(snapshot, write, deny_unschedulable),
+        Request::Host(write) => host::judge(snapshot, write),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::{HostSet, Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::list;
+use super::uplink;
 use super::{Code, Judgement, MAX_MTU, MIN_MTU, Scope, Violation, Write, mtu_in_range};
 
 /// A network config as a request has it.
@@ -58,6 +59,7 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judg
     let affected = review.affected();
     violations.extend(review.running_vms(&affected));
     violations.extend(review.system_network(&affected));
+    judgement.warnings.extend(review.warnings());
     judgement
 }
 
@@ -137,6 +139,17 @@ impl<'a> Review<'a> {
         } else {
             self.new_hosts.clone()
         }
+    }
+
+    /// What its author should know of the uplinks that it makes, where they are not as before.
+    fn warnings(&self) -> Vec<String> {
+        let same = |new: &Subject| {
+            self.old_of_same_network().is_some_and(|old| {
+                (&old.facts.nics, &old.facts.selector) == (&new.facts.nics, &new.facts.selector)
+            })
+        };
+        let Some(new) = self.new.filter(|new| !same(new)) else { return Vec::new() };
+        uplink::warnings(self.snapshot, &new.facts, &self.new_hosts)
     }
 
     /// The hosts that lose the network, or get another uplink for it. They are computed from
@@ -378,7 +391,7 @@ impl<'a> Review<'a> {
         let mut vms: BTreeMap<&Key, Vec<&Name>> = BTreeMap::new();
         for host in self.snapshot.names(affected) {
             for vmi in self.snapshot.vmis_on(host) {
-                if vms.contains_key(vmi) || self.uses(vmi, name) {
+                if vms.contains_key(vmi) || self.snapshot.uses(vmi, name) {
                     vms.entry(vmi).or_default().push(host);
                 }
             }
@@ -396,16 +409,6 @@ impl<'a> Review<'a> {
                 list(named)
             ),
             of_the_object_alone: false,
-        })
-    }
-
-    fn uses(&self, vmi: &Key, cluster_network: &Name) -> bool {
-        let under = |key: &Key| {
-            let vm_network = self.snapshot.vm_network(key)?;
-            self.snapshot.cluster_network_of(vm_network)
-        };
-        self.snapshot.selection_of(vmi).is_some_and(|selection| {
-            selection.vm_networks.iter().any(|key| under(key).as_ref() == Some(cluster_network))
         })
     }
 

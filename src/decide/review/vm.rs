@@ -1,0 +1,164 @@
+//! The review of a VM: its MAC addresses, and whether any host can run it (spec, section 5).
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{HostSet, Key, Kind, Name, ObjectRef, Selection, Snapshot, Vm};
+
+use super::super::causes::Cause;
+use super::super::names::{list, list_in};
+use super::super::needs::Needs;
+use super::{Code, Judgement, Scope, Violation, Write};
+
+/// A VM as a request has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Its key.
+    pub key: Key,
+    /// Its facts. An update of one that is being deleted passes.
+    pub facts: Vm,
+}
+
+/// What must be read afresh: the VM networks that it asks for and that are unknown here.
+#[must_use]
+pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
+    let before = write.before().map(|old| &old.facts.networks);
+    let asked = write.after().map(|new| &new.facts.networks).filter(|new| Some(*new) != before);
+    let asked = asked.map(|asked| &*asked.vm_networks).unwrap_or_default();
+    let unknown = asked.iter().filter(|key| snapshot.vm_network(key).is_none());
+    Scope {
+        unknown: unknown.map(|key| ObjectRef { kind: Kind::VmNetwork, key: key.clone() }).collect(),
+        ..Scope::default()
+    }
+}
+
+/// Judges the change. What no host can run is warned about, or refused if that is asked for.
+pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, deny_unschedulable: bool) -> Judgement {
+    let mut judgement = Judgement::default();
+    let Some(new) = write.after().filter(|new| !new.facts.deleting) else { return judgement };
+    let old = write.before();
+    judgement.violations.extend(mac(snapshot, old, new));
+    if old.is_some_and(|old| old.facts.networks == new.facts.networks) {
+        return judgement;
+    }
+    let needs = Needs::of(snapshot, &new.facts.networks);
+    for violation in [no_host(snapshot, &needs), network_missing(&needs)].into_iter().flatten() {
+        if deny_unschedulable {
+            judgement.violations.push(violation);
+        } else {
+            judgement.warnings.push(violation.message);
+        }
+    }
+    judgement.warnings.extend(inactive_where_it_runs(snapshot, new, old));
+    judgement
+}
+
+/// `vm-mac`: no two interfaces of VMs on one cluster network have the same MAC address. The VM that
+/// receives one from another cluster has its address until that is over.
+fn mac(snapshot: &Snapshot, old: Option<&Subject>, new: &Subject) -> Vec<Violation> {
+    if new.facts.receiving {
+        return Vec::new();
+    }
+    let under = |vm_network: &Key| snapshot.cluster_network_of(snapshot.vm_network(vm_network)?);
+    let had = |pair: &(Name, Key)| {
+        old.is_some_and(|old| !old.facts.receiving && old.facts.macs.contains(pair))
+    };
+    let mut violations = Vec::new();
+    let mut told: BTreeSet<(&Name, Name)> = BTreeSet::new();
+    for pair in new.facts.macs.iter().filter(|pair| !had(pair)) {
+        let (mac, vm_network) = pair;
+        let Some(network) = under(vm_network) else { continue };
+        if !told.insert((mac, network.clone())) {
+            continue;
+        }
+        let on_network = |(other, key): &&(Name, Key)| {
+            other == mac && under(key).is_some_and(|other| other == network)
+        };
+        let mut others: BTreeSet<&Key> = snapshot
+            .vms_with_mac(mac)
+            .filter(|(key, vm)| **key != new.key && !vm.receiving)
+            .filter(|(_, vm)| vm.macs.iter().any(|pair| on_network(&pair)))
+            .map(|(key, _)| key)
+            .collect();
+        if new.facts.macs.iter().filter(on_network).count() > 1 {
+            others.insert(&new.key);
+        }
+        if others.is_empty() {
+            continue;
+        }
+        violations.push(Violation {
+            code: Code::VmMac,
+            field: Some("spec.template.spec.domain.devices.interfaces"),
+            message: format!(
+                "MAC address {mac} on cluster network {network} belongs to another interface \
+                 already, of: {}; choose another",
+                list_in(&new.key, others)
+            ),
+            of_the_object_alone: false,
+        });
+    }
+    violations
+}
+
+/// `vm-no-host`: some host has all the VM's cluster networks.
+fn no_host(snapshot: &Snapshot, needs: &Needs) -> Option<Violation> {
+    let all = needs
+        .cluster_networks
+        .iter()
+        .filter_map(|name| snapshot.network(name).active())
+        .reduce(|all, active| all.intersection(&active));
+    all.as_ref().is_some_and(HostSet::is_empty).then(|| Violation {
+        code: Code::VmNoHost,
+        field: Some("spec.template.spec.networks"),
+        message: format!(
+            "no host has all the cluster networks that this VM needs: {}; it can run nowhere until \
+             one has",
+            list(&needs.cluster_networks)
+        ),
+        of_the_object_alone: false,
+    })
+}
+
+/// `vm-network-missing`: the VM networks that it asks for exist and can be read.
+fn network_missing(needs: &Needs) -> Option<Violation> {
+    let missing: Vec<String> = needs
+        .everywhere
+        .iter()
+        .map(|cause| match cause {
+            Cause::VmNetworkNotFound(key) => key.to_string(),
+            other => other.reason(),
+        })
+        .collect();
+    (!missing.is_empty()).then(|| Violation {
+        code: Code::VmNetworkMissing,
+        field: Some("spec.template.spec.networks"),
+        message: format!(
+            "VM networks that this VM asks for do not exist: {}; it can run nowhere until they do",
+            list(missing)
+        ),
+        of_the_object_alone: false,
+    })
+}
+
+/// A running VM that is given a network which is not active where it runs.
+fn inactive_where_it_runs(
+    snapshot: &Snapshot,
+    new: &Subject,
+    old: Option<&Subject>,
+) -> Vec<String> {
+    let had = old.map(|old| &*old.facts.networks.vm_networks).unwrap_or_default();
+    let given = new.facts.networks.vm_networks.iter().filter(|key| !had.contains(key));
+    let given = Selection::of(given.cloned().collect(), None);
+    let mut warnings = Vec::new();
+    for name in &Needs::of(snapshot, &given).cluster_networks {
+        let network = snapshot.network(name);
+        for host in snapshot.hosts_of(&new.key) {
+            if network.inactive(host).is_some() {
+                warnings.push(format!(
+                    "the VM runs on {}, where cluster network {name} is not active",
+                    host.name()
+                ));
+            }
+        }
+    }
+    warnings
+}
