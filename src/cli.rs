@@ -34,6 +34,13 @@ pub enum Command {
     /// not be read. An object that can't be read is told on standard error: the answer may lack
     /// what it would say.
     Explain(Explain),
+    /// Say what a change would do, as the webhooks would judge it: the verdict of every rule, the hosts
+    /// that cluster networks and VMs gain and lose.
+    ///
+    /// All objects of the file are one change: each is mutated, and then judged against the state with
+    /// all of them in it. Exit status: 0 if it would be admitted, with warnings or without, 1 if a rule
+    /// refuses it, 2 if something could not be read.
+    Plan(Plan),
 }
 
 /// Where the cluster's objects come from, and how they are read.
@@ -192,6 +199,34 @@ pub enum Explained {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Output,
     },
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// The change: objects in YAML or JSON, as for `kubectl replace`.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// The objects are to be deleted, and not applied.
+    #[arg(long)]
+    pub delete: bool,
+
+    /// Judge the objects one after the other, as the API server would if they were applied so.
+    #[arg(long)]
+    pub in_order: bool,
+
+    /// Where the cluster's objects come from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// What becomes of a VM that no host can run: `warn` or `deny`, as for `serve`.
+    #[arg(long, value_enum, default_value = "warn")]
+    pub unschedulable_vm: Unschedulable,
+
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// The form of an answer.

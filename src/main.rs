@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use lanekeeper::cli::{Cli, Command, Explained};
+use lanekeeper::cli::{Cli, Command, Explained, Plan, Unschedulable};
+use lanekeeper::decide::review::Policy;
 use lanekeeper::{commands, serve, telemetry};
 
 /// What could not be told or done.
@@ -37,6 +38,18 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             runtime.shutdown_background();
             ended?;
             Ok(0)
+        }
+        Command::Plan(arguments) => {
+            let Plan { file, delete, in_order, source, unschedulable_vm, output } = arguments;
+            let policy = Policy {
+                trusted: false,
+                deny_unschedulable: unschedulable_vm == Unschedulable::Deny,
+            };
+            let options = commands::plan::Options { delete, in_order, policy };
+            let (manifests, reader) = (source.manifests(), source.reader());
+            let plan = commands::plan::plan(&file, manifests, &reader, options, output.into())?;
+            std::io::stdout().write_all(plan.text.as_bytes()).context("can't write")?;
+            Ok(u8::from(!plan.admitted))
         }
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;

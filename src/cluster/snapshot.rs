@@ -239,6 +239,11 @@ impl Snapshot {
         self.0.vms.get(key).map(|vm| &**vm)
     }
 
+    /// Every VM and every running instance, by name; some names may come twice.
+    pub fn vms_and_vmis(&self) -> impl Iterator<Item = &Key> {
+        self.0.vms.keys().chain(self.0.vmis.keys())
+    }
+
     /// The VMs whose templates refer to a VM network, stopped ones too; those being deleted not.
     pub fn vms_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vms_using, vm_network)

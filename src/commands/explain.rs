@@ -119,15 +119,7 @@ pub fn vm(name: &str, mut manifests: Manifests, form: Form) -> Result<Explanatio
             })
             .collect(),
     };
-    let text = match form {
-        Form::Table => table(&answer),
-        Form::Json => serde_json::to_string(&answer)
-            .map(|json| json + "\n")
-            .map_err(|error| Error::Write(error.to_string()))?,
-        Form::Yaml => {
-            serde_saphyr::to_string(&answer).map_err(|error| Error::Write(error.to_string()))?
-        }
-    };
+    let text = form.write(&answer, table).map_err(Error::Write)?;
     Ok(Explanation {
         text,
         feasible: answer.hosts.iter().any(|host| host.feasible),

@@ -8,5 +8,6 @@ pub mod filter;
 mod names;
 pub mod needs;
 pub mod placement;
+pub mod plan;
 pub mod prioritize;
 pub mod review;

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::cluster::{Change, Fact, Index, Kind, Name, Now, ObjectRef, Options, Snapshot};
 use crate::k8s::objects::Reader;
 use crate::publish::Publisher;
@@ -94,6 +96,24 @@ impl Manifests {
     pub fn read(&mut self) -> Result<Snapshot, Vec<String>> {
         self.look()?;
         self.index.snapshot().ok_or_else(Vec::new)
+    }
+
+    /// The objects themselves, as the files that were read have them now. The later of two counts.
+    ///
+    /// # Errors
+    /// Every file that can't be read any more.
+    pub fn objects(&self) -> Result<BTreeMap<ObjectRef, Value>, Vec<String>> {
+        let mut all = BTreeMap::new();
+        for path in self.files.keys() {
+            let objects =
+                objects_in(path).map_err(|why| vec![format!("{}: {why}", path.display())])?;
+            for object in objects {
+                if let Ok(Some(change)) = self.reader.change(&object) {
+                    all.insert(change.object, object);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Follows the files until the process ends, and publishes what changes.
@@ -281,6 +301,19 @@ fn last_good(before: &Now) -> Option<Box<Fact>> {
     }
 }
 
+/// All objects of a file, lists taken apart.
+///
+/// # Errors
+/// Says why it can't be read, and where.
+pub fn objects_in(path: &Path) -> Result<Vec<Value>, String> {
+    let (text, _) = files::read(path).map_err(|error| error.to_string())?;
+    documents::read(&text, is_json(path)).map_err(|broken| broken.to_string())
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "json")
+}
+
 /// Reads a file that looks like `stamp`; with the stamp of what was read, if it did not change
 /// meanwhile. What can't be read is not tried again before it looks otherwise.
 fn load(path: &Path, stamp: Stamp, reader: &Reader) -> (Result<Content, Broken>, Option<Stamp>) {
@@ -288,8 +321,7 @@ fn load(path: &Path, stamp: Stamp, reader: &Reader) -> (Result<Content, Broken>,
         Ok(read) => read,
         Err(error) => return (Err(Broken::whole(error.to_string())), Some(stamp)),
     };
-    let json = path.extension().is_some_and(|ending| ending == "json");
-    let content = documents::read(&text, json).map(|objects| {
+    let content = documents::read(&text, is_json(path)).map(|objects| {
         let mut content = Content { objects: objects.len(), ..Content::default() };
         for (position, object) in objects.iter().enumerate() {
             match reader.change(object) {

@@ -4,4 +4,4 @@ mod documents;
 mod files;
 pub mod manifests;
 
-pub use manifests::Manifests;
+pub use manifests::{Manifests, objects_in};

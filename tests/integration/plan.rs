@@ -1,0 +1,163 @@
+//! `lanekeeper plan`: the webhooks' own rules, over files (spec, section 8).
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::harness::examples;
+use crate::serve::program;
+
+fn plan(cluster: &Path, file: &str, more: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("change.yaml");
+    fs::write(&path, file).unwrap();
+    Command::new(program())
+        .args(["plan", "-f"])
+        .arg(path)
+        .arg("--cluster")
+        .arg(cluster)
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+fn json_of(file: &str, more: &[&str]) -> (Value, Option<i32>) {
+    let output = plan(&examples(), file, &[&["-o", "json"], more].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{said}")), output.status.code())
+}
+
+/// The codes of each object's violations, `None` for one that is not judged.
+fn codes(answer: &Value) -> Vec<Option<Vec<&str>>> {
+    let objects = answer["objects"].as_array().unwrap();
+    let of = |object: &'_ Value| object["violations"].as_array().unwrap().clone();
+    objects
+        .iter()
+        .map(|object| {
+            let count = of(object).len();
+            object["judged"].as_bool().unwrap().then(|| {
+                (0..count).map(|it| object["violations"][it]["code"].as_str().unwrap()).collect()
+            })
+        })
+        .collect()
+}
+
+const MOVE_B: &str = "
+apiVersion: network.harvesterhci.io/v1beta1
+kind: VlanConfig
+metadata: {name: network-config-b}
+spec:
+  clusterNetwork: cluster-a
+  nodeSelector: {example.com/rack: r2}
+  uplink: {nics: [enp7s1, enp7s2], bondOptions: {miimon: 100}}
+";
+
+#[test]
+fn a_refused_change_is_status_1_and_says_what_it_would_do() {
+    let (answer, status) = json_of(MOVE_B, &[]);
+    assert_eq!(status, Some(1));
+    let object = &answer["objects"][0];
+    assert_eq!(
+        (&object["kind"], &object["name"], &object["operation"]),
+        (&json!("VlanConfig"), &json!("network-config-b"), &json!("update"))
+    );
+    // The label that the manifest lacks is put there by the mutation, so it is no violation.
+    assert_eq!(codes(&answer), [Some(vec!["vc-running-vms"])]);
+    let message = object["violations"][0]["message"].as_str().unwrap();
+    assert!(message.contains("default/vm0 (host1), default/vm1 (host2)"), "{message}");
+    assert_eq!(
+        answer["clusterNetworks"],
+        json!([{ "name": "cluster-a", "gained": ["host3", "host4", "host5"], "lost": ["host1", "host2"], "hosts": 4 }])
+    );
+    let vms = answer["vms"].as_array().unwrap();
+    assert_eq!(vms.len(), 2, "vm2 has no network on cluster-a: {vms:?}");
+    assert_eq!(vms[1]["name"], "default/vm1");
+    assert_eq!(vms[1]["gained"], json!(["host4", "host5"]));
+    let table = String::from_utf8(plan(&examples(), MOVE_B, &[]).stdout).unwrap();
+    assert!(
+        table.starts_with("update VlanConfig network-config-b: refused\n  vc-running-vms: "),
+        "{table}"
+    );
+    assert!(
+        table.contains("  cluster-a: gains host3, host4, host5; loses host1, host2; then 4 hosts"),
+        "{table}"
+    );
+}
+
+const NEW: [&str; 3] = [
+    "{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: new, namespace: default}, spec: {config: '{\"bridge\":\"new-br\"}'}}",
+    "{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: new}, spec: {clusterNetwork: new, nodeSelector: {example.com/rack: r0}, uplink: {nics: [enp9s1], linkAttributes: {mtu: 9000}}}}",
+    "{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: new}}",
+];
+
+#[test]
+fn a_file_is_one_change_or_in_order_several() {
+    let file = NEW.join("\n---\n");
+    let (answer, status) = json_of(&file, &[]);
+    assert_eq!((status, codes(&answer)), (Some(0), vec![Some(vec![]); 3]), "{answer}");
+    let in_order = json_of(&file, &["--in-order"]);
+    assert_eq!(in_order.1, Some(1));
+    assert_eq!(
+        codes(&in_order.0),
+        [Some(vec![]), Some(vec!["vc-cluster-network"]), Some(vec![])],
+        "a config before its cluster network"
+    );
+    let mut sorted = NEW;
+    sorted.reverse();
+    let (answer, status) = json_of(&sorted.join("\n---\n"), &["--in-order"]);
+    assert_eq!((status, codes(&answer)), (Some(0), vec![Some(vec![]); 3]), "{answer}");
+}
+
+#[test]
+fn a_deletion_is_judged_without_what_goes_with_it() {
+    let cluster_network = "{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: cluster-b}}";
+    let (answer, status) = json_of(cluster_network, &["--delete"]);
+    assert_eq!((status, codes(&answer)), (Some(1), vec![Some(vec!["cn-in-use"])]));
+    assert_eq!(answer["objects"][0]["operation"], "delete");
+    let file = fs::read_to_string(examples().join("network-configs.yaml")).unwrap();
+    let (answer, status) = json_of(&file, &["--delete"]);
+    assert_eq!(status, Some(1));
+    let refused = codes(&answer);
+    assert_eq!(refused[0], Some(vec![]), "nothing runs on host0");
+    assert_eq!(refused[1], Some(vec!["vc-running-vms"]));
+    let vms = answer["vms"].as_array().unwrap();
+    assert!(vms.iter().all(|vm| vm["hosts"] == 0), "left with none: {vms:?}");
+}
+
+#[test]
+fn warnings_alone_are_status_0_and_a_kind_without_rules_is_listed() {
+    let file = "
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: lost, namespace: default}, spec: {template: {spec: {networks: [{multus: {networkName: gone}}]}}}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, namespace: default}}
+";
+    let (answer, status) = json_of(file, &[]);
+    assert_eq!(status, Some(0));
+    assert_eq!(codes(&answer), [Some(vec![]), None]);
+    assert!(answer["objects"][0]["warnings"][0].as_str().unwrap().contains("default/gone"));
+    assert_eq!(answer["objects"][1]["name"], "default/d");
+    let (answer, status) = json_of(file, &["--unschedulable-vm", "deny"]);
+    assert_eq!((status, codes(&answer)[0].clone()), (Some(1), Some(vec!["vm-network-missing"])));
+}
+
+#[test]
+fn what_cant_be_read_is_status_2() {
+    for (file, why) in [
+        ("a: [\n", "change.yaml: line 1: "),
+        ("just: text", "change.yaml: object 1: not a Kubernetes object"),
+        (
+            "{apiVersion: v1, kind: Node, metadata: {}}",
+            "object 1: Node has no usable metadata.name",
+        ),
+    ] {
+        let output = plan(&examples(), file, &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("lanekeeper: ") && said.contains(why), "{said}");
+    }
+    let output = plan(Path::new("nowhere"), MOVE_B, &[]);
+    assert_eq!(output.status.code(), Some(2));
+}
