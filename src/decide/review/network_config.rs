@@ -388,10 +388,15 @@ impl<'a> Review<'a> {
     /// `vc-running-vms`: no running VM is on a host that loses the network.
     fn running_vms(&self, affected: &HostSet) -> Option<Violation> {
         let name = &self.old?.facts.cluster_network;
+        let using: BTreeSet<&Key> = self
+            .snapshot
+            .vm_networks_of(name)
+            .flat_map(|(vm_network, _)| self.snapshot.vmis_using(vm_network))
+            .collect();
         let mut vms: BTreeMap<&Key, Vec<&Name>> = BTreeMap::new();
         for host in self.snapshot.names(affected) {
             for vmi in self.snapshot.vmis_on(host) {
-                if vms.contains_key(vmi) || self.snapshot.uses(vmi, name) {
+                if using.contains(vmi) {
                     vms.entry(vmi).or_default().push(host);
                 }
             }

@@ -1,0 +1,128 @@
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+//! A large cluster, as facts: 15,000 hosts, 64 cluster networks, 300 network configs, 100,000 VMs with
+//! their running instances and launcher pods.
+
+use lanekeeper::cluster::{
+    Change, ClusterNetwork, Fact, Host, Index, Key, Kind, LauncherPod, NetworkConfig, Now,
+    ObjectRef, Options, Selection, UplinkOptions, Vm, VmNetwork, Vmi,
+};
+
+pub const HOSTS: usize = 15_000;
+pub const NETWORKS: usize = 64;
+pub const CONFIGS: usize = 300;
+pub const VMIS: usize = 100_000;
+/// Labels that a Node has besides those that network configs select.
+pub const LABELS: usize = 20;
+
+pub fn change(kind: Kind, key: Key, fact: Fact) -> Change {
+    Change { object: ObjectRef { kind, key }, now: Now::Is(fact) }
+}
+
+pub fn host(number: usize, turn: usize) -> Change {
+    let selected = format!("rack-{}", (number + turn) % CONFIGS);
+    let labels = (0..LABELS)
+        .map(|label| {
+            (format!("example.com/label-{label}"), format!("value-{}", number % (label + 1)))
+        })
+        .chain([
+            ("rack".to_owned(), selected),
+            ("kubernetes.io/hostname".to_owned(), format!("worker-{number:05}")),
+        ]);
+    let facts = Host { labels: labels.collect(), witness: false };
+    change(Kind::Host, Key::cluster_scoped(format!("worker-{number:05}")), Fact::Host(facts))
+}
+
+pub fn network(number: usize) -> String {
+    format!("network-{}", number % NETWORKS)
+}
+
+pub fn changes() -> impl Iterator<Item = Change> {
+    let networks = (0..NETWORKS).map(|number| {
+        let key = Key::cluster_scoped(network(number));
+        change(Kind::ClusterNetwork, key, Fact::ClusterNetwork(ClusterNetwork::default()))
+    });
+    let vm_networks = (0..NETWORKS).map(|number| {
+        let facts = VmNetwork { label: Some(network(number).into()), ..VmNetwork::default() };
+        let key = Key::in_namespace("default", &format!("net-{number}"));
+        change(Kind::VmNetwork, key, Fact::VmNetwork(facts))
+    });
+    let configs = (0..CONFIGS).map(|number| {
+        let facts = NetworkConfig {
+            cluster_network: network(number).into(),
+            selector: [("rack", format!("rack-{number}"))].into_iter().collect(),
+            nics: ["enp7s0".into(), "enp8s0".into()].into(),
+            options: UplinkOptions::default(),
+            deleting: false,
+        };
+        let key = Key::cluster_scoped(format!("config-{number}"));
+        change(Kind::NetworkConfig, key, Fact::NetworkConfig(facts))
+    });
+    networks.chain(vm_networks).chain(configs).chain((0..HOSTS).map(|number| host(number, 0)))
+}
+
+/// The MAC address of a VM.
+pub fn mac(number: usize) -> String {
+    format!("52:54:00:{:02x}:{:02x}:{:02x}", number >> 16 & 255, number >> 8 & 255, number & 255)
+}
+
+pub fn vmis() -> impl Iterator<Item = Change> {
+    (0..VMIS).flat_map(|number| {
+        let name = format!("vm-{number:06}");
+        let host = format!("worker-{:05}", number % HOSTS);
+        let uid = format!("5f0c3a52-6f0e-4a4e-9a53-{number:012}");
+        let networks = || {
+            let key = Key::in_namespace("default", &format!("net-{}", number % NETWORKS));
+            Selection::of(vec![key], None)
+        };
+        let key = Key::in_namespace("default", &name);
+        let vmi = Vmi {
+            uid: uid.as_str().into(),
+            networks: networks(),
+            host: Some(host.as_str().into()),
+            active_hosts: [host.as_str().into()].into(),
+            ..Vmi::default()
+        };
+        let pod = LauncherPod {
+            vmi: key.clone(),
+            vmi_uid: uid.into(),
+            ended: false,
+            host: Some(host.into()),
+            networks: networks(),
+        };
+        let pod_key = Key::in_namespace("default", &format!("virt-launcher-{name}-x7k2p"));
+        let vm = Vm {
+            networks: networks(),
+            macs: [(
+                mac(number).into(),
+                Key::in_namespace("default", &format!("net-{}", number % NETWORKS)),
+            )]
+            .into(),
+            ..Vm::default()
+        };
+        [
+            change(Kind::Vm, key.clone(), Fact::Vm(vm)),
+            change(Kind::Vmi, key, Fact::Vmi(vmi)),
+            change(Kind::LauncherPod, pod_key, Fact::LauncherPod(pod)),
+        ]
+    })
+}
+
+pub fn synced() -> Index {
+    let mut index = Index::new(Options::default());
+    for kind in Kind::ALL {
+        index.listed(kind);
+    }
+    index
+}
+
+pub fn fill(index: &mut Index, changes: impl IntoIterator<Item = Change>) {
+    for change in changes {
+        index.apply(change);
+    }
+}
+
+pub fn built() -> Index {
+    let mut index = synced();
+    fill(&mut index, changes());
+    index
+}
