@@ -227,6 +227,23 @@ async fn a_vmi_is_mutated_on_create_alone() {
 }
 
 #[tokio::test]
+async fn a_vm_and_its_vmi_get_the_same_affinity_whatever_was_frozen_into_the_vm() {
+    let server = example();
+    // Written when the VM was on other cluster networks, and copied into the VMI.
+    let frozen = with_terms(json!([{ "matchExpressions": [ours("cluster-a"), ours("gone")] }]));
+    let vm = vm(&["vm-network-c"], frozen.clone());
+    let vmi = json!({
+        "metadata": { "name": "vm", "namespace": "default" },
+        "spec": vmi_spec(&["vm-network-c"], frozen),
+    });
+    let vm = mutated(&server, "VirtualMachine", &vm).await;
+    let vmi = mutated(&server, "VirtualMachineInstance", &vmi).await;
+    let affinity = &vmi["spec"]["affinity"];
+    assert_eq!(affinity, &vm["spec"]["template"]["spec"]["affinity"]);
+    assert_eq!(terms(affinity), &json!([{ "matchExpressions": [ours("cluster-b")] }]));
+}
+
+#[tokio::test]
 async fn what_is_being_deleted_or_is_deleted_is_not_mutated() {
     let server = example();
     let mut going = vm(&["vm-network-a"], Value::Null);
