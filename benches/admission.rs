@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use lanekeeper::cluster::Snapshot;
-use lanekeeper::decide::review::{Policy, judge};
+use lanekeeper::decide::review::Policy;
 use lanekeeper::k8s::admission::{judged, request};
 use lanekeeper::k8s::objects::Reader;
 use serde_json::{Value, json};
@@ -47,9 +47,8 @@ fn review(group: &str, kind: &str, old: &Value, new: &Value) -> String {
 fn answer(body: &str) -> Option<Vec<u8>> {
     let snapshot = &*SNAPSHOT;
     let request = request(body.as_bytes()).ok()?;
-    let known = |name: &str| snapshot.config(name).cloned();
-    let change = request.change(request.kind()?, &Reader::default(), known).ok()??;
-    Some(judged(&request.uid, &judge(snapshot, &change, Policy::default())))
+    let judgement = request.judge(request.kind()?, snapshot, &Reader::default(), Policy::default());
+    Some(judged(&request.uid, &judgement))
 }
 
 fn bench(bencher: Bencher<'_, '_>, body: &str) {

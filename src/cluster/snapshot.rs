@@ -160,11 +160,7 @@ impl Snapshot {
         &self,
         cluster_network: &str,
     ) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
-        self.0
-            .networks
-            .get(cluster_network)
-            .into_iter()
-            .flat_map(|network| network.configs.iter())
+        self.configs_naming(cluster_network)
             .filter_map(|name| {
                 let config = self.0.configs.get(name)?;
                 Some((name, &*config.facts, &*config.hosts))

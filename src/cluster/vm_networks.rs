@@ -67,6 +67,12 @@ impl Cni {
         bridge.strip_suffix("-br").filter(|name| !name.is_empty())
     }
 
+    /// Whether it carries a VLAN, as its own or in its trunk.
+    #[must_use]
+    pub fn carries(&self, vlan: i64) -> bool {
+        vlan == self.vlan || self.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
+    }
+
     /// The MTU in bytes that it comes to: 0 means 1500.
     #[must_use]
     pub fn effective_mtu(&self) -> i64 {
@@ -92,7 +98,8 @@ impl VmNetwork {
 
     /// The cluster network that it is under, provided that one of this name exists where only the
     /// bridge speaks of it.
-    pub(super) fn claim(&self) -> Option<Name> {
+    #[must_use]
+    pub fn claim(&self) -> Option<Name> {
         self.label.clone().or_else(|| self.cni()?.bridge_network().map(Name::from))
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Change, Name, Now, Snapshot};
 use crate::decide::plan::{Difference, effects};
-use crate::decide::review::{self, Judgement, Policy};
+use crate::decide::review::{Judgement, Policy};
 use crate::k8s::admission;
 use crate::k8s::mutation;
 use crate::k8s::objects::Reader;
@@ -68,7 +68,7 @@ struct Answer {
 struct Object {
     kind: String,
     name: String,
-    operation: &'static str,
+    operation: String,
     judged: bool,
     violations: Vec<Violation>,
     warnings: Vec<String>,
@@ -160,24 +160,18 @@ pub fn plan(
         told.extend(steps.iter().map(|step| judged(&after, reader, step, options.policy)));
     }
     let effects = effects(&before, &after);
-    let effect = |(name, Difference { gained, lost, left }): (String, Difference)| Effect {
-        name,
+    let effect = |name: &str, Difference { gained, lost, left }: Difference| Effect {
+        name: name.to_owned(),
         gained,
         lost,
         hosts: left,
     };
+    let networks = effects.cluster_networks.into_iter();
+    let vms = effects.vms.into_iter();
     let answer = Answer {
         objects: told,
-        cluster_networks: effects
-            .cluster_networks
-            .into_iter()
-            .map(|(name, difference)| effect((name.to_string(), difference)))
-            .collect(),
-        vms: effects
-            .vms
-            .into_iter()
-            .map(|(key, difference)| effect((key.to_string(), difference)))
-            .collect(),
+        cluster_networks: networks.map(|(name, difference)| effect(&name, difference)).collect(),
+        vms: vms.map(|(key, difference)| effect(key.as_str(), difference)).collect(),
     };
     Ok(Plan {
         admitted: answer.objects.iter().all(|object| object.violations.is_empty()),
@@ -190,8 +184,7 @@ fn request(step: &Step) -> Value {
     let (operation, object) = match (&step.old, &step.new) {
         (Some(_), Some(new)) => ("UPDATE", new),
         (None, Some(new)) => ("CREATE", new),
-        (Some(old), None) => ("DELETE", old),
-        (None, None) => ("DELETE", &Value::Null),
+        (old, None) => ("DELETE", old.as_ref().unwrap_or(&Value::Null)),
     };
     let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
     let (group, version) = text("apiVersion").rsplit_once('/').unwrap_or(("", text("apiVersion")));
@@ -215,10 +208,8 @@ fn mutated(snapshot: &Snapshot, reader: &Reader, old: Option<&Value>, new: Value
     let step = Step { old: old.cloned(), new: Some(new.clone()), change: None };
     let body = request(&step).to_string();
     let Ok(request) = admission::request(body.as_bytes()) else { return new };
-    let (Some(kind), Some(object)) = (request.kind(), request.object()) else { return new };
-    let reader = request.reader(reader);
-    let old = request.old_object();
-    let patch = mutation::patch(snapshot, &reader, request.operation, kind, object, old);
+    let Some(kind) = request.kind() else { return new };
+    let patch = mutation::patch(snapshot, reader, &request, kind);
     let mut mutated = new.clone();
     match patch.map(|patch| json_patch::patch(&mut mutated, &patch)) {
         Ok(Ok(())) => mutated,
@@ -236,29 +227,17 @@ fn judged(snapshot: &Snapshot, reader: &Reader, step: &Step, policy: Policy) -> 
         "" => text("/request/name"),
         namespace => format!("{namespace}/{}", text("/request/name")),
     };
-    let operation = match (&step.old, &step.new) {
-        (None, Some(_)) => "create",
-        (Some(_), Some(_)) => "update",
-        _ => "delete",
-    };
     let bytes = body.to_string();
-    let ruled = admission::request(bytes.as_bytes()).ok().and_then(|request| {
-        Some((request.kind().filter(|kind| admission::has_rules(*kind))?, request))
-    });
-    let judgement = ruled.as_ref().map(|(kind, request)| {
-        let known = |name: &str| snapshot.config(name).cloned();
-        match request.change(*kind, &request.reader(reader), known) {
-            Ok(Some(change)) => review::judge(snapshot, &change, policy),
-            Ok(None) => Judgement::default(),
-            Err(why) => Judgement::unreadable(*kind, &why),
-        }
+    let judgement = admission::request(bytes.as_bytes()).ok().and_then(|request| {
+        let kind = request.kind().filter(|kind| admission::has_rules(*kind))?;
+        Some(request.judge(kind, snapshot, reader, policy))
     });
     let judged = judgement.is_some();
     let Judgement { violations, warnings } = judgement.unwrap_or_default();
     Object {
         kind: text("/request/kind/kind"),
         name,
-        operation,
+        operation: text("/request/operation").to_lowercase(),
         judged,
         violations: violations
             .into_iter()

@@ -84,11 +84,7 @@ impl<'s> Filter<'s> {
         let networks: Vec<_> =
             needs.cluster_networks.iter().map(|name| snapshot.network(name)).collect();
         let feasible = if needs.everywhere.is_empty() {
-            networks
-                .iter()
-                .filter_map(|network| network.active())
-                .reduce(|all, active| all.intersection(&active))
-                .unwrap_or_default()
+            needs.active(snapshot).unwrap_or_default()
         } else {
             HostSet::default()
         };

@@ -1,7 +1,7 @@
 //! What a pod, VM or VMI needs: from the VM networks that it asks for to the cluster networks that
 //! must be active under it (spec, sections 1 and 3).
 
-use crate::cluster::{Key, MGMT, Name, Selection, Snapshot};
+use crate::cluster::{HostSet, Key, MGMT, Name, Selection, Snapshot};
 
 use super::causes::Cause;
 
@@ -39,9 +39,24 @@ impl Needs {
         needs
     }
 
+    /// The hosts on which all needed cluster networks are active; `None` where none is needed.
+    #[must_use]
+    pub fn active(&self, snapshot: &Snapshot) -> Option<HostSet> {
+        all_active(snapshot, &self.cluster_networks)
+    }
+
     /// Whether every host will do.
     #[must_use]
     pub fn nothing(&self) -> bool {
         self.cluster_networks.is_empty() && self.everywhere.is_empty()
     }
+}
+
+/// The hosts on which all of these cluster networks are active; `None` for every host, where there
+/// are none of them but `mgmt`.
+pub(super) fn all_active(snapshot: &Snapshot, cluster_networks: &[Name]) -> Option<HostSet> {
+    cluster_networks
+        .iter()
+        .filter_map(|name| snapshot.network(name).active())
+        .reduce(|all, active| all.intersection(&active))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Key, Name, Selection, Snapshot};
 
-use super::needs::Needs;
+use super::needs::{Needs, all_active};
 
 /// What a change would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,11 +58,10 @@ pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
 
 /// The hosts on which all of these cluster networks are active.
 fn hosts(snapshot: &Snapshot, cluster_networks: &[Name]) -> BTreeSet<Name> {
-    let networks: Vec<_> = cluster_networks.iter().map(|name| snapshot.network(name)).collect();
-    let all = snapshot.hosts().into_iter();
-    all.filter(|host| networks.iter().all(|network| network.inactive(*host).is_none()))
-        .map(|host| host.name().clone())
-        .collect()
+    match all_active(snapshot, cluster_networks) {
+        Some(active) => snapshot.names(&active).into_iter().cloned().collect(),
+        None => snapshot.hosts().into_iter().map(|host| host.name().clone()).collect(),
+    }
 }
 
 /// The hosts that VMs can run on; VMs that need the same share the answer.

@@ -8,9 +8,11 @@ use json_patch::Patch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterNetwork, Host, Kind, Name, NetworkConfig, VmNetwork};
+use crate::cluster::{ClusterNetwork, Host, Kind, Name, NetworkConfig, Snapshot, VmNetwork};
 use crate::decide::review::network_config::Subject;
-use crate::decide::review::{self, Judgement, Write, cluster_network, host, vm, vm_network};
+use crate::decide::review::{
+    self, Judgement, Policy, Write, cluster_network, host, vm, vm_network,
+};
 
 use super::harvester::{
     CLUSTER_NETWORK_LABEL, ClusterNetworkObject, NetworkAttachmentDefinition, VlanConfig,
@@ -172,9 +174,26 @@ impl<'a> Request<'a> {
         reader
     }
 
+    /// Judges what the request does to an object of a kind that has rules. `reader` says how objects
+    /// are read in general.
+    pub fn judge(
+        &self,
+        kind: Kind,
+        snapshot: &Snapshot,
+        reader: &Reader,
+        policy: Policy,
+    ) -> Judgement {
+        let known = |name: &str| snapshot.config(name).cloned();
+        match self.change(kind, &self.reader(reader), known) {
+            Ok(Some(change)) => review::judge(snapshot, &change, policy),
+            Ok(None) => Judgement::default(),
+            Err(why) => Judgement::unreadable(kind, &why),
+        }
+    }
+
     /// What is done to an object of a kind that has rules; nothing, if there is nothing to judge.
-    /// `reader` is this request's, and `known` tells what is known of the config of a name, for a request that does not bring its
-    /// old version.
+    /// `reader` is this request's, and `known` tells what is known of the config of a name, for a
+    /// request whose old version is missing or can't be read.
     ///
     /// # Errors
     /// Says which field of the new object can't be read.
@@ -186,26 +205,28 @@ impl<'a> Request<'a> {
     ) -> Result<Option<review::Request>, String> {
         Ok(match kind {
             Kind::ClusterNetwork => {
-                self.write(cluster_network)?.map(review::Request::ClusterNetwork)
+                self.write(cluster_network, || None)?.map(review::Request::ClusterNetwork)
             }
             Kind::NetworkConfig => self.network_config(known)?.map(review::Request::NetworkConfig),
-            Kind::VmNetwork => {
-                self.write(|object| vm_network(object, reader))?.map(review::Request::VmNetwork)
-            }
-            Kind::Vm => self.write(|object| vm(object, reader))?.map(review::Request::Vm),
-            Kind::Host => self.write(host)?.map(review::Request::Host),
+            Kind::VmNetwork => self
+                .write(|object| vm_network(object, reader), || None)?
+                .map(review::Request::VmNetwork),
+            Kind::Vm => self.write(|object| vm(object, reader), || None)?.map(review::Request::Vm),
+            Kind::Host => self.write(host, || None)?.map(review::Request::Host),
             _ => None,
         })
     }
 
-    /// What is done to an object; nothing, if it is deleted and its old version says nothing. An old
-    /// version that can't be read holds up neither its repair nor its deletion.
+    /// What is done to an object; nothing, if it is deleted and its old version says nothing, or if
+    /// it can't be read and is being deleted. An old version that is missing or can't be read is
+    /// `instead`; where that is nothing too, it holds up neither the object's repair nor its deletion.
     fn write<T>(
         &self,
         subject: impl Fn(&str) -> Result<T, String>,
+        instead: impl Fn() -> Option<T>,
     ) -> Result<Option<Write<T>>, String> {
         let new = || subject(self.object().ok_or("the request has no object")?);
-        let old = || self.old_object().and_then(|object| subject(object).ok());
+        let old = || self.old_object().and_then(|object| subject(object).ok()).or_else(&instead);
         Ok(match self.operation {
             Operation::Create => Some(Write::Create(new()?)),
             Operation::Update => match (old(), new()) {
@@ -219,41 +240,22 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// What is done to a network config; nothing, if the new version can't be read but passes as it
-    /// is, since it is being deleted, or only its metadata changes. `known` tells what is known of
-    /// the config of a name, for a request that does not bring its old version.
-    ///
-    /// # Errors
-    /// Says which field of the new object can't be read.
+    /// What is done to a network config. One that can't be read passes if only its metadata changes.
     fn network_config(
         &self,
         known: impl Fn(&str) -> Option<NetworkConfig>,
     ) -> Result<Option<Write<Subject>>, String> {
-        let new = || subject(self.object().ok_or("the request has no object")?);
-        let old = || {
-            let sent = self.old_object();
-            sent.and_then(|object| subject(object).ok().or_else(|| old_subject(object))).or_else(
-                || {
-                    let name = Name::from(self.name.as_deref()?);
-                    let facts = known(&name)?;
-                    let label = Some(facts.cluster_network.clone());
-                    Some(Subject { name, facts, label, description: Name::default() })
-                },
-            )
+        let by_name = || {
+            let name = Name::from(self.name.as_deref()?);
+            let facts = known(&name)?;
+            let label = Some(facts.cluster_network.clone());
+            Some(Subject { name, facts, label, description: Name::default() })
         };
-        Ok(match self.operation {
-            Operation::Create => Some(Write::Create(new()?)),
-            Operation::Update => match (old(), new()) {
-                (_, Err(_)) if self.same_spec() || self.object().is_some_and(is_being_deleted) => {
-                    None
-                }
-                (_, Err(why)) => return Err(why),
-                (Some(old), Ok(new)) => Some(Write::Update { old, new }),
-                (None, Ok(new)) => Some(Write::Create(new)),
-            },
-            Operation::Delete => old().map(Write::Delete),
-            Operation::Connect => None,
-        })
+        let instead = || self.old_object().and_then(without_uplink).or_else(by_name);
+        match self.write(subject, instead) {
+            Err(_) if self.operation == Operation::Update && self.same_spec() => Ok(None),
+            written => written,
+        }
     }
 
     /// Whether the update leaves `spec` alone, to the byte.
@@ -316,7 +318,7 @@ fn subject(object: &str) -> Result<Subject, String> {
 
 /// An old version that can't be read whole, without its uplink: it may be repaired and deleted, but
 /// not under running VMs.
-fn old_subject(object: &str) -> Option<Subject> {
+fn without_uplink(object: &str) -> Option<Subject> {
     let mut object: serde_json::Value = serde_json::from_str(object).ok()?;
     object.get_mut("spec")?.as_object_mut()?.remove("uplink");
     subject(&object.to_string()).ok()

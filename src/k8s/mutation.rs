@@ -6,7 +6,7 @@ use crate::cluster::{Fact, Kind, Selection, Snapshot};
 use crate::decide::needs::Needs;
 use crate::decide::review::vm_network;
 
-use super::admission::Operation;
+use super::admission::{Operation, Request};
 use super::objects::{Reader, is_being_deleted};
 use super::patch;
 
@@ -21,22 +21,22 @@ pub fn applies(operation: Operation, kind: Kind) -> bool {
     }
 }
 
-/// The patch for an object that is written, `old` being what it was. One that is going away is left
-/// alone.
+/// The patch for the object that a request writes. One that is going away is left alone. `reader`
+/// says how objects are read in general.
 ///
 /// # Errors
 /// Says which field can't be read; it is for validation to refuse such an object.
 pub fn patch(
     snapshot: &Snapshot,
     reader: &Reader,
-    operation: Operation,
+    request: &Request<'_>,
     kind: Kind,
-    object: &str,
-    old: Option<&str>,
 ) -> Result<Patch, String> {
-    if !applies(operation, kind) || is_being_deleted(object) {
+    let written = request.object().filter(|object| !is_being_deleted(object));
+    let Some(object) = written.filter(|_| applies(request.operation, kind)) else {
         return Ok(Patch(Vec::new()));
-    }
+    };
+    let reader = request.reader(reader);
     let needs = |selection: &Selection| Needs::of(snapshot, selection);
     let facts = |object| reader.facts(kind, &mut serde_json::Deserializer::from_str(object));
     match facts(object)? {
@@ -45,8 +45,10 @@ pub fn patch(
             patch::network_config(object, &config, &snapshot.names(&covered))
         }
         Some(Fact::VmNetwork(new)) => {
-            let old = match old.map(facts) {
-                Some(Ok(Some(Fact::VmNetwork(old)))) if operation == Operation::Update => Some(old),
+            let old = match request.old_object().map(facts) {
+                Some(Ok(Some(Fact::VmNetwork(old)))) if request.operation == Operation::Update => {
+                    Some(old)
+                }
                 _ => None,
             };
             let mtu = vm_network::mtu_to_set(snapshot, &new, old.as_ref());

@@ -7,10 +7,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::Request;
-use json_patch::Patch;
 
 use crate::cluster::{Kind, Snapshot};
-use crate::decide::review::{self, Judgement, Policy};
+use crate::decide::review::Policy;
 use crate::k8s::admission::{self, admit, admit_with, judged};
 use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
@@ -72,30 +71,26 @@ impl App {
         };
         match webhook {
             Webhook::Validate => self.judge(snapshot, request, kind),
-            Webhook::Mutate => match self.patch(snapshot, request, kind) {
-                Ok(patch) => {
-                    let outcome = if patch.0.is_empty() { "allowed" } else { "patched" };
-                    (Ok(admit_with(&request.uid, &patch)), outcome)
+            Webhook::Mutate => {
+                match mutation::patch(snapshot, &self.options.objects, request, kind) {
+                    Ok(patch) => {
+                        let outcome = if patch.0.is_empty() { "allowed" } else { "patched" };
+                        (Ok(admit_with(&request.uid, &patch)), outcome)
+                    }
+                    // It is for validation, ours or the API server's own, to refuse it.
+                    Err(why) => {
+                        tracing::debug!(uid = %request.uid, %why, "not mutated");
+                        (Ok(admit(&request.uid)), "allowed")
+                    }
                 }
-                // It is for validation, ours or the API server's own, to refuse it.
-                Err(why) => {
-                    tracing::debug!(uid = %request.uid, %why, "not mutated");
-                    (Ok(admit(&request.uid)), "allowed")
-                }
-            },
+            }
         }
     }
 
     fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>, kind: Kind) -> Counted {
         let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
         let policy = Policy { trusted, deny_unschedulable: self.options.deny_unschedulable };
-        let reader = request.reader(&self.options.objects);
-        let known = |name: &str| snapshot.config(name).cloned();
-        let judgement = match request.change(kind, &reader, known) {
-            Ok(Some(change)) => review::judge(snapshot, &change, policy),
-            Ok(None) => Judgement::default(),
-            Err(why) => Judgement::unreadable(kind, &why),
-        };
+        let judgement = request.judge(kind, snapshot, &self.options.objects, policy);
         let answer = Ok(judged(&request.uid, &judgement));
         if judgement.admitted() {
             return (answer, "allowed");
@@ -109,16 +104,5 @@ impl App {
             "denied"
         );
         (answer, "denied")
-    }
-
-    fn patch(
-        &self,
-        snapshot: &Snapshot,
-        request: &admission::Request<'_>,
-        kind: Kind,
-    ) -> Result<Patch, String> {
-        let Some(object) = request.object() else { return Ok(Patch(Vec::new())) };
-        let reader = request.reader(&self.options.objects);
-        mutation::patch(snapshot, &reader, request.operation, kind, object, request.old_object())
     }
 }

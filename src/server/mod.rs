@@ -114,9 +114,8 @@ impl Refusal {
     /// What is said is cut: it may quote what was sent.
     fn new(status: StatusCode, why: impl Into<String>) -> Self {
         let mut why = why.into();
-        let end = (0..=MOST_SAID).rev().find(|end| why.is_char_boundary(*end));
         if why.len() > MOST_SAID {
-            why.truncate(end.unwrap_or_default());
+            why.truncate(why.floor_char_boundary(MOST_SAID));
             why.push('…');
         }
         Self { status, why }

@@ -101,11 +101,7 @@ fn mac(snapshot: &Snapshot, old: Option<&Subject>, new: &Subject) -> Vec<Violati
 
 /// `vm-no-host`: some host has all the VM's cluster networks.
 fn no_host(snapshot: &Snapshot, needs: &Needs) -> Option<Violation> {
-    let all = needs
-        .cluster_networks
-        .iter()
-        .filter_map(|name| snapshot.network(name).active())
-        .reduce(|all, active| all.intersection(&active));
+    let all = needs.active(snapshot);
     all.as_ref().is_some_and(HostSet::is_empty).then(|| Violation {
         code: Code::VmNoHost,
         field: Some("spec.template.spec.networks"),

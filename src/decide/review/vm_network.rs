@@ -34,7 +34,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
         Write::Delete(old) => Some(old.key.clone()),
         _ => None,
     };
-    let unknown = write.after().and_then(|new| claimed(&new.facts));
+    let unknown = write.after().and_then(|new| new.facts.claim());
     let unknown = unknown.filter(|name| !snapshot.exists(name));
     Scope {
         users_of_vm_network: users_of,
@@ -74,12 +74,6 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Subject>) -> Judgement {
     violations.extend(review.exclusive_vlan());
     judgement.warnings.extend(review.unconstrained());
     judgement
-}
-
-/// The cluster network that it speaks of, whether or not it exists.
-fn claimed(facts: &VmNetwork) -> Option<Name> {
-    let by_bridge = || facts.cni()?.bridge_network().map(Name::from);
-    facts.label.clone().or_else(by_bridge)
 }
 
 fn violation(code: Code, field: &'static str, message: String, alone: bool) -> Violation {
@@ -257,23 +251,16 @@ impl Review<'_> {
         if self.new.system || self.unchanged() {
             return None;
         }
-        let covers = |vlan: i64| {
-            vlan == cni.vlan || cni.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
-        };
-        let covered_before = |vlan: i64| {
+        let carried_before = |vlan: i64| {
             let old = self.old.and_then(VmNetwork::bridge);
-            self.was_under == self.under
-                && old.is_some_and(|old| {
-                    vlan == old.vlan
-                        || old.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
-                })
+            self.was_under == self.under && old.is_some_and(|old| old.carries(vlan))
         };
         let reserved: BTreeSet<i64> = self
             .snapshot
             .vm_networks_of(name)
             .filter(|(key, facts)| facts.system && facts.exclusive_vlan && *key != self.key)
             .filter_map(|(_, facts)| Some(facts.bridge()?.vlan))
-            .filter(|vlan| *vlan != 0 && covers(*vlan) && !covered_before(*vlan))
+            .filter(|vlan| *vlan != 0 && cni.carries(*vlan) && !carried_before(*vlan))
             .collect();
         (!reserved.is_empty()).then(|| {
             let message = format!(
