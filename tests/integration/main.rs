@@ -14,6 +14,7 @@ mod explain;
 mod extender;
 mod harness;
 mod manifests;
+mod mutation;
 mod plan;
 mod properties;
 mod readme;
