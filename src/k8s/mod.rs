@@ -3,6 +3,7 @@
 
 pub mod admission;
 mod cni;
+pub mod crds;
 pub mod extender;
 mod fold;
 mod harvester;

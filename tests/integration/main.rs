@@ -10,6 +10,7 @@
 )]
 
 mod admission;
+mod crds;
 mod explain;
 mod extender;
 mod harness;

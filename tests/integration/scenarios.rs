@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
+use lanekeeper::cluster;
 use lanekeeper::decide::review::{self, Code, Scope};
 use lanekeeper::k8s::admission;
 use lanekeeper::k8s::objects::Reader;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, project, snapshot};
+use crate::harness::{Server, project, snapshot_with};
 
 #[derive(Deserialize)]
 struct Scenario {
@@ -31,6 +32,9 @@ struct Case {
     /// Whether VMs that no host can run are refused.
     #[serde(default)]
     deny: bool,
+    /// Whether a bridge under no cluster network is refused.
+    #[serde(default)]
+    strict: bool,
     old: Option<Value>,
     new: Option<Value>,
     expect: Vec<String>,
@@ -146,7 +150,9 @@ async fn every_scenario_ends_as_it_should() {
         let mut told = String::new();
         for case in &scenario.cases {
             let given = case.given.iter().fold(base.clone(), |all, it| format!("{all}\n---\n{it}"));
-            let snapshot = snapshot(&given);
+            let options =
+                cluster::Options { strict_vm_networks: case.strict, ..Default::default() };
+            let snapshot = snapshot_with(&given, options);
             let body = review(case);
             let request = admission::request(body.as_bytes()).unwrap();
             let change =

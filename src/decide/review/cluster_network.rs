@@ -7,10 +7,7 @@ use crate::cluster::{
 };
 
 use super::super::names::list;
-use super::{Code, Judgement, MAX_MTU, MIN_MTU, Scope, Violation, Write, mtu_in_range};
-
-/// How long a name may be: with `-br` behind it, it must fit an interface's 15 characters.
-const MOST_NAME: usize = 12;
+use super::{Code, Judgement, MAX_MTU, MIN_MTU, MOST_NAME, Scope, Violation, Write, mtu_in_range};
 
 /// A cluster network as a request has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

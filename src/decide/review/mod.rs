@@ -95,10 +95,13 @@ pub fn judge(snapshot: &Snapshot, request: &Request, policy: Policy) -> Judgemen
     }
 }
 
+/// How long a cluster network's name may be: with `-br` behind it, it must fit an interface's 15
+/// characters.
+pub const MOST_NAME: usize = 12;
 /// The lowest MTU, in bytes, that may be set.
-const MIN_MTU: i64 = 576;
+pub const MIN_MTU: i64 = 576;
 /// The highest MTU, in bytes, that may be set.
-const MAX_MTU: i64 = 9000;
+pub const MAX_MTU: i64 = 9000;
 
 /// Whether an MTU may be set: 0 stands for the default.
 fn mtu_in_range(mtu: i64) -> bool {

@@ -119,8 +119,7 @@ impl Review<'_> {
         }
         let Some(cni) = self.new.bridge() else { return Vec::new() };
         let mut faults = Vec::new();
-        let strict = self.snapshot.options().strict_vm_networks;
-        if self.under.is_none() && !strict {
+        if self.under.is_none() && !self.strict() {
             return faults;
         }
         match (cni.bridge_network(), &cni.bridge) {
@@ -272,9 +271,15 @@ impl Review<'_> {
         })
     }
 
+    /// Whether a bridge network must be under a cluster network.
+    fn strict(&self) -> bool {
+        self.snapshot.options().strict_vm_networks
+    }
+
     /// A bridge network under no cluster network restricts no host.
     fn unconstrained(&self) -> Option<String> {
-        let cni = self.new.bridge().filter(|_| self.under.is_none() && !self.unchanged())?;
+        let is_news = self.under.is_none() && !self.strict() && !self.unchanged();
+        let cni = self.new.bridge().filter(|_| is_news)?;
         Some(format!(
             "bridge {} is under no cluster network, so this VM network restricts no host",
             cni.bridge.as_deref().unwrap_or_default()

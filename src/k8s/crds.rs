@@ -1,0 +1,385 @@
+//! The kinds of `network.harvesterhci.io`, as the API server is to accept, show and explain them.
+//!
+//! They are Harvester's, field for field, so that an object of either installation passes the other.
+//! Beyond Harvester's they hold what an object must keep to whatever else there is, so that the
+//! basics are refused with our webhooks down too: the length of a cluster network's name, the range of
+//! an MTU, no NIC twice. The API server lets what is unchanged pass an update (validation
+//! ratcheting), except at the root of an object, where a rule must ask for `oldSelf` itself.
+//!
+//! What the index reads of these objects is [`harvester`](super::harvester)'s, which takes also what
+//! these would refuse.
+
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns share types, kinds have two short names"
+)]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::Rule;
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::UplinkOptions;
+use crate::decide::review::{MAX_MTU, MIN_MTU, MOST_NAME};
+
+/// All four definitions.
+#[must_use]
+pub fn definitions() -> [CustomResourceDefinition; 4] {
+    [
+        definition::<ClusterNetwork>(Status::Optional),
+        definition::<VlanConfig>(Status::None),
+        definition::<VlanStatus>(Status::Required),
+        definition::<LinkMonitor>(Status::Optional),
+    ]
+}
+
+/// What a kind has of a status. It is written with the object: none of Harvester's kinds has a
+/// subresource for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    None,
+    Optional,
+    Required,
+}
+
+/// The derived definition, brought to Harvester's shape: kube adds a status subresource, and a status
+/// that is optional and may be `null`.
+fn definition<K: CustomResourceExt>(status: Status) -> CustomResourceDefinition {
+    let mut definition = K::crd();
+    for version in &mut definition.spec.versions {
+        version.subresources = None;
+        let schema = version.schema.as_mut().and_then(|it| it.open_api_v3_schema.as_mut());
+        let Some(schema) = schema else { continue };
+        if let Some(status) = schema.properties.as_mut().and_then(|it| it.get_mut("status")) {
+            status.nullable = None;
+        }
+        if status == Status::Required {
+            schema.required.get_or_insert_default().push("status".into());
+        }
+    }
+    definition
+}
+
+/// A cluster network has no spec: it is its name.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "network.harvesterhci.io",
+    version = "v1beta1",
+    kind = "ClusterNetwork",
+    shortname = "cn",
+    shortname = "cns",
+    status = "ClusterNetworkStatus",
+    no_spec,
+    derive = "PartialEq",
+    doc = "A traffic-isolated path of bonds and bridges, to which VM networks belong.",
+    validation = name_fits()
+)]
+pub struct ClusterNetworkSpec {}
+
+/// `cn-name`. At the root an update is judged whole, and a name can't change, so one that was there
+/// before is let be.
+fn name_fits() -> Rule {
+    let label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+    let most = MOST_NAME;
+    Rule::new(format!(
+        "oldSelf.hasValue() || size(self.metadata.name) <= {most} && \
+         self.metadata.name.matches('{label}')"
+    ))
+    .message(&*format!(
+        "the name must be at most {most} lower-case letters, digits and inner hyphens: with -br \
+         behind it, it names the bridge, which may have 15 characters"
+    ))
+    .optional_old_self(true)
+}
+
+/// What is seen of a cluster network.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct ClusterNetworkStatus {
+    /// `ready`: active on at least one host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub conditions: Vec<Condition>,
+}
+
+/// Brings a cluster network up on the hosts it selects.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "network.harvesterhci.io",
+    version = "v1beta1",
+    kind = "VlanConfig",
+    shortname = "vc",
+    shortname = "vcs",
+    derive = "PartialEq",
+    doc = "Brings a cluster network up on the hosts it selects.",
+    printcolumn(name = "CLUSTERNETWORK", type_ = "string", json_path = ".spec.clusterNetwork"),
+    printcolumn(name = "DESCRIPTION", type_ = "string", json_path = ".spec.description"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct VlanConfigSpec {
+    /// What people should know of it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub description: String,
+    /// The cluster network's name.
+    pub cluster_network: String,
+    /// The labels, all of them, that a host must have. Without any, every host is selected; witness
+    /// hosts never are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub node_selector: BTreeMap<String, String>,
+    /// The bond to make on each host.
+    pub uplink: Uplink,
+}
+
+/// A bond of physical NICs.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Uplink {
+    /// The names of the NICs.
+    // Bounded for the sake of the rule: its cost is estimated from them. 127 is the longest name
+    // that Linux gives a NIC, as an alternative one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(length(max = 64), inner(length(max = 127)))]
+    #[x_kube(validation = Rule::new("self.all(nic, self.exists_one(other, other == nic))")
+        .message("a NIC is listed twice"))]
+    pub nics: Vec<String>,
+    /// How they are bonded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bond_options: BondOptions,
+    /// Attributes of the bond and its NICs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub link_attributes: LinkAttributes,
+}
+
+/// How NICs are bonded. See the Linux kernel's documentation of bonding.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct BondOptions {
+    /// The bonding mode.
+    #[serde(default)]
+    pub mode: BondMode,
+    /// How often the links are looked at, in milliseconds; -1: as the kernel has it.
+    #[serde(default = "unset")]
+    #[schemars(range(min = -1))]
+    pub miimon: i64,
+}
+
+impl Default for BondOptions {
+    fn default() -> Self {
+        Self { mode: BondMode::default(), miimon: unset() }
+    }
+}
+
+/// A bonding mode of Linux.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the kernel's own names")]
+pub enum BondMode {
+    BalanceRr,
+    #[default]
+    ActiveBackup,
+    BalanceXor,
+    Broadcast,
+    #[serde(rename = "802.3ad")]
+    Lacp,
+    BalanceTlb,
+    BalanceAlb,
+}
+
+/// Attributes of a bond and its NICs.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkAttributes {
+    /// The MTU in bytes, from 576 to 9000; 0: 1500.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    #[x_kube(validation = mtu_in_range())]
+    pub mtu: i64,
+    /// The length of the transmit queue, in packets; -1: as the kernel has it.
+    #[serde(default = "unset", rename = "txQLen")]
+    #[schemars(range(min = -1))]
+    pub tx_queue_length: i64,
+    /// The hardware (MAC) address, base64.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("format" = "byte"))]
+    pub hardware_addr: String,
+}
+
+impl Default for LinkAttributes {
+    fn default() -> Self {
+        Self { mtu: 0, tx_queue_length: unset(), hardware_addr: String::new() }
+    }
+}
+
+/// The range of `vc-mtu`.
+fn mtu_in_range() -> Rule {
+    Rule::new(format!("self == 0 || self >= {MIN_MTU} && self <= {MAX_MTU}"))
+        .message(&*format!("the MTU must be 0 or from {MIN_MTU} to {MAX_MTU}"))
+}
+
+/// What a node agent reports of a network config on its host.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "network.harvesterhci.io",
+    version = "v1beta1",
+    kind = "VlanStatus",
+    plural = "vlanstatuses",
+    shortname = "vs",
+    shortname = "vss",
+    status = "UplinkStatus",
+    no_spec,
+    derive = "PartialEq",
+    doc = "What a node agent reports of a network config on its host.",
+    printcolumn(name = "CLUSTERNETWORK", type_ = "string", json_path = ".status.clusterNetwork"),
+    printcolumn(name = "VLANCONFIG", type_ = "string", json_path = ".status.vlanConfig"),
+    printcolumn(name = "NODE", type_ = "string", json_path = ".status.node"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct VlanStatusSpec {}
+
+/// The state of an uplink on a host.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UplinkStatus {
+    /// The cluster network's name.
+    pub cluster_network: String,
+    /// The network config's name.
+    pub vlan_config: String,
+    /// The name of the link monitor that watches the uplink's NICs.
+    pub link_monitor: String,
+    /// The host's name.
+    pub node: String,
+    /// The VLANs of the host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub local_areas: Vec<LocalArea>,
+    /// `ready`: the bridge is there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub conditions: Vec<Condition>,
+}
+
+/// A VLAN on a host.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct LocalArea {
+    /// The VLAN's number.
+    #[serde(rename = "vlanID")]
+    pub vlan_id: i64,
+    /// Its addresses.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cidr: String,
+}
+
+/// Which links are watched on which hosts, and what is seen of them.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "network.harvesterhci.io",
+    version = "v1beta1",
+    kind = "LinkMonitor",
+    shortname = "lm",
+    shortname = "lms",
+    status = "LinkMonitorStatus",
+    derive = "PartialEq",
+    doc = "Which links are watched on which hosts, and what is seen of them."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkMonitorSpec {
+    /// The labels, all of them, that a host must have. Without any, every host is selected.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub node_selector: BTreeMap<String, String>,
+    /// The links that are watched.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub target_link_rule: TargetLinkRule,
+}
+
+/// The links that are watched: both must match, and an empty one matches all.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetLinkRule {
+    /// A regular expression for the link's type.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub type_rule: String,
+    /// A regular expression for the link's name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub name_rule: String,
+}
+
+/// What is seen of the watched links.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkMonitorStatus {
+    /// Conditions of the monitor.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub conditions: Vec<Condition>,
+    /// The links of each host, by the host's name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub link_status: BTreeMap<String, Vec<LinkStatus>>,
+}
+
+/// A link of a host.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its number on the host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub index: i64,
+    /// Its type, such as `device`, `bond`.
+    #[serde(default, rename = "type", skip_serializing_if = "is_default")]
+    pub kind: String,
+    /// Its MAC address.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mac: String,
+    /// Whether it takes packets for others too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub promiscuous: bool,
+    /// Whether it is up.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub state: LinkState,
+    /// The number of the link that it is enslaved to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub master_index: i64,
+}
+
+/// Whether a link is up.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "as they say")]
+pub enum LinkState {
+    Up,
+    Down,
+    #[default]
+    Unknown,
+}
+
+/// Something that holds of an object, or does not. The one that counts is named `ready`.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// When it was last looked at.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub last_update_time: String,
+    /// When the status last changed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub last_transition_time: String,
+    /// Why, in one word.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reason: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub message: String,
+}
+
+/// As Go omits what is empty.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The number that leaves a setting to the kernel.
+fn unset() -> i64 {
+    UplinkOptions::default().miimon
+}
