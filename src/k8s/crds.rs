@@ -6,8 +6,7 @@
 //! an MTU, no NIC twice. The API server lets what is unchanged pass an update (validation
 //! ratcheting), except at the root of an object, where a rule must ask for `oldSelf` itself.
 //!
-//! What the index reads of these objects is [`harvester`](super::harvester)'s, which takes also what
-//! these would refuse.
+//! What the index reads of these objects is `harvester`'s, which takes also what these would refuse.
 
 #![expect(
     clippy::duplicated_attributes,
