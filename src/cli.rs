@@ -9,7 +9,7 @@ use crate::cluster::{Activation, Options};
 use crate::commands::Form;
 use crate::k8s::extender::Rejections;
 use crate::k8s::objects::Reader;
-use crate::source::Manifests;
+use crate::source::{Manifests, Once};
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -48,8 +48,13 @@ pub enum Command {
 pub struct Source {
     /// Manifests: a directory, read recursively (*.yaml, *.yml, *.json), or one file, such as a
     /// `kubectl get ... -o yaml` dump.
-    #[arg(long, value_name = "DIR|FILE")]
-    pub cluster: PathBuf,
+    #[arg(long, value_name = "DIR|FILE", conflicts_with = "kubeconfig")]
+    pub cluster: Option<PathBuf>,
+
+    /// The cluster itself: how its API server is reached. Without this and --cluster, what
+    /// KUBECONFIG names, else ~/.kube/config, else the pod's own service account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 
     /// Whether a host that reports nothing of an uplink has it: `covered`, it does; `reported`, a
     /// VlanStatus must say that it is ready.
@@ -74,17 +79,33 @@ pub enum ActivationArg {
 }
 
 impl Source {
-    /// The manifests, which are not looked at yet.
+    /// The manifests, if it is those, which are not looked at yet.
     #[must_use]
-    pub fn manifests(&self) -> Manifests {
-        let options = Options {
+    pub fn manifests(&self) -> Option<Manifests> {
+        Some(Manifests::new(self.cluster.clone()?, self.reader(), self.options()))
+    }
+
+    /// The source, to be read once.
+    ///
+    /// # Errors
+    /// If there is no cluster, or it can't be used.
+    pub fn once(&self) -> Result<Once, String> {
+        match self.manifests() {
+            Some(manifests) => Ok(Once::manifests(manifests)),
+            None => Once::live(self.kubeconfig.as_deref(), self.reader(), self.options()),
+        }
+    }
+
+    /// How facts are read.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
             activation: match self.activation {
                 ActivationArg::Covered => Activation::Covered,
                 ActivationArg::Reported => Activation::Reported,
             },
             strict_vm_networks: self.strict_vm_networks,
-        };
-        Manifests::new(self.cluster.clone(), self.reader(), options)
+        }
     }
 
     /// How objects are read.

@@ -15,7 +15,9 @@
 pub mod cluster;
 pub mod decide;
 
+pub mod api;
 pub mod k8s;
+pub mod present;
 pub mod publish;
 pub mod source;
 

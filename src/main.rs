@@ -24,12 +24,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        anyhow::bail!("another cryptography provider is installed already");
+    }
     match cli.command {
         Command::Serve(arguments) => {
             telemetry::start();
-            if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-                anyhow::bail!("another cryptography provider is installed already");
-            }
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
@@ -46,14 +46,15 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 deny_unschedulable: unschedulable_vm == Unschedulable::Deny,
             };
             let options = commands::plan::Options { delete, in_order, policy };
-            let (manifests, reader) = (source.manifests(), source.reader());
-            let plan = commands::plan::plan(&file, manifests, &reader, options, output.into())?;
+            let (once, reader) = (source.once().map_err(anyhow::Error::msg)?, source.reader());
+            let plan = commands::plan::plan(&file, once, &reader, options, output.into())?;
             std::io::stdout().write_all(plan.text.as_bytes()).context("can't write")?;
             Ok(u8::from(!plan.admitted))
         }
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;
-            let explanation = commands::explain::vm(&vm, source.manifests(), output.into())?;
+            let once = source.once().map_err(anyhow::Error::msg)?;
+            let explanation = commands::explain::vm(&vm, once, output.into())?;
             for problem in explanation.problems {
                 // With standard error gone there is nobody to tell.
                 let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);

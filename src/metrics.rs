@@ -27,6 +27,7 @@ pub struct Metrics {
     admission_duration: Histogram,
     admission_requests: IntCounterVec,
     admission_violations: IntCounterVec,
+    watch_errors: IntCounterVec,
     gauges: Mutex<Gauges>,
 }
 
@@ -135,6 +136,11 @@ impl Metrics {
                 "Rules that refused requests broke.",
                 &["code"],
             )?,
+            watch_errors: counter(
+                "watch_errors_total",
+                "Lists and watches of the API server that broke, by kind.",
+                &["kind"],
+            )?,
             gauges: Mutex::new(Gauges {
                 objects: gauges("objects", "Objects known, by kind.", &["kind"])?,
                 problems: gauges("problems", "Problems known, by the kind of object.", &["kind"])?,
@@ -197,6 +203,11 @@ impl Metrics {
         for violation in &judgement.violations {
             self.admission_violations.with_label_values(&[violation.code.as_str()]).inc();
         }
+    }
+
+    /// Counts a list or watch that broke.
+    pub fn watch_failed(&self, kind: Kind) {
+        self.watch_errors.with_label_values(&[kind.kubernetes()]).inc();
     }
 
     /// All metrics as Prometheus reads them; `certificate_expires` is when the serving certificate

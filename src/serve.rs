@@ -10,12 +10,15 @@ use axum_server::{Control, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::cli::{Serve, Unschedulable};
+use crate::api::{self, Api};
+use crate::cli::{Serve, Source, Unschedulable};
 use crate::metrics::Metrics;
 use crate::pki::{self, Files};
-use crate::publish;
+use crate::present::Present;
+use crate::publish::{self, Publisher, Watches};
 use crate::server::admin::{self, Admin};
 use crate::server::{self, App, Bodies, Options, listen};
+use crate::source::Live;
 
 /// How often the certificate's files are looked at. They are compared by content, since a mounted
 /// Secret changes by a symlink swap.
@@ -35,6 +38,12 @@ pub enum Error {
     /// A socket can't be opened, or a signal not be waited for.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The cluster can't be reached, or none is named.
+    #[error("{0}")]
+    Cluster(String),
+    /// A server for a cluster has no certificate.
+    #[error("--tls-cert and --tls-key are needed: only with --cluster are certificates made")]
+    NoCertificate,
     /// A metric can't be set up.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -68,6 +77,8 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
 
     let files = match (tls_cert, tls_key) {
         (Some(cert), Some(key)) => Files { cert, key },
+        // Of these it is known only here whose they are.
+        _ if source.cluster.is_none() => return Err(Error::NoCertificate),
         _ => pki::for_development(Path::new("certs/dev"))?,
     };
     let metrics = Arc::new(Metrics::new()?);
@@ -76,7 +87,9 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
 
     let (publisher, reader) = publish::channel();
     let objects = source.reader();
-    let manifests = source.manifests();
+    let watches = Watches::default();
+    let (task, present) =
+        follow_source(&source, publisher, watches.clone(), metrics.clone()).await?;
     let app = Arc::new(App::new(
         Options {
             objects,
@@ -86,10 +99,11 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
             deny_unschedulable: unschedulable_vm == Unschedulable::Deny,
         },
         reader.clone(),
+        present,
         metrics.clone(),
         Bodies::with_room(max_body_memory),
     ));
-    let admin = Arc::new(Admin::new(reader, metrics, pair.validity));
+    let admin = Arc::new(Admin::new(reader, watches, metrics, pair.validity));
 
     let main_socket = listen::bind(listen_on)?;
     let admin_socket = listen::bind(admin_listen)?;
@@ -114,13 +128,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
         "the server of probes and metrics",
         Box::pin(listen::http(admin_socket, admin_router, admin_handle.clone())),
     );
-    spawn(
-        "the source",
-        Box::pin(async {
-            manifests.follow(publisher).await;
-            Ok(())
-        }),
-    );
+    spawn("the source", task);
     spawn(
         "the watch over the certificate",
         Box::pin(follow(files, pair.content, tls, admin.clone())),
@@ -153,6 +161,31 @@ fn unexpected(
         Some(Err(error)) => format!("a task ({error})"),
         None => "everything".to_owned(),
     })
+}
+
+/// What keeps the index, and with an API server, what reads its present state.
+async fn follow_source(
+    source: &Source,
+    publisher: Publisher,
+    watches: Watches,
+    metrics: Arc<Metrics>,
+) -> Result<(BoxedTask, Option<Present>), Error> {
+    if let Some(manifests) = source.manifests() {
+        let follow = async {
+            manifests.follow(publisher).await;
+            Ok(())
+        };
+        return Ok((Box::pin(follow), None));
+    }
+    let client = api::connect(source.kubeconfig.as_deref()).await.map_err(Error::Cluster)?;
+    let (api, options) = (Api::new(client), source.options());
+    let present = Present::new(api.clone(), source.reader());
+    let live = Live::new(api, source.reader(), watches, metrics);
+    let follow = async move {
+        live.follow(options, publisher).await;
+        Ok(())
+    };
+    Ok((Box::pin(follow), Some(present)))
 }
 
 /// Lets calls come in for a moment, then no more, and waits for those in flight.

@@ -69,6 +69,31 @@ impl Index {
         self.unlisted.remove(&kind);
     }
 
+    /// Notes that there may be objects of this kind that were not applied.
+    pub fn unlist(&mut self, kind: Kind) {
+        self.unlisted.insert(kind);
+    }
+
+    /// The kinds that are not listed.
+    pub fn unlisted(&self) -> impl Iterator<Item = Kind> {
+        self.unlisted.iter().copied()
+    }
+
+    /// Forgets what is of this kind and not among these. Says whether anything was.
+    pub fn retain(&mut self, kind: Kind, there: &BTreeSet<Key>) -> bool {
+        let gone: Vec<Key> =
+            self.state.keys(kind).into_iter().filter(|key| !there.contains(key)).collect();
+        for key in &gone {
+            self.apply(Change { object: ObjectRef { kind, key: key.clone() }, now: Now::Gone });
+        }
+        !gone.is_empty()
+    }
+
+    /// Notes that an object can't be read; what it said before counts. Says whether that is news.
+    pub fn malformed(&mut self, object: &ObjectRef, why: Name) -> bool {
+        self.note_malformed(object, Some(why))
+    }
+
     /// What is known now; nothing before every kind has been listed, so that "not read yet" can't
     /// pass for "there is none".
     #[must_use]

@@ -133,6 +133,24 @@ impl Kind {
         }
     }
 
+    /// The name of its collection in paths and roles.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::ClusterNetwork => "clusternetworks",
+            Self::NetworkConfig => "vlanconfigs",
+            Self::UplinkStatus => "vlanstatuses",
+            Self::LinkMonitor => "linkmonitors",
+            Self::VmNetwork => "network-attachment-definitions",
+            Self::Vm => "virtualmachines",
+            Self::Vmi => "virtualmachineinstances",
+            Self::Migration => "virtualmachineinstancemigrations",
+            Self::LauncherPod => "pods",
+            Self::Namespace => "namespaces",
+            Self::Host => "nodes",
+        }
+    }
+
     /// Whether objects of this kind lie in namespaces.
     #[must_use]
     pub fn namespaced(self) -> bool {

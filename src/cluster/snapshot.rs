@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::activity::{Inactive, Uplink};
 use super::facts::{
-    Change, ClusterNetwork, DEFAULT_MTU, Host, Labels, Link, NetworkConfig, Selection, UplinkMtu,
-    UplinkStatus, Vm, effective_mtu,
+    Change, ClusterNetwork, DEFAULT_MTU, Host, Labels, LauncherPod, Link, NetworkConfig, Selection,
+    UplinkMtu, UplinkStatus, Vm, effective_mtu,
 };
 use super::hosts::{HostRef, HostSet, HostWalk};
 use super::index::{Index, Options};
@@ -57,6 +57,12 @@ impl Snapshot {
             Kind::Namespace => state.namespaces.len(),
             Kind::Host => state.hosts.len(),
         }
+    }
+
+    /// The names of all objects of a kind; of one that can't be read, perhaps twice.
+    #[must_use]
+    pub fn keys(&self, kind: Kind) -> Vec<Key> {
+        self.0.keys(kind)
     }
 
     // Hosts.
@@ -255,6 +261,18 @@ impl Snapshot {
     #[must_use]
     pub fn is_terminating(&self, namespace: &str) -> bool {
         self.0.namespaces.get(namespace).is_some_and(|namespace| namespace.terminating)
+    }
+
+    /// A launcher pod, if it exists.
+    #[must_use]
+    pub fn launcher_pod(&self, key: &Key) -> Option<&LauncherPod> {
+        self.0.pods.get(key).map(|pod| &**pod)
+    }
+
+    /// Whether the very running instance that a launcher pod belongs to is known.
+    #[must_use]
+    pub fn knows_vmi_of(&self, pod: &LauncherPod) -> bool {
+        self.0.vmis.get(&pod.vmi).is_some_and(|vmi| pod.is_of(vmi))
     }
 
     /// The VM networks that a VMI uses, by its spec and by its pods.

@@ -15,7 +15,7 @@ use super::facts::{
 };
 use super::hosts::{HostSet, Hosts};
 use super::index::Options;
-use super::names::{Key, MGMT, Name, ObjectRef};
+use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::vm_networks::VmNetwork;
 
 #[derive(Clone, Default)]
@@ -114,6 +114,32 @@ pub(super) fn swap<T: Ord + Clone>(relation: &mut OrdSet<T>, old: Option<T>, new
 }
 
 impl State {
+    /// The names of all objects of a kind, those that never could be read included.
+    pub fn keys(&self, kind: Kind) -> Vec<Key> {
+        let scoped = |names: &mut dyn Iterator<Item = &Name>| {
+            names.map(|name| Key::cluster_scoped(name.clone())).collect()
+        };
+        let mut keys: Vec<Key> = match kind {
+            Kind::ClusterNetwork => {
+                let existing = self.networks.iter().filter(|(_, it)| it.facts.is_some());
+                scoped(&mut existing.map(|(name, _)| name))
+            }
+            Kind::NetworkConfig => scoped(&mut self.configs.keys()),
+            Kind::UplinkStatus => scoped(&mut self.statuses.keys()),
+            Kind::LinkMonitor => scoped(&mut self.monitors.keys()),
+            Kind::Namespace => scoped(&mut self.namespaces.keys()),
+            Kind::Host => scoped(&mut self.hosts.iter().map(|(number, _)| self.hosts.name(number))),
+            Kind::VmNetwork => self.vm_networks.keys().cloned().collect(),
+            Kind::Vm => self.vms.keys().cloned().collect(),
+            Kind::Vmi => self.vmis.keys().cloned().collect(),
+            Kind::Migration => self.migrations.keys().cloned().collect(),
+            Kind::LauncherPod => self.pods.keys().cloned().collect(),
+        };
+        let malformed = self.malformed.keys().filter(|object| object.kind == kind);
+        keys.extend(malformed.map(|object| object.key.clone()));
+        keys
+    }
+
     /// Whether a cluster network exists. `mgmt` does even where its object is missing.
     pub fn exists(&self, cluster_network: &str) -> bool {
         cluster_network == MGMT

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cluster::{Key, Problem, Snapshot};
 use crate::decide::explain::explain;
 use crate::decide::needs::Needs;
-use crate::source::Manifests;
+use crate::source::Once;
 
 use super::Form;
 
@@ -27,7 +27,7 @@ pub enum Error {
     /// The name is not NAMESPACE/NAME.
     #[error("{0:?} is not NAMESPACE/NAME")]
     Name(String),
-    /// Files can't be read.
+    /// The source can't be read.
     #[error("{}", .0.join("\n"))]
     Unreadable(Vec<String>),
     /// There is neither a VM nor a VMI of this name.
@@ -69,18 +69,18 @@ struct Cause {
     message: String,
 }
 
-/// Explains a VM over the manifests.
+/// Explains a VM.
 ///
 /// # Errors
-/// If the name, the files or the VM are not there to be read.
-pub fn vm(name: &str, mut manifests: Manifests, form: Form) -> Result<Explanation, Error> {
+/// If the name, the source or the VM are not there to be read.
+pub fn vm(name: &str, mut source: Once, form: Form) -> Result<Explanation, Error> {
     let key = match name.split('/').collect::<Vec<_>>()[..] {
         [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
             Key::in_namespace(namespace, name)
         }
         _ => return Err(Error::Name(name.to_owned())),
     };
-    let snapshot = manifests.read().map_err(Error::Unreadable)?;
+    let snapshot = source.snapshot().map_err(Error::Unreadable)?;
     let (selection, kind) = if let Some(vm) = snapshot.vm(&key) {
         (vm.networks.clone(), "VirtualMachine")
     } else if let Some(selection) = snapshot.selection_of(&key) {

@@ -1,18 +1,19 @@
 //! `lanekeeper plan`: what would this change do (spec, section 8)?
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Change, Name, Now, Snapshot};
+use crate::cluster::{Change, Name, Now, ObjectRef, Snapshot};
 use crate::decide::plan::{Difference, effects};
 use crate::decide::review::{Judgement, Policy};
 use crate::k8s::admission;
 use crate::k8s::mutation;
 use crate::k8s::objects::Reader;
-use crate::source::{Manifests, objects_in};
+use crate::source::{Once, objects_in};
 
 use super::Form;
 
@@ -38,7 +39,7 @@ pub struct Options {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Files can't be read.
+    /// The source or the file can't be read.
     #[error("{}", .0.join("\n"))]
     Unreadable(Vec<String>),
     /// An object of the file can't be planned with.
@@ -100,16 +101,17 @@ struct Step {
 /// Plans the change that a file is.
 ///
 /// # Errors
-/// If the manifests or the file can't be read.
+/// If the source or the file can't be read.
 pub fn plan(
     file: &Path,
-    mut manifests: Manifests,
+    mut source: Once,
     reader: &Reader,
     options: Options,
     form: Form,
 ) -> Result<Plan, Error> {
-    let before = manifests.read().map_err(Error::Unreadable)?;
-    let mut known = manifests.objects().map_err(Error::Unreadable)?;
+    let before = source.snapshot().map_err(Error::Unreadable)?;
+    // What objects before this one in order made of an object.
+    let mut made: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
     let whole = |why| Error::Unreadable(vec![format!("{}: {why}", file.display())]);
     let objects = objects_in(file).map_err(whole)?;
     let change_of = |position: usize, object: &Value| {
@@ -135,7 +137,13 @@ pub fn plan(
     let mut told = Vec::new();
     for (position, (object, change)) in objects.into_iter().zip(changes).enumerate() {
         let of = change.as_ref().map(|change| change.object.clone());
-        let old = of.as_ref().and_then(|of| known.get(of)).cloned();
+        let old = match &of {
+            Some(of) => match made.get(of) {
+                Some(made) => made.clone(),
+                None => source.object(of).map_err(Error::Unreadable)?,
+            },
+            None => None,
+        };
         let step = if options.delete {
             // A delete is told by what is deleted.
             Step { old: Some(old.unwrap_or(object)), new: None, change }
@@ -147,10 +155,8 @@ pub fn plan(
         if options.in_order {
             told.push(judged(&state, reader, &step, options.policy));
             state = state.with(step.change.clone());
-            match (of, &step.new) {
-                (Some(of), Some(new)) => drop(known.insert(of, new.clone())),
-                (Some(of), None) => drop(known.remove(&of)),
-                (None, _) => {}
+            if let Some(of) = of {
+                made.insert(of, step.new.clone());
             }
         }
         steps.push(step);

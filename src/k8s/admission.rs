@@ -391,6 +391,21 @@ fn answer(
     serde_json::to_vec(&answer).unwrap_or_default()
 }
 
+/// Refuses a change since what it depends on could not be read afresh.
+#[must_use]
+pub fn unread(uid: &str, why: &str) -> Vec<u8> {
+    let status = Status {
+        code: 503,
+        reason: "ServiceUnavailable",
+        message: format!(
+            "whether this is safe can't be told, since the cluster's present state could not be read: \
+             {why}; try again"
+        ),
+        details: None,
+    };
+    answer(uid, Some(status), &[], None)
+}
+
 /// Admits the request as it is.
 #[must_use]
 pub fn admit(uid: &str) -> Vec<u8> {

@@ -2,9 +2,9 @@
 
 use json_patch::Patch;
 
-use crate::cluster::{Fact, Kind, Selection, Snapshot};
+use crate::cluster::{Fact, Key, Kind, Selection, Snapshot, Vm};
 use crate::decide::needs::Needs;
-use crate::decide::review::vm_network;
+use crate::decide::review::{self, Write, vm, vm_network};
 
 use super::admission::{Operation, Request};
 use super::objects::{Reader, is_being_deleted};
@@ -19,6 +19,22 @@ pub fn applies(operation: Operation, kind: Kind) -> bool {
         | (Operation::Update, Kind::NetworkConfig | Kind::VmNetwork | Kind::Vm) => true,
         _ => false,
     }
+}
+
+/// What the object speaks of that must be known for its patch: what the review of such a write must
+/// know.
+#[must_use]
+pub fn speaks_of(request: &Request<'_>, kind: Kind, reader: &Reader) -> Option<review::Request> {
+    let reader = request.reader(reader);
+    if kind != Kind::Vmi {
+        return request.change(kind, &reader, |_| None).ok()?;
+    }
+    let mut object = serde_json::Deserializer::from_str(request.object()?);
+    let Some(Fact::Vmi(vmi)) = reader.facts(kind, &mut object).ok()? else { return None };
+    Some(review::Request::Vm(Write::Create(vm::Subject {
+        key: Key::in_namespace(&reader.default_namespace, ""),
+        facts: Vm { networks: vmi.networks, ..Vm::default() },
+    })))
 }
 
 /// The patch for the object that a request writes. One that is going away is left alone. `reader`

@@ -37,16 +37,24 @@ impl Default for Reader {
 pub fn kind_of(api_version: &str, kind: &str) -> Option<Kind> {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let kind = Kind::ALL.into_iter().find(|known| known.kubernetes() == kind)?;
-    let group_of_kind = match kind {
-        Kind::ClusterNetwork | Kind::NetworkConfig | Kind::UplinkStatus | Kind::LinkMonitor => {
-            "network.harvesterhci.io"
-        }
-        Kind::VmNetwork => "k8s.cni.cncf.io",
-        Kind::Vm | Kind::Vmi | Kind::Migration => "kubevirt.io",
-        Kind::LauncherPod | Kind::Namespace | Kind::Host => "",
-    };
-    (group == group_of_kind).then_some(kind)
+    (group == group_and_version(kind).0).then_some(kind)
 }
+
+/// The API group of a kind, and the version in which we ask for it.
+#[must_use]
+pub fn group_and_version(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
+        Kind::ClusterNetwork | Kind::NetworkConfig | Kind::UplinkStatus | Kind::LinkMonitor => {
+            ("network.harvesterhci.io", "v1beta1")
+        }
+        Kind::VmNetwork => ("k8s.cni.cncf.io", "v1"),
+        Kind::Vm | Kind::Vmi | Kind::Migration => ("kubevirt.io", "v1"),
+        Kind::LauncherPod | Kind::Namespace | Kind::Host => ("", "v1"),
+    }
+}
+
+/// The label selector that finds launcher pods.
+pub const LAUNCHER_PODS: &str = "kubevirt.io=virt-launcher";
 
 impl Reader {
     /// What an object of this kind says; nothing, for a pod that is no launcher pod.
@@ -112,12 +120,20 @@ impl Reader {
             (true, "") => Key::in_namespace(&self.default_namespace, &name),
             (true, namespace) => Key::in_namespace(namespace, &name),
         };
-        let now = match self.facts(kind, manifest) {
+        let now = self.now(kind, manifest);
+        Ok(match now {
+            Now::Gone => None,
+            now => Some(Change { object: ObjectRef { kind, key }, now }),
+        })
+    }
+
+    /// What an object that is there says: gone, for a pod that is no launcher pod.
+    pub fn now<'de, D: Deserializer<'de>>(&self, kind: Kind, object: D) -> Now {
+        match self.facts(kind, object) {
             Ok(Some(fact)) => Now::Is(fact),
-            Ok(None) => return Ok(None),
+            Ok(None) => Now::Gone,
             Err(why) => Now::Malformed { why: why.into(), last: None },
-        };
-        Ok(Some(Change { object: ObjectRef { kind, key }, now }))
+        }
     }
 }
 

@@ -13,24 +13,32 @@ use http::{StatusCode, header};
 
 use crate::metrics::Metrics;
 use crate::pki::Validity;
-use crate::publish::{Published, Reader};
+use crate::publish::{Published, Reader, Watches};
 
 use super::text;
 
 /// What probes and scrapes need.
 pub struct Admin {
     reader: Reader,
+    watches: Watches,
     metrics: Arc<Metrics>,
     certificate: ArcSwap<Validity>,
     stopping: AtomicBool,
 }
 
 impl Admin {
-    /// Ready once there is a snapshot, and while the serving certificate is good.
+    /// Ready once there is a snapshot, and while the serving certificate is good and no watch has
+    /// been broken for long.
     #[must_use]
-    pub fn new(reader: Reader, metrics: Arc<Metrics>, certificate: Validity) -> Self {
+    pub fn new(
+        reader: Reader,
+        watches: Watches,
+        metrics: Arc<Metrics>,
+        certificate: Validity,
+    ) -> Self {
         Self {
             reader,
+            watches,
             metrics,
             certificate: ArcSwap::from_pointee(certificate),
             stopping: AtomicBool::new(false),
@@ -56,6 +64,7 @@ impl Admin {
             Published::Synced { .. } => Vec::new(),
             Published::Waiting(what) => what.clone(),
         };
+        waiting.extend(self.watches.faults());
         waiting.extend(self.certificate.load().fault().map(str::to_owned));
         waiting
     }
@@ -77,7 +86,14 @@ async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> R
     let body = match (verbose, waiting.is_empty()) {
         (false, true) => "ok".to_owned(),
         (true, true) => {
-            "[+] every kind is listed\n[+] the serving certificate is valid\nok".to_owned()
+            let missing: Vec<_> =
+                admin.watches.missing().iter().map(|it| it.kubernetes()).collect();
+            let missing = if missing.is_empty() {
+                String::new()
+            } else {
+                format!("; not served, so counted as empty: {}", missing.join(", "))
+            };
+            format!("[+] every kind is listed{missing}\n[+] the serving certificate is valid\nok")
         }
         (_, false) => {
             let lines: Vec<String> = waiting.iter().map(|what| format!("[-] {what}")).collect();

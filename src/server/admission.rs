@@ -1,20 +1,20 @@
 //! The webhooks (spec, section 5).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::Request;
 
 use crate::cluster::{Kind, Snapshot};
-use crate::decide::review::Policy;
-use crate::k8s::admission::{self, admit, admit_with, judged};
+use crate::decide::review::{self, Policy, Scope};
+use crate::k8s::admission::{self, admit, admit_with, judged, unread};
 use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
 
-use super::{Answer, App, Refusal};
+use super::{Answer, App, Refusal, json};
 
 /// The largest AdmissionReview, in bytes.
 const MOST_BYTES: usize = 8 << 20;
@@ -25,20 +25,111 @@ enum Webhook {
     Mutate,
 }
 
+/// How long reads may take of a webhook's time where the request does not say; the API server's own
+/// default.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What of that time is left for all but reads.
+const MARGIN: Duration = Duration::from_secs(1);
+
 pub(super) async fn validate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.decide(request, MOST_BYTES, |app, body| app.review(Webhook::Validate, body)).await
+    app.review(Webhook::Validate, request).await
 }
 
 pub(super) async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.decide(request, MOST_BYTES, |app, body| app.review(Webhook::Mutate, body)).await
+    app.review(Webhook::Mutate, request).await
 }
 
 /// An answer, and how it counts.
 type Counted = (Answer, &'static str);
 
+/// What a review goes by.
+struct Known {
+    /// What is known, with what was read afresh for it.
+    snapshot: Snapshot,
+    /// Why something could not be read afresh.
+    unread: Option<String>,
+}
+
+/// The time that a webhook call has, as the API server says in its address.
+fn time_of(query: Option<&str>) -> Duration {
+    let given = query.into_iter().flat_map(|query| query.split('&'));
+    let mut seconds =
+        given.filter_map(|it| it.strip_prefix("timeout=")?.strip_suffix('s')?.parse().ok());
+    let all = seconds.next_back().map_or(TIMEOUT, Duration::from_secs);
+    all.saturating_sub(MARGIN).max(MARGIN / 2)
+}
+
+/// The kind that a request is about, if the webhook has anything to do with it.
+fn asks(webhook: Webhook, request: &admission::Request<'_>) -> Option<Kind> {
+    request.kind().filter(|kind| match webhook {
+        Webhook::Validate => admission::has_rules(*kind),
+        Webhook::Mutate => mutation::applies(request.operation, *kind),
+    })
+}
+
 impl App {
-    fn review(&self, webhook: Webhook, body: Result<&[u8], Refusal>) -> Answer {
+    async fn review(self: Arc<Self>, webhook: Webhook, request: Request<Body>) -> Response {
         let started = Instant::now();
+        let time = time_of(request.uri().query());
+        match self.bodies.read(request, MOST_BYTES).await {
+            Ok(held) => {
+                let known = self.known(webhook, &held.bytes, time).await;
+                held.away(move |held| {
+                    let answer = self.count(webhook, started, Ok(&held.bytes), known);
+                    match answer {
+                        Ok(answer) => json(held.answer(answer)),
+                        Err(refusal) => refusal.into_response(),
+                    }
+                })
+                .await
+            }
+            Err(refusal) => match self.count(webhook, started, Err(refusal), None) {
+                Ok(answer) => json(answer),
+                Err(refusal) => refusal.into_response(),
+            },
+        }
+    }
+
+    /// What is known, once what the request needs has been read afresh. Nothing before we are synced.
+    async fn known(&self, webhook: Webhook, body: &[u8], time: Duration) -> Option<Known> {
+        let snapshot = self.reader.current().snapshot()?.clone();
+        let objects = &self.options.objects;
+        let change = self.present.as_ref().zip(admission::request(body).ok());
+        let change = change.and_then(|(present, request)| {
+            let kind = asks(webhook, &request)?;
+            let change = match webhook {
+                Webhook::Validate => {
+                    let known = |name: &str| snapshot.config(name).cloned();
+                    request.change(kind, &request.reader(objects), known).ok()??
+                }
+                Webhook::Mutate => mutation::speaks_of(&request, kind, objects)?,
+            };
+            Some((present, change))
+        });
+        let Some((present, change)) = change else { return Some(Known { snapshot, unread: None }) };
+        let scope = |snapshot: &Snapshot| match webhook {
+            Webhook::Validate => review::scope(snapshot, &change),
+            // A patch destroys nothing.
+            Webhook::Mutate => {
+                let unknown = review::scope(snapshot, &change).unknown;
+                Scope { unknown, ..Scope::default() }
+            }
+        };
+        let refreshed = tokio::time::timeout(time, present.refresh(snapshot.clone(), scope)).await;
+        Some(match refreshed {
+            Ok(Ok(snapshot)) => Known { snapshot, unread: None },
+            Ok(Err(why)) => Known { snapshot, unread: Some(why) },
+            Err(_) => Known { snapshot, unread: Some(format!("not within {} s", time.as_secs())) },
+        })
+    }
+
+    fn count(
+        &self,
+        webhook: Webhook,
+        started: Instant,
+        body: Result<&[u8], Refusal>,
+        known: Option<Known>,
+    ) -> Answer {
         let mut labels = AdmissionLabels {
             webhook: if webhook == Webhook::Validate { "validate" } else { "mutate" },
             resource: "other",
@@ -50,29 +141,29 @@ impl App {
             Ok(request) => {
                 labels.resource = request.kind().map_or("other", Kind::kubernetes);
                 labels.operation = request.operation.label();
-                self.answer(webhook, &request)
+                self.answer(webhook, &request, known)
             }
         };
         self.metrics.admitted(labels, outcome, started.elapsed());
         answer
     }
 
-    fn answer(&self, webhook: Webhook, request: &admission::Request<'_>) -> Counted {
-        let asks = |kind: &Kind| match webhook {
-            Webhook::Validate => admission::has_rules(*kind),
-            Webhook::Mutate => mutation::applies(request.operation, *kind),
-        };
-        let Some(kind) = request.kind().filter(asks) else {
+    fn answer(
+        &self,
+        webhook: Webhook,
+        request: &admission::Request<'_>,
+        known: Option<Known>,
+    ) -> Counted {
+        let Some(kind) = asks(webhook, request) else {
             return (Ok(admit(&request.uid)), "allowed");
         };
-        let current = self.reader.current();
-        let Some(snapshot) = current.snapshot() else {
+        let Some(known) = known else {
             return (Err(Refusal::not_synced()), "not_synced");
         };
         match webhook {
-            Webhook::Validate => self.judge(snapshot, request, kind),
+            Webhook::Validate => self.judge(&known, request, kind),
             Webhook::Mutate => {
-                match mutation::patch(snapshot, &self.options.objects, request, kind) {
+                match mutation::patch(&known.snapshot, &self.options.objects, request, kind) {
                     Ok(patch) => {
                         let outcome = if patch.0.is_empty() { "allowed" } else { "patched" };
                         (Ok(admit_with(&request.uid, &patch)), outcome)
@@ -87,10 +178,18 @@ impl App {
         }
     }
 
-    fn judge(&self, snapshot: &Snapshot, request: &admission::Request<'_>, kind: Kind) -> Counted {
+    fn judge(&self, known: &Known, request: &admission::Request<'_>, kind: Kind) -> Counted {
         let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
         let policy = Policy { trusted, deny_unschedulable: self.options.deny_unschedulable };
-        let judgement = request.judge(kind, snapshot, &self.options.objects, policy);
+        let mut judgement = request.judge(kind, &known.snapshot, &self.options.objects, policy);
+        if let Some(why) = &known.unread {
+            tracing::warn!(uid = %request.uid, %why, "not read afresh");
+            // An outage must not hold up a VM's edit or a node's change.
+            if !matches!(kind, Kind::Vm | Kind::Host) {
+                return (Ok(unread(&request.uid, why)), "unread");
+            }
+            judgement.warnings.push(format!("judged by what was known before: {why}"));
+        }
         let answer = Ok(judged(&request.uid, &judgement));
         if judgement.admitted() {
             return (answer, "allowed");
@@ -104,5 +203,19 @@ impl App {
             "denied"
         );
         (answer, "denied")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_server_says_how_much_time_there_is() {
+        let seconds = |query: &str| time_of(Some(query)).as_secs_f64();
+        assert_eq!((seconds("timeout=10s"), seconds("timeout=30s")), (9.0, 29.0));
+        assert_eq!((seconds("timeout=1s"), seconds("timeout=0s")), (0.5, 0.5));
+        assert_eq!((seconds("a=b&timeout=5s"), seconds("timeout=soon")), (4.0, 9.0));
+        assert_eq!(time_of(None), Duration::from_secs(9));
     }
 }

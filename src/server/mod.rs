@@ -17,6 +17,7 @@ use http::{Request, StatusCode, header};
 use crate::k8s::extender::Rejections;
 use crate::k8s::objects::Reader as ObjectReader;
 use crate::metrics::Metrics;
+use crate::present::Present;
 use crate::publish::Reader;
 
 pub use body::Bodies;
@@ -40,6 +41,8 @@ pub struct Options {
 pub struct App {
     options: Options,
     reader: Reader,
+    /// The API server's present state, where there is an API server.
+    present: Option<Present>,
     metrics: Arc<Metrics>,
     bodies: Bodies,
 }
@@ -47,8 +50,14 @@ pub struct App {
 impl App {
     /// Everything that answers need.
     #[must_use]
-    pub fn new(options: Options, reader: Reader, metrics: Arc<Metrics>, bodies: Bodies) -> Self {
-        Self { options, reader, metrics, bodies }
+    pub fn new(
+        options: Options,
+        reader: Reader,
+        present: Option<Present>,
+        metrics: Arc<Metrics>,
+        bodies: Bodies,
+    ) -> Self {
+        Self { options, reader, present, metrics, bodies }
     }
 }
 

@@ -2,6 +2,10 @@
 
 mod documents;
 mod files;
+pub mod live;
 pub mod manifests;
+mod once;
 
+pub use live::Live;
 pub use manifests::{Manifests, objects_in};
+pub use once::Once;

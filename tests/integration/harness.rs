@@ -118,7 +118,8 @@ impl Server {
             publisher.publish(snapshot, Duration::ZERO);
         }
         let metrics = Arc::new(Metrics::new().unwrap());
-        let app = App::new(options, reader.clone(), metrics.clone(), Bodies::with_room(256 << 20));
+        let app =
+            App::new(options, reader.clone(), None, metrics.clone(), Bodies::with_room(256 << 20));
         Self { router: server::router(Arc::new(app)), metrics, reader }
     }
 

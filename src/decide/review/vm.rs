@@ -24,11 +24,14 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
     let before = write.before().map(|old| &old.facts.networks);
     let asked = write.after().map(|new| &new.facts.networks).filter(|new| Some(*new) != before);
     let asked = asked.map(|asked| &*asked.vm_networks).unwrap_or_default();
-    let unknown = asked.iter().filter(|key| snapshot.vm_network(key).is_none());
-    Scope {
-        unknown: unknown.map(|key| ObjectRef { kind: Kind::VmNetwork, key: key.clone() }).collect(),
-        ..Scope::default()
-    }
+    let unknown = asked.iter().filter_map(|key| match snapshot.vm_network(key) {
+        None => Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
+        Some(vm_network) => {
+            let claimed = vm_network.claim().filter(|name| !snapshot.exists(name))?;
+            Some(ObjectRef { kind: Kind::ClusterNetwork, key: Key::cluster_scoped(claimed) })
+        }
+    });
+    Scope { unknown: unknown.collect(), ..Scope::default() }
 }
 
 /// Judges the change. What no host can run is warned about, or refused if that is asked for.
