@@ -9,7 +9,10 @@ use crate::cluster::{Activation, Options};
 use crate::commands::Form;
 use crate::k8s::extender::Rejections;
 use crate::k8s::objects::Reader;
-use crate::source::{Manifests, Once};
+use crate::source::{self, Once};
+
+/// Harvester's own agent.
+const TRUSTED_USER: &str = "system:serviceaccount:harvester-system:harvester-network-controller";
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -41,6 +44,12 @@ pub enum Command {
     /// all of them in it. Exit status: 0 if it would be admitted, with warnings or without, 1 if a rule
     /// refuses it, 2 if something could not be read.
     Plan(Plan),
+    /// Print all that an installation applies, as one stream of YAML: definitions, namespace, access,
+    /// webhooks. `lanekeeper manifests ... | kubectl apply --server-side -f -`
+    ///
+    /// The server itself runs outside the cluster, at --url. What kube-scheduler needs is no object
+    /// of the API: see manifests/kube-scheduler/.
+    Manifests(Manifests),
 }
 
 /// Where the cluster's objects come from, and how they are read.
@@ -81,8 +90,8 @@ pub enum ActivationArg {
 impl Source {
     /// The manifests, if it is those, which are not looked at yet.
     #[must_use]
-    pub fn manifests(&self) -> Option<Manifests> {
-        Some(Manifests::new(self.cluster.clone()?, self.reader(), self.options()))
+    pub fn manifests(&self) -> Option<source::Manifests> {
+        Some(source::Manifests::new(self.cluster.clone()?, self.reader(), self.options()))
     }
 
     /// The source, to be read once.
@@ -156,11 +165,7 @@ pub struct Serve {
 
     /// A user who keeps cluster network `mgmt` and its records, which others may not touch. Can be
     /// given several times, and replaces the default.
-    #[arg(
-        long = "trusted-user",
-        default_value = "system:serviceaccount:harvester-system:harvester-network-controller",
-        value_name = "USER"
-    )]
+    #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
     pub trusted_users: Vec<String>,
 
     /// What becomes of a VM that no host can run, since its cluster networks share none, or since
@@ -250,6 +255,27 @@ pub struct Plan {
     pub output: Output,
 }
 
+/// Arguments of `manifests`.
+#[derive(Args, Debug)]
+pub struct Manifests {
+    /// The namespace that is ours.
+    #[arg(long, default_value = "lanekeeper-system", value_name = "NAMESPACE")]
+    pub namespace: String,
+
+    /// Where the server is, outside the cluster: https://HOST:PORT, by a name that its certificate
+    /// is for.
+    #[arg(long, value_name = "URL", value_parser = https)]
+    pub url: String,
+
+    /// The certificate, in PEM, of the CA that the server's own is under.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: PathBuf,
+
+    /// A user who keeps the records of `mgmt`, as for `serve`.
+    #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
+    pub trusted_users: Vec<String>,
+}
+
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[expect(missing_docs, reason = "the option says what they mean")]
@@ -267,6 +293,15 @@ impl From<Output> for Form {
             Output::Yaml => Self::Yaml,
         }
     }
+}
+
+/// An address that webhooks may have.
+fn https(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").ok_or("it must begin with https://")?;
+    if host.is_empty() || host.contains(['?', '#', '@']) {
+        return Err("it must be https://HOST:PORT".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn size(text: &str) -> Result<usize, String> {

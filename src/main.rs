@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use lanekeeper::cli::{Cli, Command, Explained, Plan, Unschedulable};
+use lanekeeper::cli::{Cli, Command, Explained, Manifests, Plan, Unschedulable};
+use lanekeeper::commands::manifests::{Installation, manifests};
 use lanekeeper::decide::review::Policy;
 use lanekeeper::{commands, serve, telemetry};
 
@@ -50,6 +51,14 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let plan = commands::plan::plan(&file, once, &reader, options, output.into())?;
             std::io::stdout().write_all(plan.text.as_bytes()).context("can't write")?;
             Ok(u8::from(!plan.admitted))
+        }
+        Command::Manifests(Manifests { namespace, url, ca_file, trusted_users }) => {
+            let ca = std::fs::read(&ca_file)
+                .with_context(|| format!("can't read {}", ca_file.display()))?;
+            let installation = Installation { namespace, url, ca, trusted_users };
+            let text = manifests(&installation).map_err(anyhow::Error::msg)?;
+            std::io::stdout().write_all(text.as_bytes()).context("can't write")?;
+            Ok(0)
         }
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;

@@ -1,6 +1,7 @@
 //! What the program does for people. Each command is a thin shell around `decide`.
 
 pub mod explain;
+pub mod manifests;
 pub mod plan;
 
 use serde::Serialize;

@@ -104,6 +104,12 @@ impl App {
             };
             decide_filter(snapshot, &Needs::of(snapshot, &selection), args.victims.keys())
         };
+        tracing::debug!(
+            candidates = args.victims.len(),
+            kept = verdict.kept(),
+            asked = ?selection.vm_networks,
+            "preemption"
+        );
         Ok(preemption_result(&args, &verdict))
     }
 }

@@ -194,7 +194,7 @@ fn every_code_has_an_entry_and_every_entry_a_code() {
 
 #[tokio::test]
 async fn the_schedulers_configuration_names_routes_that_there_are() {
-    let text = fs::read_to_string(project().join("manifests/kube-scheduler.yaml")).unwrap();
+    let text = fs::read_to_string(project().join("manifests/kube-scheduler/config.yaml")).unwrap();
     let configuration: Value = serde_saphyr::from_str(&text).unwrap();
     let extender = &configuration["extenders"][0];
     let prefix = extender["urlPrefix"].as_str().unwrap();

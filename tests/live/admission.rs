@@ -1,0 +1,251 @@
+//! What the real API server lets through once it asks us.
+
+use serde_json::{Value, json};
+
+use crate::fixture::{ControlPlane, Lanekeeper, documents, launcher_pod, plain_pod, until, vmi};
+
+/// The reference cluster, with our webhooks in force.
+async fn cluster() -> (ControlPlane, Lanekeeper) {
+    let plane = ControlPlane::start().await;
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    plane.apply_examples().await;
+    let lanekeeper = plane.lanekeeper().await.ready().await;
+    enforce(&plane).await;
+    (plane, lanekeeper)
+}
+
+/// Applies the webhooks, and waits until the API server calls them.
+async fn enforce(plane: &ControlPlane) {
+    plane.install_webhooks().await;
+    until("the webhooks to be called", async || {
+        let said = plane.try_delete(&like("ClusterNetwork", "cluster-a")).await.err()?;
+        said.to_string().contains("cn-in-use").then_some(())
+    })
+    .await;
+}
+
+fn like(kind: &str, name: &str) -> Value {
+    let (version, namespace) = match kind {
+        "Node" => ("v1", None),
+        "VirtualMachine" | "VirtualMachineInstance" => ("kubevirt.io/v1", Some("default")),
+        "NetworkAttachmentDefinition" => ("k8s.cni.cncf.io/v1", Some("default")),
+        _ => ("network.harvesterhci.io/v1beta1", None),
+    };
+    json!({
+        "apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace},
+    })
+}
+
+/// What the API server says no with.
+fn refusal(result: Result<(), kube::Error>) -> String {
+    result.expect_err("it must be refused").to_string()
+}
+
+/// To other hosts: network-config-b leaves host1 and host2.
+fn elsewhere() -> Value {
+    json!({"spec": {"nodeSelector": {"example.com/rack": "nowhere"}}})
+}
+
+pub async fn changes_are_refused_while_a_vm_runs() {
+    let (plane, _lanekeeper) = cluster().await;
+    let config = like("VlanConfig", "network-config-b");
+    let mut running = vmi("vm0", &["vm-network-a"]);
+    running["status"] = json!({"phase": "Running", "nodeName": "host1"});
+    // The request comes right behind it.
+    let running = plane.create(&running).await;
+    let pod = launcher_pod(&running);
+    let mut bound = pod.clone();
+    bound["spec"]["nodeName"] = json!("host1");
+    let bound = plane.create(&bound).await;
+    for said in [
+        refusal(plane.try_merge(&config, elsewhere()).await),
+        refusal(plane.try_delete(&config).await),
+    ] {
+        assert!(said.contains("vc-running-vms") && said.contains("default/vm0 (host1)"), "{said}");
+    }
+    // What harms nobody passes meanwhile.
+    plane.merge(&config, json!({"spec": {"description": "text"}})).await;
+
+    // Stopped, it holds up nothing, though its pod is still there.
+    plane.merge(&running, json!({"status": {"phase": "Succeeded"}})).await;
+    until("the change to pass", async || plane.try_merge(&config, elsewhere()).await.ok()).await;
+    plane.delete(&running).await;
+    plane.delete(&bound).await;
+    until("the delete to pass", async || plane.try_delete(&config).await.ok()).await;
+
+    let said = refusal(plane.try_delete(&like("ClusterNetwork", "mgmt")).await);
+    assert!(said.contains("cn-mgmt-delete"), "{said}");
+}
+
+pub async fn what_was_made_a_moment_ago_counts() {
+    let (mut plane, _lanekeeper) = cluster().await;
+    plane.start_scheduler().await;
+    // Bound by the scheduler a moment ago: its VMI names no host yet.
+    for number in 0..5 {
+        let made = plane.create(&vmi(&format!("new-{number}"), &["vm-network-c"])).await;
+        let pod = plane.create(&launcher_pod(&made)).await;
+        until("the pod to be bound", async || plane.host_of(&pod).await).await;
+        let said = refusal(plane.try_delete(&like("VlanConfig", "network-config-c")).await);
+        assert!(said.contains(&format!("default/new-{number} (host")), "{said}");
+        let network = like("NetworkAttachmentDefinition", "vm-network-c");
+        let said = refusal(plane.try_delete(&network).await);
+        assert!(said.contains("nad-in-use") && said.contains(&format!("new-{number}")), "{said}");
+        plane.delete(&pod).await;
+        plane.delete(&made).await;
+        until("it to be gone", async || {
+            let said = refusal(plane.try_delete(&network).await);
+            (!said.contains("new-")).then_some(())
+        })
+        .await;
+    }
+    // A VM made right before, stopped.
+    let mut vm = like("VirtualMachine", "late");
+    vm["spec"] = json!({"runStrategy": "Halted", "template": {"spec": {
+        "domain": {}, "networks": [{"name": "n", "multus": {"networkName": "default/vm-network-a"}}],
+    }}});
+    plane.create(&vm).await;
+    let said =
+        refusal(plane.try_delete(&like("NetworkAttachmentDefinition", "vm-network-a")).await);
+    assert!(said.contains("default/late"), "{said}");
+    // A VM network made right before.
+    plane
+        .create(&json!({
+            "apiVersion": "network.harvesterhci.io/v1beta1", "kind": "ClusterNetwork",
+            "metadata": {"name": "young"},
+        }))
+        .await;
+    let mut network = like("NetworkAttachmentDefinition", "young");
+    network["spec"] = json!({"config": r#"{"type":"bridge","bridge":"young-br"}"#});
+    plane.create(&network).await;
+    let said = refusal(plane.try_delete(&like("ClusterNetwork", "young")).await);
+    assert!(said.contains("cn-in-use") && said.contains("default/young"), "{said}");
+}
+
+pub async fn one_file_brings_a_whole_network() {
+    let (plane, _lanekeeper) = cluster().await;
+    let file = r#"
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: NAME}}
+---
+apiVersion: network.harvesterhci.io/v1beta1
+kind: VlanConfig
+metadata: {name: NAME}
+spec: {clusterNetwork: NAME, nodeSelector: {kubernetes.io/hostname: host3}, uplink: {nics: [NAME], linkAttributes: {mtu: 9000}}}
+---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: NAME, namespace: default}
+spec: {config: '{"type":"bridge","bridge":"NAME-br","vlan":7}'}
+---
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: NAME, namespace: default}
+spec: {runStrategy: Always, template: {spec: {domain: {}, networks: [{name: nic, multus: {networkName: NAME}}]}}}
+"#;
+    // As fast as they go, again and again: whatever a watch may not have told yet.
+    for number in 0..10 {
+        let mut made = Vec::new();
+        for object in documents(&file.replace("NAME", &format!("net{number}"))) {
+            made.push(plane.create(&object).await);
+        }
+        let [_, config, network, vm] = &made[..] else { panic!("four objects") };
+        assert_eq!(
+            config["metadata"]["annotations"]["network.harvesterhci.io/matched-nodes"],
+            r#"["host3"]"#
+        );
+        let labels = &network["metadata"]["labels"];
+        assert_eq!(labels["network.harvesterhci.io/clusternetwork"], format!("net{number}"));
+        assert_eq!(labels["network.harvesterhci.io/ready"], "true");
+        assert!(network["spec"]["config"].as_str().unwrap().contains(r#""mtu":9000"#), "{network}");
+        let term = &vm["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+            ["nodeSelectorTerms"][0];
+        assert_eq!(
+            term["matchExpressions"][0]["key"],
+            format!("network.harvesterhci.io/net{number}")
+        );
+    }
+}
+
+pub async fn a_vm_gets_its_affinity_and_a_host_keeps_its_labels() {
+    let (plane, lanekeeper) = cluster().await;
+    let mut vm = like("VirtualMachine", "two-nets");
+    vm["spec"] = json!({"template": {"spec": {"domain": {}, "networks": [
+        {"name": "b", "multus": {"networkName": "default/vm-network-b"}},
+        {"name": "c", "multus": {"networkName": "vm-network-c"}},
+    ]}}});
+    let made = plane.create(&vm).await;
+    let terms = &made["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        ["nodeSelectorTerms"];
+    let requirement = |name: &str| json!({"key": format!("network.harvesterhci.io/{name}"), "operator": "In", "values": ["true"]});
+    assert_eq!(
+        *terms,
+        json!([{"matchExpressions": [requirement("cluster-a"), requirement("cluster-b")]}])
+    );
+
+    let mut running = vmi("vm0", &["vm-network-a"]);
+    running["status"] = json!({"phase": "Running", "nodeName": "host1"});
+    plane.create(&running).await;
+    let host1 = like("Node", "host1");
+    let away = json!({"metadata": {"labels": {"example.com/rack": null}}});
+    until("the VMI to be known", async || {
+        lanekeeper
+            .metric("lanekeeper_objects", &["\"VirtualMachineInstance\""])
+            .await
+            .eq(&1.0)
+            .then_some(())
+    })
+    .await;
+    let said = refusal(plane.try_merge(&host1, away.clone()).await);
+    assert!(said.contains("node-running-vms") && said.contains("default/vm0"), "{said}");
+    // Other labels and all else of a node are free, and where nothing runs, these too.
+    plane.merge(&host1, json!({"metadata": {"labels": {"mine": "1"}}})).await;
+    plane.merge(&host1, json!({"spec": {"unschedulable": true}})).await;
+    plane.merge(&like("Node", "host2"), away).await;
+}
+
+pub async fn an_outage_holds_up_only_what_could_cut_vms_off() {
+    let (mut plane, lanekeeper) = cluster().await;
+    plane.start_scheduler().await;
+    let made = plane.create(&vmi("vm", &["vm-network-a"])).await;
+    let first = plane.create(&launcher_pod(&made)).await;
+    until("the scheduler to work", async || plane.host_of(&first).await).await;
+    drop(lanekeeper);
+
+    // Pods that are no VM's are scheduled.
+    let plain = plane.create(&plain_pod("plain")).await;
+    until("a plain pod to be bound", async || plane.host_of(&plain).await).await;
+    // A VM's waits.
+    let made = plane.create(&vmi("waits", &["vm-network-a"])).await;
+    let waits = plane.create(&launcher_pod(&made)).await;
+    until("the scheduler to fail", async || {
+        let events = plane.events_of("virt-launcher-waits").await;
+        events.iter().any(|it| it.contains("/scheduler/filter")).then_some(())
+    })
+    .await;
+    assert_eq!(plane.host_of(&waits).await, None);
+    // What could cut VMs off is refused.
+    for said in [
+        refusal(plane.try_merge(&like("VlanConfig", "network-config-b"), elsewhere()).await),
+        refusal(plane.try_delete(&like("ClusterNetwork", "cluster-b")).await),
+        refusal(plane.try_delete(&like("NetworkAttachmentDefinition", "vm-network-b")).await),
+    ] {
+        assert!(said.contains("failed calling webhook"), "{said}");
+    }
+    // Harvester's agent keeps its own records.
+    // VMs are edited, hosts labelled and cordoned, and a VM network that is none of ours is made.
+    plane.merge(&like("VirtualMachine", "vm0"), json!({"spec": {"runStrategy": "Halted"}})).await;
+    let host3 = like("Node", "host3");
+    plane.merge(&host3, json!({"metadata": {"labels": {"example.com/rack": "r9"}}})).await;
+    plane.merge(&host3, json!({"spec": {"unschedulable": true}})).await;
+    let mut foreign = like("NetworkAttachmentDefinition", "foreign");
+    foreign["spec"] = json!({"config": r#"{"type":"macvlan"}"#});
+    plane.create(&foreign).await;
+    plane.delete(&foreign).await;
+
+    // Started again, everything proceeds.
+    let _lanekeeper = plane.lanekeeper().await.ready().await;
+    until("the VM's pod to be bound", async || plane.host_of(&waits).await).await;
+    plane
+        .merge(&like("VlanConfig", "network-config-b"), json!({"spec": {"description": "d"}}))
+        .await;
+}

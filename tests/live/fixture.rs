@@ -1,0 +1,573 @@
+//! A control plane for one test: etcd, kube-apiserver and, where asked for, kube-scheduler, on free
+//! ports, and our own program beside them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long a condition is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The fixture's program, where it could be built.
+pub fn program() -> PathBuf {
+    project().join("target/control-plane/control-plane")
+}
+
+/// Builds it, where there is Go.
+pub fn build() -> bool {
+    if Command::new("go").arg("version").output().is_err() {
+        return false;
+    }
+    let built = Command::new(project().join("tests/control-plane/build")).arg(program()).status();
+    assert!(built.unwrap().success(), "the control plane's build");
+    true
+}
+
+/// A process that ends with the test.
+pub struct Process {
+    child: Child,
+    pub log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        // The fixture ends when its standard input does, so with the tests, however they end.
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { child, log }
+    }
+
+    pub fn said(&self, what: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(what))
+    }
+
+    fn end_of_log(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().rev().take(15).rev().cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something holds.
+pub async fn until<T>(what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(it) = holds().await {
+            return it;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    pub folder: TempDir,
+    etcd_port: u16,
+    api_port: u16,
+    /// The port that our own program is to have.
+    pub port: u16,
+    extra: Vec<String>,
+    _etcd: Process,
+    api: Option<Process>,
+    scheduler: Option<Process>,
+    /// As an administrator.
+    pub client: Client,
+}
+
+impl ControlPlane {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With further arguments for the API server.
+    pub async fn with(extra: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let (etcd_port, api_port, port) = (free_port(), free_port(), free_port());
+        let etcd = Process::start(
+            Command::new(program())
+                .arg("etcd")
+                .arg(path.join("etcd"))
+                .arg(format!("127.0.0.1:{etcd_port}")),
+        );
+        fs::write(path.join("tokens.csv"), "admin-token,admin,admin,system:masters\n").unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(path.join("sa.key"), key.serialize_pem()).unwrap();
+        fs::write(path.join("sa.pub"), key.public_key_pem()).unwrap();
+        lanekeeper::pki::for_development(&path.join("tls")).unwrap();
+        let extra: Vec<String> = extra.iter().map(|&it| it.to_owned()).collect();
+        let api = start_api_server(path, etcd_port, api_port, &extra);
+        until("the API server's certificate", async || {
+            path.join("certs/apiserver.crt").exists().then_some(())
+        })
+        .await;
+        let kubeconfig = kubeconfig(path, api_port, "admin-token");
+        fs::write(path.join("admin.kubeconfig"), &kubeconfig).unwrap();
+        let client = client(&kubeconfig).await;
+        let mut plane = Self {
+            folder,
+            etcd_port,
+            api_port,
+            port,
+            extra,
+            _etcd: etcd,
+            api: Some(api),
+            scheduler: None,
+            client,
+        };
+        plane.wait_for_api_server().await;
+        plane
+    }
+
+    async fn wait_for_api_server(&mut self) {
+        let started = Instant::now();
+        loop {
+            let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
+            if self.client.request_text(request).await.is_ok_and(|text| text == "ok") {
+                return;
+            }
+            let api = self.api.as_mut().unwrap();
+            let is_running = api.child.try_wait().unwrap().is_none();
+            let log = api.end_of_log();
+            let in_time = started.elapsed() < PATIENCE;
+            assert!(is_running && in_time, "the API server is not ready:\n{log}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub fn stop_api_server(&mut self) {
+        self.api = None;
+    }
+
+    pub async fn start_api_server(&mut self) {
+        let path = self.folder.path();
+        self.api = Some(start_api_server(path, self.etcd_port, self.api_port, &self.extra));
+        self.wait_for_api_server().await;
+    }
+
+    /// Drops etcd's history: a watch that would go on from it is refused.
+    pub fn compact(&self) {
+        let done = Command::new(program())
+            .args(["compact", &format!("127.0.0.1:{}", self.etcd_port)])
+            .stdin(Stdio::piped())
+            .status();
+        assert!(done.unwrap().success());
+    }
+
+    /// kube-scheduler, with the configuration that we ship and this cluster's addresses in it.
+    pub async fn start_scheduler(&mut self) {
+        let path = self.folder.path();
+        let shipped = fs::read_to_string(project().join("manifests/kube-scheduler/config.yaml"));
+        let mut config: Value = serde_saphyr::from_str(&shipped.unwrap()).unwrap();
+        let client = &mut config["clientConnection"];
+        client["kubeconfig"] = json!(path.join("admin.kubeconfig"));
+        client["qps"] = json!(1000);
+        client["burst"] = json!(1000);
+        config["leaderElection"] = json!({"leaderElect": false});
+        let extender = &mut config["extenders"][0];
+        extender["urlPrefix"] = json!(format!("https://localhost:{}/scheduler", self.port));
+        extender["tlsConfig"]["caFile"] = json!(path.join("tls/ca.crt"));
+        let file = path.join("scheduler.yaml");
+        fs::write(&file, config.to_string()).unwrap();
+        let scheduler = Process::start(
+            Command::new(program())
+                .args(["scheduler", "--secure-port=0", "--v=2", "--config"])
+                .arg(file),
+        );
+        self.scheduler = Some(scheduler);
+    }
+
+    /// What `lanekeeper manifests` prints for this cluster.
+    pub fn manifests(&self) -> Vec<Value> {
+        let printed = Command::new(env!("CARGO_BIN_EXE_lanekeeper"))
+            .arg("manifests")
+            .args(["--url", &format!("https://localhost:{}", self.port), "--ca-file"])
+            .arg(self.folder.path().join("tls/ca.crt"))
+            .output()
+            .unwrap();
+        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        documents(&String::from_utf8(printed.stdout).unwrap())
+    }
+
+    /// Applies all of it but the webhooks, so that objects can be made before our program runs.
+    pub async fn install(&self) {
+        for document in self.manifests() {
+            if !document["kind"].as_str().unwrap().ends_with("WebhookConfiguration") {
+                self.apply(&document).await;
+            }
+        }
+    }
+
+    /// Applies the webhooks.
+    pub async fn install_webhooks(&self) {
+        for document in self.manifests() {
+            if document["kind"].as_str().unwrap().ends_with("WebhookConfiguration") {
+                self.apply(&document).await;
+            }
+        }
+    }
+
+    /// KubeVirt's and Multus's kinds.
+    pub async fn install_foreign_kinds(&self) {
+        let text = fs::read_to_string(project().join("tests/live/foreign-kinds.yaml")).unwrap();
+        for document in documents(&text) {
+            self.apply(&document).await;
+        }
+    }
+
+    /// The reference cluster: what its files hold, without VMIs and pods.
+    pub async fn apply_examples(&self) {
+        for file in ["hosts", "cluster-networks", "network-configs", "vm-networks", "vms"] {
+            let path = project().join("examples").join(file).with_extension("yaml");
+            for mut object in documents(&fs::read_to_string(path).unwrap()) {
+                if object["kind"] == "Node" {
+                    object["status"] = node_status();
+                }
+                self.apply(&object).await;
+            }
+        }
+    }
+
+    /// A kubeconfig of our own ServiceAccount, with the rights that we ship.
+    async fn our_kubeconfig(&self) -> PathBuf {
+        let request = http::Request::post(
+            "/api/v1/namespaces/lanekeeper-system/serviceaccounts/lanekeeper/token",
+        )
+        .header("content-type", "application/json")
+        .body(
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
+                .to_string()
+                .into_bytes(),
+        )
+        .unwrap();
+        let answer: Value = self.client.request(request).await.unwrap();
+        let token = answer["status"]["token"].as_str().unwrap();
+        let file = self.folder.path().join("lanekeeper.kubeconfig");
+        fs::write(&file, kubeconfig(self.folder.path(), self.api_port, token)).unwrap();
+        file
+    }
+
+    /// Our program, under its own account; ready or not.
+    pub async fn lanekeeper(&self) -> Lanekeeper {
+        let kubeconfig = self.our_kubeconfig().await;
+        let path = self.folder.path();
+        let process = Process::start(
+            Command::new(env!("CARGO_BIN_EXE_lanekeeper"))
+                .arg("serve")
+                .arg("--kubeconfig")
+                .arg(kubeconfig)
+                .arg("--tls-cert")
+                .arg(path.join("tls/tls.crt"))
+                .arg("--tls-key")
+                .arg(path.join("tls/tls.key"))
+                .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+                .args(["--admin-listen", "127.0.0.1:0"])
+                .env("RUST_LOG", "debug,hyper=info,rustls=info,tower=info,kube=info"),
+        );
+        let admin = until("our address", async || {
+            let log = process.log.lock().unwrap();
+            let line = log.iter().find(|line| line.contains("serving probes and metrics"))?;
+            let line: Value = serde_json::from_str(line).unwrap();
+            Some(line["address"].as_str().unwrap().to_owned())
+        })
+        .await;
+        Lanekeeper { process, admin }
+    }
+
+    // Objects.
+
+    async fn api_of(&self, object: &Value) -> Api<DynamicObject> {
+        let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
+        let (group, version) = match text("apiVersion").split_once('/') {
+            Some((group, version)) => (group.to_owned(), version.to_owned()),
+            None => (String::new(), text("apiVersion")),
+        };
+        let kind = GroupVersionKind::gvk(&group, &version, &text("kind"));
+        let resource = until(&format!("{kind:?} to be served"), async || {
+            kube::discovery::pinned_kind(&self.client, &kind).await.ok()
+        })
+        .await;
+        self.api_in(&resource.0, object["metadata"]["namespace"].as_str())
+    }
+
+    fn api_in(&self, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        }
+    }
+
+    /// Server-side apply, fields checked strictly.
+    pub async fn try_apply(&self, object: &Value) -> Result<Value, kube::Error> {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let parameters = PatchParams {
+            field_validation: Some(kube::api::ValidationDirective::Strict),
+            ..PatchParams::apply("test").force()
+        };
+        let api = self.api_of(object).await;
+        let started = Instant::now();
+        loop {
+            let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
+            match applied {
+                // Just after a kind was made.
+                Err(kube::Error::Api(status))
+                    if status.code == 429 && started.elapsed() < PATIENCE =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                applied => return Ok(serde_json::to_value(applied?).unwrap()),
+            }
+        }
+    }
+
+    pub async fn apply(&self, object: &Value) -> Value {
+        self.try_apply(object).await.unwrap_or_else(|error| panic!("{error}\n{object}"))
+    }
+
+    pub async fn create(&self, object: &Value) -> Value {
+        let api = self.api_of(object).await;
+        let typed: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+        let made = api.create(&PostParams::default(), &typed).await;
+        serde_json::to_value(made.unwrap_or_else(|error| panic!("{error}\n{object}"))).unwrap()
+    }
+
+    pub async fn get(&self, like: &Value) -> Option<Value> {
+        let api = self.api_of(like).await;
+        let found = api.get_opt(like["metadata"]["name"].as_str().unwrap()).await.unwrap();
+        found.map(|found| serde_json::to_value(found).unwrap())
+    }
+
+    /// A merge patch.
+    pub async fn try_merge(&self, like: &Value, patch: Value) -> Result<(), kube::Error> {
+        let api = self.api_of(like).await;
+        let name = like["metadata"]["name"].as_str().unwrap();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+    }
+
+    pub async fn merge(&self, like: &Value, patch: Value) {
+        self.try_merge(like, patch).await.unwrap_or_else(|error| panic!("{error}\n{like}"));
+    }
+
+    pub async fn try_delete(&self, like: &Value) -> Result<(), kube::Error> {
+        let api = self.api_of(like).await;
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        api.delete(like["metadata"]["name"].as_str().unwrap(), &now).await.map(drop)
+    }
+
+    pub async fn delete(&self, like: &Value) {
+        self.try_delete(like).await.unwrap_or_else(|error| panic!("{error}\n{like}"));
+    }
+
+    /// The host that a pod is bound to.
+    pub async fn host_of(&self, pod: &Value) -> Option<String> {
+        let pod = self.get(pod).await?;
+        pod["spec"]["nodeName"].as_str().map(str::to_owned)
+    }
+
+    /// What events say of an object.
+    pub async fn events_of(&self, name: &str) -> Vec<String> {
+        let like =
+            json!({"apiVersion": "v1", "kind": "Event", "metadata": {"namespace": "default"}});
+        let api = self.api_of(&like).await;
+        let of = ListParams::default().fields(&format!("involvedObject.name={name}"));
+        let events = api.list(&of).await.unwrap();
+        events.iter().filter_map(|it| Some(it.data["message"].as_str()?.to_owned())).collect()
+    }
+}
+
+/// Our program.
+pub struct Lanekeeper {
+    pub process: Process,
+    admin: String,
+}
+
+impl Lanekeeper {
+    pub async fn readiness(&self) -> (bool, String) {
+        let answer = reqwest::get(format!("http://{}/readyz?verbose", self.admin)).await.unwrap();
+        (answer.status().is_success(), answer.text().await.unwrap())
+    }
+
+    pub async fn ready(self) -> Self {
+        until("readiness", async || self.readiness().await.0.then_some(())).await;
+        self
+    }
+
+    /// The sum of a metric's samples whose name and labels hold all of these.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let answer = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();
+        let text = answer.text().await.unwrap();
+        let samples = text.lines().filter(|line| {
+            line.starts_with(name) && labels.iter().all(|label| line.contains(label))
+        });
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+}
+
+fn start_api_server(path: &Path, etcd_port: u16, port: u16, extra: &[String]) -> Process {
+    let at = |name: &str| path.join(name).display().to_string();
+    Process::start(
+        Command::new(program())
+            .arg("apiserver")
+            .args([
+                format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
+                format!("--secure-port={port}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                "--advertise-address=127.0.0.1".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+                format!("--cert-dir={}", at("certs")),
+                format!("--token-auth-file={}", at("tokens.csv")),
+                "--authorization-mode=RBAC".to_owned(),
+                // Nobody makes default service accounts here, nor takes a new node's taint off.
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
+                "--service-account-issuer=https://test".to_owned(),
+                format!("--service-account-key-file={}", at("sa.pub")),
+                format!("--service-account-signing-key-file={}", at("sa.key")),
+                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            ])
+            .args(extra),
+    )
+}
+
+fn kubeconfig(path: &Path, port: u16, token: &str) -> String {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority": path.join("certs/apiserver.crt"),
+        }}],
+        "users": [{"name": "test", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    })
+    .to_string()
+}
+
+async fn client(kubeconfig: &str) -> Client {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// The documents of a YAML text, lists taken apart.
+pub fn documents(yaml: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
+    let parts = documents.into_iter().flat_map(|document| match document["items"].as_array() {
+        Some(items) => items.clone(),
+        None => vec![document],
+    });
+    parts.filter(|document| !document.is_null()).collect()
+}
+
+/// Room for ten pods that want an interface.
+pub fn node_status() -> Value {
+    let room = json!({
+        "cpu": "4", "memory": "8Gi", "pods": "20", "ephemeral-storage": "100Gi",
+        "devices.kubevirt.io/tun": "10",
+    });
+    json!({
+        "capacity": room, "allocatable": room,
+        "conditions": [{"type": "Ready", "status": "True"}],
+    })
+}
+
+/// A VMI, and the pod that it lives in, as KubeVirt makes them; before the pod is bound.
+pub fn vmi(name: &str, vm_networks: &[&str]) -> Value {
+    let networks: Vec<Value> = vm_networks
+        .iter()
+        .map(|network| json!({"name": network, "multus": {"networkName": format!("default/{network}")}}))
+        .collect();
+    json!({
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"domain": {}, "networks": networks},
+    })
+}
+
+/// The launcher pod of a VMI that was made.
+pub fn launcher_pod(vmi: &Value) -> Value {
+    let name = vmi["metadata"]["name"].as_str().unwrap();
+    let networks = vmi["spec"]["networks"].as_array().unwrap().iter().map(|network| {
+        let name = network["multus"]["networkName"].as_str().unwrap();
+        let (namespace, name) = name.split_once('/').unwrap();
+        json!({"namespace": namespace, "name": name, "interface": "pod1"})
+    });
+    let networks = Value::Array(networks.collect()).to_string();
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("virt-launcher-{name}"), "namespace": "default",
+            "labels": {
+                "kubevirt.io": "virt-launcher",
+                "kubevirt.io/created-by": vmi["metadata"]["uid"],
+                "vm.kubevirt.io/name": name,
+            },
+            "annotations": {"k8s.v1.cni.cncf.io/networks": networks},
+            "ownerReferences": [{
+                "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": name,
+                "uid": vmi["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true,
+            }],
+        },
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{
+                "name": "compute", "image": "launcher",
+                "resources": {
+                    "requests": {"cpu": "100m", "memory": "64Mi"},
+                    "limits": {"devices.kubevirt.io/tun": "1"},
+                },
+            }],
+        },
+    })
+}
+
+/// A pod that is no VM's.
+pub fn plain_pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "containers": [{"name": "main", "image": "plain"}],
+        },
+    })
+}

@@ -1,0 +1,66 @@
+//! Against a real control plane: etcd, kube-apiserver and kube-scheduler, each test its own.
+//!
+//! They need Go, to build the control plane; without it they are ignored, and say so. In CI they are
+//! never ignored.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::print_stderr,
+    reason = "a test that can't go on has failed, and what is skipped is told"
+)]
+
+mod access;
+mod admission;
+mod fixture;
+mod scheduling;
+mod source;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Each has a control plane: more at a time only slow each other down.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2).min(2));
+    let able = arguments.list || fixture::build();
+    assert!(able || std::env::var_os("CI").is_none(), "CI needs Go");
+    if !able {
+        eprintln!("there is no Go: tests against a live cluster are skipped");
+    }
+    rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+    macro_rules! trials {
+        ($($module:ident :: $test:ident),* $(,)?) => {
+            vec![$(Trial::test(
+                concat!(stringify!($module), "::", stringify!($test)),
+                || {
+                    let runtime = tokio::runtime::Builder::new_multi_thread()
+                        .worker_threads(1)
+                        .enable_all()
+                        .build()
+                        .unwrap();
+                    runtime.block_on($module::$test());
+                    Ok(())
+                },
+            )
+            .with_ignored_flag(!able)),*]
+        };
+    }
+    let trials = trials![
+        access::every_document_passes_strict_validation,
+        access::objects_in_harvesters_shape_are_kept_as_they_are,
+        access::the_account_can_do_no_harm,
+        access::every_verb_of_the_role_is_needed,
+        admission::changes_are_refused_while_a_vm_runs,
+        admission::what_was_made_a_moment_ago_counts,
+        admission::one_file_brings_a_whole_network,
+        admission::a_vm_gets_its_affinity_and_a_host_keeps_its_labels,
+        admission::an_outage_holds_up_only_what_could_cut_vms_off,
+        scheduling::pods_land_where_their_networks_are,
+        scheduling::nobody_is_evicted_in_vain,
+        source::kinds_that_come_later_are_awaited,
+        source::decisions_are_right_again_after_the_api_server_was_away,
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,90 @@
+//! What we know of the API server, and when.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::fixture::{ControlPlane, Lanekeeper, until};
+
+/// On how many hosts a cluster network is active.
+async fn active(lanekeeper: &Lanekeeper, cluster_network: &str) -> f64 {
+    let name = "lanekeeper_cluster_network_active_hosts";
+    lanekeeper.metric(name, &[&format!("\"{cluster_network}\"")]).await
+}
+
+async fn objects(lanekeeper: &Lanekeeper, kind: &str) -> f64 {
+    lanekeeper.metric("lanekeeper_objects", &[&format!("\"{kind}\"")]).await
+}
+
+pub async fn kinds_that_come_later_are_awaited() {
+    let plane = ControlPlane::start().await;
+    // Not even our own kinds are there, only the account.
+    for document in plane.manifests() {
+        let kind = document["kind"].as_str().unwrap();
+        if kind != "CustomResourceDefinition" && !kind.ends_with("WebhookConfiguration") {
+            plane.apply(&document).await;
+        }
+    }
+    let lanekeeper = plane.lanekeeper().await.ready().await;
+    let (_, text) = lanekeeper.readiness().await;
+    assert!(text.contains("not served, so counted as empty: ClusterNetwork, VlanConfig"), "{text}");
+    assert!(text.contains("VirtualMachineInstance, "), "{text}");
+
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    plane.apply_examples().await;
+    let came = Instant::now();
+    until("what came later to be known", async || {
+        let known = active(&lanekeeper, "cluster-a").await == 3.0
+            && active(&lanekeeper, "cluster-b").await == 3.0
+            && objects(&lanekeeper, "VirtualMachine").await == 3.0
+            && objects(&lanekeeper, "NetworkAttachmentDefinition").await == 3.0;
+        known.then_some(())
+    })
+    .await;
+    assert!(came.elapsed() < Duration::from_secs(30));
+    let (ready, text) = lanekeeper.readiness().await;
+    assert!(ready && !text.contains("not served"), "{text}");
+}
+
+pub async fn decisions_are_right_again_after_the_api_server_was_away() {
+    let mut plane = ControlPlane::start().await;
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    plane.apply_examples().await;
+    let lanekeeper = plane.lanekeeper().await.ready().await;
+    assert_eq!(active(&lanekeeper, "cluster-b").await, 3.0);
+    let config = |name: &str| -> Value {
+        json!({
+            "apiVersion": "network.harvesterhci.io/v1beta1", "kind": "VlanConfig",
+            "metadata": {"name": name},
+        })
+    };
+
+    plane.stop_api_server();
+    // Decisions go on while it is away; that we are cut off is said once it lasts.
+    let text = until("unreadiness", async || {
+        let (ready, text) = lanekeeper.readiness().await;
+        (!ready).then_some(text)
+    })
+    .await;
+    assert!(text.contains("the watch of VlanConfig has been broken for 3"), "{text}");
+    assert_eq!(active(&lanekeeper, "cluster-b").await, 3.0);
+    plane.start_api_server().await;
+
+    // What is deleted, and what is made, before we are back is not in the history any more.
+    plane.delete(&config("network-config-c")).await;
+    let mut wider = config("network-config-d");
+    wider["spec"] = json!({"clusterNetwork": "cluster-b", "uplink": {}});
+    plane.create(&wider).await;
+    plane.compact();
+    until("what happened meanwhile to be known", async || {
+        (active(&lanekeeper, "cluster-b").await == 6.0).then_some(())
+    })
+    .await;
+    until("readiness", async || lanekeeper.readiness().await.0.then_some(())).await;
+    plane.delete(&wider).await;
+    until("a later change", async || (active(&lanekeeper, "cluster-b").await == 0.0).then_some(()))
+        .await;
+    assert_eq!(objects(&lanekeeper, "VlanConfig").await, 2.0);
+}
