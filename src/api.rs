@@ -19,6 +19,9 @@ use crate::k8s::objects::{LAUNCHER_PODS, Reader, group_and_version};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take; of a watch, its beginning. A server that is just starting may take a
+/// connection and never answer on it.
+const ANSWER: Duration = Duration::from_secs(15);
 /// How many objects come in one page.
 const PAGE: u32 = 250;
 /// After this many seconds the API server ends a watch, which is then gone on with.
@@ -93,6 +96,14 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, String> {
     let mut config = config?;
     config.connect_timeout = Some(CONNECT);
     Client::try_from(config).map_err(|error| error.to_string())
+}
+
+/// What an API server answers, if it does so in time.
+async fn answered<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(ANSWER, answer).await {
+        Ok(answer) => answer.map_err(Error::from),
+        Err(_) => Err(Error::Other(format!("no answer within {} s", ANSWER.as_secs()))),
+    }
 }
 
 /// An object as it came, and what it is called.
@@ -206,7 +217,7 @@ impl Api {
     /// # Errors
     /// If it can't be asked.
     pub async fn streams_lists(&self) -> Result<bool, Error> {
-        let version = self.0.apiserver_version().await?;
+        let version = answered(self.0.apiserver_version()).await?;
         let number = |text: &str| {
             text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
         };
@@ -222,12 +233,11 @@ impl Api {
         if group.is_empty() {
             return Ok(true);
         }
-        match self.0.list_api_group_resources(&format!("{group}/{version}")).await {
+        let api_version = format!("{group}/{version}");
+        match answered(self.0.list_api_group_resources(&api_version)).await {
             Ok(list) => Ok(list.resources.iter().any(|resource| resource.name == kind.plural())),
-            Err(error) => match Error::from(error) {
-                Error::NotFound => Ok(false),
-                error => Err(error),
-            },
+            Err(Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -255,7 +265,7 @@ impl Api {
             request.list(&parameters)
         };
         let list: ObjectList<Object> =
-            self.0.request(built.map_err(kube::Error::BuildRequest)?).await?;
+            answered(self.0.request(built.map_err(kube::Error::BuildRequest)?)).await?;
         Ok(Page {
             objects: list.items,
             next: list.metadata.continue_.filter(|token| !token.is_empty()),
@@ -271,7 +281,7 @@ impl Api {
         let request = Self::collection(object.kind, object.key.namespace())
             .get(object.key.name(), &GetParams::default())
             .map_err(kube::Error::BuildRequest)?;
-        match self.0.request::<Object>(request).await.map_err(Error::from) {
+        match answered(self.0.request::<Object>(request)).await {
             Ok(object) => Ok(Some(object)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -308,7 +318,7 @@ impl Api {
         let request = Self::collection(kind, None)
             .watch(&parameters, after.unwrap_or_default())
             .map_err(kube::Error::BuildRequest)?;
-        let events = self.0.request_events::<Object>(request).await?;
+        let events = answered(self.0.request_events::<Object>(request)).await?;
         Ok(events.map(|event| event.map_err(Error::from)))
     }
 }

@@ -395,8 +395,10 @@ fn answer(
 #[must_use]
 pub fn unread(uid: &str, why: &str) -> Vec<u8> {
     let status = Status {
-        code: 503,
-        reason: "ServiceUnavailable",
+        // What the API server itself says where a webhook fails; with 503 clients would try again
+        // and again by themselves, and nobody see why.
+        code: 500,
+        reason: "InternalError",
         message: format!(
             "whether this is safe can't be told, since the cluster's present state could not be read: \
              {why}; try again"

@@ -214,7 +214,7 @@ pub async fn every_verb_of_the_role_is_needed() {
         for verb in rule["verbs"].as_array().unwrap() {
             let verb = verb.as_str().unwrap();
             if verb == "get" {
-                // `admission::what_was_made_a_moment_ago_counts` and the like need these.
+                // `admission::what_no_watch_has_told_is_read_afresh` needs these.
                 continue;
             }
             let mut less = role.clone();

@@ -249,3 +249,119 @@ pub async fn an_outage_holds_up_only_what_could_cut_vms_off() {
         .merge(&like("VlanConfig", "network-config-b"), json!({"spec": {"description": "d"}}))
         .await;
 }
+
+/// The role without some verbs of some kind; without any kind, of all.
+async fn take_away(plane: &ControlPlane, verb: &str, resource: Option<&str>) {
+    let mut role = plane.manifests().into_iter().find(|it| it["kind"] == "ClusterRole").unwrap();
+    for rule in role["rules"].as_array_mut().unwrap() {
+        let verbs = rule["verbs"].as_array().unwrap().clone();
+        // No watch: what is known stays as it was.
+        let of_it = resource.is_none_or(|it| rule["resources"][0] == it);
+        let kept = verbs.into_iter().filter(|it| it != "watch" && (it != verb || !of_it));
+        rule["verbs"] = kept.collect();
+    }
+    role["rules"].as_array_mut().unwrap().retain(|rule| rule["verbs"] != json!([]));
+    plane.apply(&role).await;
+}
+
+pub async fn what_no_watch_has_told_is_read_afresh() {
+    let (mut plane, lanekeeper) = cluster().await;
+    // From here on no watch tells anything: those that there are end with the API server, and
+    // further ones are forbidden.
+    take_away(&plane, "watch", None).await;
+    plane.stop_api_server();
+    plane.start_api_server().await;
+    until("the watches to be forbidden", async || {
+        let missed =
+            ["pods", "vlanconfigs", "virtualmachineinstances", "network-attachment-definitions"];
+        let said =
+            |kind: &&str| lanekeeper.process.said(&format!("cannot watch resource \\\"{kind}\\\""));
+        missed.iter().all(said).then_some(())
+    })
+    .await;
+
+    let config = like("VlanConfig", "network-config-b");
+    let network = like("NetworkAttachmentDefinition", "vm-network-a");
+    let cluster_b = like("ClusterNetwork", "cluster-b");
+    let made = plane.create(&vmi("unseen", &["vm-network-a"])).await;
+    let mut pod = launcher_pod(&made);
+    pod["spec"]["nodeName"] = json!("host1");
+    plane.create(&pod).await;
+    let mut vm = like("VirtualMachine", "unseen-vm");
+    vm["spec"] = json!({"runStrategy": "Halted", "template": {"spec": {
+        "domain": {}, "networks": [{"name": "nic", "multus": {"networkName": "default/vm-network-a"}}],
+    }}});
+    plane.create(&vm).await;
+    let mut young = like("NetworkAttachmentDefinition", "unseen-net");
+    young["spec"] = json!({"config": r#"{"type":"bridge","bridge":"cluster-b-br"}"#});
+    plane.create(&young).await;
+    // It needs the cluster network, of which no watch told.
+    plane.create(&like("ClusterNetwork", "unseen-cn")).await;
+    let mut named = like("VlanConfig", "unseen-config");
+    named["spec"] = json!({"clusterNetwork": "unseen-cn", "uplink": {"nics": ["x"]}});
+    plane.create(&named).await;
+    named["metadata"]["name"] = json!("of-cluster-b");
+    named["spec"] =
+        json!({"clusterNetwork": "cluster-b", "nodeSelector": {"no": "host"}, "uplink": {}});
+    plane.create(&named).await;
+
+    let said = refusal(plane.try_delete(&config).await);
+    assert!(said.contains("vc-running-vms") && said.contains("default/unseen (host1)"), "{said}");
+    let said = refusal(plane.try_delete(&cluster_b).await);
+    for name in ["default/unseen-net", "of-cluster-b"] {
+        assert!(said.contains("cn-in-use") && said.contains(name), "{said}");
+    }
+    let said = refusal(plane.try_delete(&network).await);
+    for name in ["default/unseen-vm", "default/unseen,", "nad-in-use"] {
+        assert!(said.contains(name) || said.contains(name.trim_end_matches(',')), "{said}");
+    }
+    let away = json!({"metadata": {"labels": {"example.com/rack": null}}});
+    let host1 = like("Node", "host1");
+    let said = refusal(plane.try_merge(&host1, away.clone()).await);
+    assert!(said.contains("node-running-vms") && said.contains("default/unseen"), "{said}");
+
+    // Each right to read is needed for it, and a read that fails refuses.
+    let mut unknown = like("VlanConfig", "unknown");
+    unknown["spec"] = json!({"clusterNetwork": "unknown-cn", "uplink": {}});
+    for (verb, resource) in [
+        ("get", "pods"),
+        ("get", "virtualmachineinstances"),
+        ("list", "pods"),
+        ("list", "vlanconfigs"),
+        ("list", "network-attachment-definitions"),
+        ("list", "virtualmachines"),
+        ("get", "clusternetworks"),
+    ] {
+        take_away(&plane, verb, Some(resource)).await;
+        until(&format!("{verb} {resource} to be missed"), async || {
+            let said = match (verb, resource) {
+                (_, "pods" | "virtualmachineinstances") => plane.try_delete(&config).await,
+                (_, "vlanconfigs") => plane.try_delete(&cluster_b).await,
+                ("list", "network-attachment-definitions") => plane.try_delete(&cluster_b).await,
+                (_, "virtualmachines") => plane.try_delete(&network).await,
+                _ => plane.try_apply(&unknown).await.map(drop),
+            };
+            let said = refusal(said);
+            let missed = format!("cannot {verb} resource \"{resource}\"");
+            (said.contains("could not be read") && said.contains(&missed)).then_some(())
+        })
+        .await;
+    }
+    // But a VM can be made and a node be edited: that is admitted by what was known before.
+    take_away(&plane, "get", Some("network-attachment-definitions")).await;
+    let mut number = 0;
+    until("a VM network's look-up to fail", async || {
+        number += 1;
+        let mut vm = like("VirtualMachine", &format!("of-nothing-{number}"));
+        vm["spec"] = json!({"template": {"spec": {
+            "domain": {}, "networks": [{"name": "nic", "multus": {"networkName": "default/nothing"}}],
+        }}});
+        plane.create(&vm).await;
+        let missed = "cannot get resource \\\"network-attachment-definitions\\\"";
+        lanekeeper.process.said(missed).then_some(())
+    })
+    .await;
+    take_away(&plane, "list", Some("pods")).await;
+    until("the node's edit to pass", async || plane.try_merge(&host1, away.clone()).await.ok())
+        .await;
+}

@@ -160,8 +160,11 @@ impl ControlPlane {
     async fn wait_for_api_server(&mut self) {
         let started = Instant::now();
         loop {
+            // One that is starting may take a connection and never answer on it.
             let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
-            if self.client.request_text(request).await.is_ok_and(|text| text == "ok") {
+            let soon = Duration::from_secs(2);
+            let answer = tokio::time::timeout(soon, self.client.request_text(request)).await;
+            if answer.is_ok_and(|answer| answer.is_ok_and(|text| text == "ok")) {
                 return;
             }
             let api = self.api.as_mut().unwrap();

@@ -54,6 +54,7 @@ fn main() {
         access::every_verb_of_the_role_is_needed,
         admission::changes_are_refused_while_a_vm_runs,
         admission::what_was_made_a_moment_ago_counts,
+        admission::what_no_watch_has_told_is_read_afresh,
         admission::one_file_brings_a_whole_network,
         admission::a_vm_gets_its_affinity_and_a_host_keeps_its_labels,
         admission::an_outage_holds_up_only_what_could_cut_vms_off,
