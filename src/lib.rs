@@ -2,8 +2,8 @@
 //! from cutting off running machines.
 //!
 //! ```text
-//!  manifests ──▶ source ──▶ k8s ──▶ cluster::Index ──▶ publish ──▶ cluster::Snapshot
-//!                (reads)   (facts)   (keeps)           (swaps)          │
+//!  API server ─▶ source ──▶ k8s ──▶ cluster::Index ──▶ publish ──▶ cluster::Snapshot
+//!  manifests     (reads)   (facts)   (keeps)           (swaps)          │
 //!                                                                       ▼
 //!  scheduler ──▶ server ──▶ k8s ──────────────────────────────────▶  decide
 //!  API server    (HTTP)    (wire)  ◀──────────────────────────────  (verdicts)

@@ -80,7 +80,7 @@ pub async fn changes_are_refused_while_a_vm_runs() {
 
 pub async fn what_was_made_a_moment_ago_counts() {
     let (mut plane, _lanekeeper) = cluster().await;
-    plane.start_scheduler().await;
+    plane.start_scheduler();
     // Bound by the scheduler a moment ago: its VMI names no host yet.
     for number in 0..5 {
         let made = plane.create(&vmi(&format!("new-{number}"), &["vm-network-c"])).await;
@@ -191,7 +191,7 @@ pub async fn a_vm_gets_its_affinity_and_a_host_keeps_its_labels() {
         lanekeeper
             .metric("lanekeeper_objects", &["\"VirtualMachineInstance\""])
             .await
-            .eq(&1.0)
+            .eq(&1)
             .then_some(())
     })
     .await;
@@ -205,7 +205,7 @@ pub async fn a_vm_gets_its_affinity_and_a_host_keeps_its_labels() {
 
 pub async fn an_outage_holds_up_only_what_could_cut_vms_off() {
     let (mut plane, lanekeeper) = cluster().await;
-    plane.start_scheduler().await;
+    plane.start_scheduler();
     let made = plane.create(&vmi("vm", &["vm-network-a"])).await;
     let first = plane.create(&launcher_pod(&made)).await;
     until("the scheduler to work", async || plane.host_of(&first).await).await;
@@ -336,8 +336,9 @@ pub async fn what_no_watch_has_told_is_read_afresh() {
         until(&format!("{verb} {resource} to be missed"), async || {
             let said = match (verb, resource) {
                 (_, "pods" | "virtualmachineinstances") => plane.try_delete(&config).await,
-                (_, "vlanconfigs") => plane.try_delete(&cluster_b).await,
-                ("list", "network-attachment-definitions") => plane.try_delete(&cluster_b).await,
+                (_, "vlanconfigs" | "network-attachment-definitions") => {
+                    plane.try_delete(&cluster_b).await
+                }
                 (_, "virtualmachines") => plane.try_delete(&network).await,
                 _ => plane.try_apply(&unknown).await.map(drop),
             };

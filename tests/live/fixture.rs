@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a condition is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -196,7 +196,7 @@ impl ControlPlane {
     }
 
     /// kube-scheduler, with the configuration that we ship and this cluster's addresses in it.
-    pub async fn start_scheduler(&mut self) {
+    pub fn start_scheduler(&mut self) {
         let path = self.folder.path();
         let shipped = fs::read_to_string(project().join("manifests/kube-scheduler/config.yaml"));
         let mut config: Value = serde_saphyr::from_str(&shipped.unwrap()).unwrap();
@@ -269,7 +269,7 @@ impl ControlPlane {
         }
     }
 
-    /// A kubeconfig of our own ServiceAccount, with the rights that we ship.
+    /// A kubeconfig of our own account, with the rights that we ship.
     async fn our_kubeconfig(&self) -> PathBuf {
         let request = http::Request::post(
             "/api/v1/namespaces/lanekeeper-system/serviceaccounts/lanekeeper/token",
@@ -434,13 +434,13 @@ impl Lanekeeper {
     }
 
     /// The sum of a metric's samples whose name and labels hold all of these.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let answer = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();
         let text = answer.text().await.unwrap();
         let samples = text.lines().filter(|line| {
             line.starts_with(name) && labels.iter().all(|label| line.contains(label))
         });
-        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 }
 

@@ -9,7 +9,8 @@
     clippy::indexing_slicing,
     clippy::needless_pass_by_value,
     clippy::print_stderr,
-    reason = "a test that can't go on has failed, and what is skipped is told"
+    clippy::too_many_lines,
+    reason = "a test that can't go on has failed, tells a story, and says what is skipped"
 )]
 
 mod access;

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::fixture::{ControlPlane, Lanekeeper, until};
 
 /// On how many hosts a cluster network is active.
-async fn active(lanekeeper: &Lanekeeper, cluster_network: &str) -> f64 {
+async fn active(lanekeeper: &Lanekeeper, cluster_network: &str) -> u64 {
     let name = "lanekeeper_cluster_network_active_hosts";
     lanekeeper.metric(name, &[&format!("\"{cluster_network}\"")]).await
 }
 
-async fn objects(lanekeeper: &Lanekeeper, kind: &str) -> f64 {
+async fn objects(lanekeeper: &Lanekeeper, kind: &str) -> u64 {
     lanekeeper.metric("lanekeeper_objects", &[&format!("\"{kind}\"")]).await
 }
 
@@ -35,10 +35,10 @@ pub async fn kinds_that_come_later_are_awaited() {
     plane.apply_examples().await;
     let came = Instant::now();
     until("what came later to be known", async || {
-        let known = active(&lanekeeper, "cluster-a").await == 3.0
-            && active(&lanekeeper, "cluster-b").await == 3.0
-            && objects(&lanekeeper, "VirtualMachine").await == 3.0
-            && objects(&lanekeeper, "NetworkAttachmentDefinition").await == 3.0;
+        let known = active(&lanekeeper, "cluster-a").await == 3
+            && active(&lanekeeper, "cluster-b").await == 3
+            && objects(&lanekeeper, "VirtualMachine").await == 3
+            && objects(&lanekeeper, "NetworkAttachmentDefinition").await == 3;
         known.then_some(())
     })
     .await;
@@ -53,7 +53,7 @@ pub async fn decisions_are_right_again_after_the_api_server_was_away() {
     plane.install_foreign_kinds().await;
     plane.apply_examples().await;
     let lanekeeper = plane.lanekeeper().await.ready().await;
-    assert_eq!(active(&lanekeeper, "cluster-b").await, 3.0);
+    assert_eq!(active(&lanekeeper, "cluster-b").await, 3);
     let config = |name: &str| -> Value {
         json!({
             "apiVersion": "network.harvesterhci.io/v1beta1", "kind": "VlanConfig",
@@ -69,7 +69,7 @@ pub async fn decisions_are_right_again_after_the_api_server_was_away() {
     })
     .await;
     assert!(text.contains("the watch of VlanConfig has been broken for 3"), "{text}");
-    assert_eq!(active(&lanekeeper, "cluster-b").await, 3.0);
+    assert_eq!(active(&lanekeeper, "cluster-b").await, 3);
     plane.start_api_server().await;
 
     // What is deleted, and what is made, before we are back is not in the history any more.
@@ -79,12 +79,12 @@ pub async fn decisions_are_right_again_after_the_api_server_was_away() {
     plane.create(&wider).await;
     plane.compact();
     until("what happened meanwhile to be known", async || {
-        (active(&lanekeeper, "cluster-b").await == 6.0).then_some(())
+        (active(&lanekeeper, "cluster-b").await == 6).then_some(())
     })
     .await;
     until("readiness", async || lanekeeper.readiness().await.0.then_some(())).await;
     plane.delete(&wider).await;
-    until("a later change", async || (active(&lanekeeper, "cluster-b").await == 0.0).then_some(()))
+    until("a later change", async || (active(&lanekeeper, "cluster-b").await == 0).then_some(()))
         .await;
-    assert_eq!(objects(&lanekeeper, "VlanConfig").await, 2.0);
+    assert_eq!(objects(&lanekeeper, "VlanConfig").await, 2);
 }
