@@ -61,13 +61,18 @@ impl Present {
             if unknown.is_empty() {
                 break now;
             }
-            snapshot = snapshot.with(self.look_up(&snapshot, &unknown).await?);
+            let mut found = self.read(&unknown).await?;
+            found.retain(|change| matches!(change.now, Now::Is(_)));
+            snapshot = snapshot.with(found);
             asked.extend(unknown);
         };
-        let Scope { running_vms_on, users_of, users_of_vm_network, unknown: _ } = scope;
+        let Scope { running_vms_on, users_of, users_of_vm_network, configs_of, unknown: _ } = scope;
         let mut kinds = Vec::new();
+        if users_of.is_some() || !configs_of.is_empty() {
+            kinds.push(Kind::NetworkConfig);
+        }
         if users_of.is_some() {
-            kinds.extend([Kind::NetworkConfig, Kind::VmNetwork]);
+            kinds.push(Kind::VmNetwork);
         }
         if users_of_vm_network.is_some() {
             kinds.push(Kind::Vm);
@@ -92,20 +97,6 @@ impl Present {
             snapshot = snapshot.with(self.pods(&snapshot, which).await?);
         }
         Ok(snapshot)
-    }
-
-    /// Asks for single objects; of a cluster network that is found also for its configs.
-    async fn look_up(
-        &self,
-        snapshot: &Snapshot,
-        unknown: &[ObjectRef],
-    ) -> Result<Vec<Change>, String> {
-        let mut changes = self.read(unknown).await?;
-        changes.retain(|change| matches!(change.now, Now::Is(_)));
-        if changes.iter().any(|change| change.object.kind == Kind::ClusterNetwork) {
-            changes.extend(self.all_of(Kind::NetworkConfig, snapshot).await?);
-        }
-        Ok(changes)
     }
 
     /// Everything of a kind: what is there, and what no longer is.

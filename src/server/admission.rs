@@ -111,8 +111,8 @@ impl App {
             Webhook::Validate => review::scope(snapshot, &change),
             // A patch destroys nothing.
             Webhook::Mutate => {
-                let unknown = review::scope(snapshot, &change).unknown;
-                Scope { unknown, ..Scope::default() }
+                let Scope { unknown, configs_of, .. } = review::scope(snapshot, &change);
+                Scope { unknown, configs_of, ..Scope::default() }
             }
         };
         let refreshed = tokio::time::timeout(time, present.refresh(snapshot.clone(), scope)).await;

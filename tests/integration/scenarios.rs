@@ -195,7 +195,8 @@ async fn every_scenario_ends_as_it_should() {
             for warning in response["warnings"].as_array().into_iter().flatten() {
                 writeln!(told, "warning: {}", warning.as_str().unwrap()).unwrap();
             }
-            let Scope { running_vms_on, users_of, users_of_vm_network, unknown } = scope;
+            let Scope { running_vms_on, users_of, users_of_vm_network, unknown, configs_of } =
+                scope;
             for (what, afresh) in [
                 ("VMs on", running_vms_on),
                 ("users of", users_of.into_iter().collect()),
@@ -203,6 +204,7 @@ async fn every_scenario_ends_as_it_should() {
                     "users of VM network",
                     users_of_vm_network.iter().map(|it| it.text().clone()).collect(),
                 ),
+                ("configs of", configs_of),
                 ("unknown", unknown.iter().map(|it| it.to_string().into()).collect()),
             ] {
                 if !afresh.is_empty() {

@@ -266,6 +266,13 @@ async fn take_away(plane: &ControlPlane, verb: &str, resource: Option<&str>) {
 
 pub async fn what_no_watch_has_told_is_read_afresh() {
     let (mut plane, lanekeeper) = cluster().await;
+    plane.create(&like("ClusterNetwork", "half-known")).await;
+    until("it to be known", async || {
+        let name = "lanekeeper_cluster_network_active_hosts";
+        let known = lanekeeper.metric_is_there(name, "half-known").await;
+        known.then_some(())
+    })
+    .await;
     // From here on no watch tells anything: those that there are end with the API server, and
     // further ones are forbidden.
     take_away(&plane, "watch", None).await;
@@ -305,6 +312,16 @@ pub async fn what_no_watch_has_told_is_read_afresh() {
         json!({"clusterNetwork": "cluster-b", "nodeSelector": {"no": "host"}, "uplink": {}});
     plane.create(&named).await;
 
+    // Of a cluster network that is known, the configs may not be yet: its MTU would be taken for 1500.
+    let mut half_known = like("VlanConfig", "half-known");
+    half_known["spec"] =
+        json!({"clusterNetwork": "half-known", "uplink": {"linkAttributes": {"mtu": 9000}}});
+    plane.create(&half_known).await;
+    let mut network_of_it = like("NetworkAttachmentDefinition", "half-known");
+    network_of_it["spec"] = json!({"config": r#"{"type":"bridge","bridge":"half-known-br"}"#});
+    let made = plane.create(&network_of_it).await;
+    assert!(made["spec"]["config"].as_str().unwrap().contains(r#""mtu":9000"#), "{made}");
+
     let said = refusal(plane.try_delete(&config).await);
     assert!(said.contains("vc-running-vms") && said.contains("default/unseen (host1)"), "{said}");
     let said = refusal(plane.try_delete(&cluster_b).await);
@@ -312,9 +329,8 @@ pub async fn what_no_watch_has_told_is_read_afresh() {
         assert!(said.contains("cn-in-use") && said.contains(name), "{said}");
     }
     let said = refusal(plane.try_delete(&network).await);
-    for name in ["default/unseen-vm", "default/unseen,", "nad-in-use"] {
-        assert!(said.contains(name) || said.contains(name.trim_end_matches(',')), "{said}");
-    }
+    assert!(said.contains("nad-in-use") && said.contains("default/unseen, "), "{said}");
+    assert!(said.contains("default/unseen-vm"), "{said}");
     let away = json!({"metadata": {"labels": {"example.com/rack": null}}});
     let host1 = like("Node", "host1");
     let said = refusal(plane.try_merge(&host1, away.clone()).await);

@@ -433,6 +433,13 @@ impl Lanekeeper {
         self
     }
 
+    /// Whether a metric has a sample with this label.
+    pub async fn metric_is_there(&self, name: &str, label: &str) -> bool {
+        let answer = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();
+        let text = answer.text().await.unwrap();
+        text.lines().any(|line| line.starts_with(name) && line.contains(label))
+    }
+
     /// The sum of a metric's samples whose name and labels hold all of these.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let answer = reqwest::get(format!("http://{}/metrics", self.admin)).await.unwrap();

@@ -9,7 +9,7 @@ mod uplink;
 pub mod vm;
 pub mod vm_network;
 
-use crate::cluster::{Key, Kind, Name, ObjectRef, Snapshot};
+use crate::cluster::{Key, Kind, MGMT, Name, ObjectRef, Snapshot};
 
 pub use code::Code;
 
@@ -119,6 +119,14 @@ pub struct Scope {
     pub users_of_vm_network: Option<Key>,
     /// Objects that the change speaks of and that are unknown here.
     pub unknown: Vec<ObjectRef>,
+    /// Cluster networks whose network configs matter, and may be too young to be known.
+    pub configs_of: Vec<Name>,
+}
+
+/// Whether a cluster network has no network config that is known. A new one and its first config come
+/// by two watches, of which one may be ahead.
+fn lacks_configs(snapshot: &Snapshot, cluster_network: &Name) -> bool {
+    &**cluster_network != MGMT && snapshot.configs_of(cluster_network).next().is_none()
 }
 
 /// What there is to say about a change.

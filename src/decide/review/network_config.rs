@@ -36,6 +36,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
             })
             .into_iter()
             .collect(),
+        configs_of: review.new.map(|new| new.facts.cluster_network.clone()).into_iter().collect(),
         ..Scope::default()
     }
 }

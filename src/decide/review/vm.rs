@@ -7,7 +7,7 @@ use crate::cluster::{HostSet, Key, Kind, Name, ObjectRef, Selection, Snapshot, V
 use super::super::causes::Cause;
 use super::super::names::{list, list_in};
 use super::super::needs::Needs;
-use super::{Code, Judgement, Scope, Violation, Write};
+use super::{Code, Judgement, Scope, Violation, Write, lacks_configs};
 
 /// A VM as a request has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,13 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
             Some(ObjectRef { kind: Kind::ClusterNetwork, key: Key::cluster_scoped(claimed) })
         }
     });
-    Scope { unknown: unknown.collect(), ..Scope::default() }
+    let under =
+        asked.iter().filter_map(|key| snapshot.cluster_network_of(snapshot.vm_network(key)?));
+    Scope {
+        unknown: unknown.collect(),
+        configs_of: under.filter(|name| lacks_configs(snapshot, name)).collect(),
+        ..Scope::default()
+    }
 }
 
 /// Judges the change. What no host can run is warned about, or refused if that is asked for.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::{list, list_in};
-use super::{Code, Judgement, Scope, Violation, Write};
+use super::{Code, Judgement, Scope, Violation, Write, lacks_configs};
 
 /// How long a bridge's name may be: as long as an interface's.
 const MOST_BRIDGE: usize = 15;
@@ -34,10 +34,11 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
         Write::Delete(old) => Some(old.key.clone()),
         _ => None,
     };
-    let unknown = write.after().and_then(|new| new.facts.claim());
-    let unknown = unknown.filter(|name| !snapshot.exists(name));
+    let claim = write.after().and_then(|new| new.facts.claim());
+    let unknown = claim.clone().filter(|name| !snapshot.exists(name));
     Scope {
         users_of_vm_network: users_of,
+        configs_of: claim.filter(|name| lacks_configs(snapshot, name)).into_iter().collect(),
         unknown: unknown
             .map(|name| ObjectRef { kind: Kind::ClusterNetwork, key: Key::cluster_scoped(name) })
             .into_iter()
