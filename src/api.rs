@@ -177,6 +177,8 @@ pub struct Which {
     pub fields: Option<String>,
     /// Whether metadata is enough.
     pub metadata: bool,
+    /// Whether they are few, and come in one page: the API server answers that from memory.
+    pub few: bool,
 }
 
 /// A page of a list.
@@ -255,7 +257,7 @@ impl Api {
         let parameters = ListParams {
             label_selector: Self::labels(kind),
             field_selector: which.fields.clone(),
-            limit: Some(PAGE),
+            limit: (!which.few).then_some(PAGE),
             continue_token: after,
             ..ListParams::default()
         };

@@ -18,7 +18,7 @@ use crate::k8s::objects::Reader;
 /// How many unknown objects one request may ask for.
 const MOST_UNKNOWN: usize = 16;
 /// Up to so many hosts are asked for one by one; beyond it all launcher pods are listed.
-const FEW_HOSTS: usize = 4;
+const FEW_HOSTS: usize = 16;
 /// How many single objects are read at a time for one request.
 const AT_ONCE: usize = 8;
 /// Launcher pods that have not ended.
@@ -80,20 +80,18 @@ impl Present {
         for kind in kinds {
             snapshot = snapshot.with(self.all_of(kind, &snapshot).await?);
         }
-        let pods_on = match &*running_vms_on {
-            [] => Vec::new(),
-            few if few.len() <= FEW_HOSTS => {
-                few.iter().map(|host| format!("spec.nodeName={host}")).collect()
-            }
+        let few = running_vms_on.len() <= FEW_HOSTS;
+        let places = match &*running_vms_on {
+            hosts if few => hosts.iter().map(|host| format!("spec.nodeName={host}")).collect(),
             _ => vec!["spec.nodeName!=".to_owned()],
         };
-        for place in pods_on {
-            let which = Which { fields: Some(format!("{place},{ALIVE}")), metadata: true };
+        for place in places {
+            let which = Which { fields: Some(format!("{place},{ALIVE}")), metadata: true, few };
             snapshot = snapshot.with(self.pods(&snapshot, which).await?);
         }
         if users_of_vm_network.is_some() {
             // One that is on no host yet uses it too.
-            let which = Which { fields: Some(ALIVE.to_owned()), metadata: true };
+            let which = Which { fields: Some(ALIVE.to_owned()), metadata: true, few: false };
             snapshot = snapshot.with(self.pods(&snapshot, which).await?);
         }
         Ok(snapshot)

@@ -32,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long the first retry waits; each further one twice as long, up to `LONGEST_WAIT`.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// A watch that is quiet for so long has begun well.
+const SETTLES: Duration = Duration::from_secs(1);
 /// How many pieces of news may wait for the owner of the index.
 const NEWS: usize = 1024;
 /// The annotation of the bookmark behind a streamed list.
@@ -196,13 +198,20 @@ impl Live {
             self.refuses_streams.store(true, Ordering::Relaxed);
         }
         let mut events = std::pin::pin!(watch?);
-        self.watches.well(kind);
+        // One that begins and breaks at once, time after time, is not well.
+        let mut settled = false;
         loop {
-            let event = match tokio::time::timeout(SILENCE, events.next()).await {
-                Ok(Some(event)) => event?,
+            let patience = if settled { SILENCE } else { SETTLES };
+            let event = match tokio::time::timeout(patience, events.next()).await {
+                Ok(Some(event)) => Some(event?),
                 Ok(None) => return Ok(End::AsItDoes),
-                Err(_) => return Ok(End::Broken("silent for too long".to_owned())),
+                Err(_) if settled => return Ok(End::Broken("silent for too long".to_owned())),
+                Err(_) => None,
             };
+            if !std::mem::replace(&mut settled, true) {
+                self.watches.well(kind);
+            }
+            let Some(event) = event else { continue };
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     if let Some(there) = &mut listing {
@@ -345,4 +354,64 @@ pub async fn object(api: &Api, of: &ObjectRef) -> Result<Option<Value>, String> 
     found
         .map(|object| serde_json::from_str(object.json()).map_err(|error| format!("{of}: {error}")))
         .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Fact, Host};
+
+    fn host(name: &str) -> ObjectRef {
+        ObjectRef { kind: Kind::Host, key: Key::cluster_scoped(name.to_owned()) }
+    }
+
+    fn there(name: &str) -> News {
+        News::Now(Change { object: host(name), now: Now::Is(Fact::Host(Host::default())) })
+    }
+
+    /// An index for which every kind but hosts is listed.
+    fn index() -> Index {
+        let mut index = Index::new(Options::default());
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Host) {
+            index.listed(kind);
+        }
+        index
+    }
+
+    #[test]
+    fn a_kind_that_is_served_at_last_is_listed_before_anything_is_decided() {
+        let mut index = index();
+        take(&mut index, News::Unserved(Kind::Host));
+        assert!(index.snapshot().is_some(), "it counts as empty");
+        take(&mut index, News::Served(Kind::Host));
+        take(&mut index, there("a"));
+        assert!(index.snapshot().is_none(), "there may be more");
+        take(&mut index, News::Listed(Kind::Host, [host("a").key].into()));
+        assert_eq!(index.snapshot().unwrap().count(Kind::Host), 1);
+    }
+
+    #[test]
+    fn what_a_new_list_lacks_is_gone() {
+        let mut index = index();
+        for name in ["a", "b", "c"] {
+            take(&mut index, there(name));
+        }
+        take(&mut index, News::Listed(Kind::Host, [host("b").key].into()));
+        let snapshot = index.snapshot().unwrap();
+        let names: Vec<_> = snapshot.hosts().into_iter().map(|it| it.name().clone()).collect();
+        assert_eq!(names, ["b".into()]);
+    }
+
+    #[test]
+    fn an_object_that_can_no_longer_be_read_keeps_what_it_said_and_is_a_problem() {
+        let mut index = index();
+        take(&mut index, there("a"));
+        take(&mut index, News::Listed(Kind::Host, [host("a").key].into()));
+        let malformed = Now::Malformed { why: "odd".into(), last: None };
+        assert!(take(&mut index, News::Now(Change { object: host("a"), now: malformed })));
+        let snapshot = index.snapshot().unwrap();
+        assert_eq!((snapshot.count(Kind::Host), snapshot.problems().len()), (1, 1));
+        take(&mut index, there("a"));
+        assert_eq!(index.snapshot().unwrap().problems().len(), 0);
+    }
 }

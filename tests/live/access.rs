@@ -207,7 +207,14 @@ pub async fn every_verb_of_the_role_is_needed() {
     plane.install_foreign_kinds().await;
     let role = plane.manifests().into_iter().find(|it| it["kind"] == "ClusterRole").unwrap();
     let rules = role["rules"].as_array().unwrap().clone();
-    drop(plane.lanekeeper().await.ready().await);
+    // More than one page of a kind.
+    for number in 0..300 {
+        plane.create(&kind("ClusterNetwork", &format!("net-{number}"), json!({}))).await;
+    }
+    let lanekeeper = plane.lanekeeper().await.ready().await;
+    let known = lanekeeper.metric("lanekeeper_objects", &["\"ClusterNetwork\""]).await;
+    assert_eq!(known, 300);
+    drop(lanekeeper);
     for (number, rule) in rules.iter().enumerate() {
         let resource = rule["resources"][0].as_str().unwrap();
         let group = rule["apiGroups"][0].as_str().unwrap();
