@@ -231,7 +231,30 @@ pub async fn an_outage_holds_up_only_what_could_cut_vms_off() {
     ] {
         assert!(said.contains("failed calling webhook"), "{said}");
     }
-    // Harvester's agent keeps its own records.
+    // Harvester's agent keeps its own records, and no others.
+    let agent = "system:serviceaccount:harvester-system:harvester-network-controller";
+    plane
+        .create(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "agent"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                        "name": "cluster-admin"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": agent}],
+        }))
+        .await;
+    let record = |name: &str, cluster_network: &str| {
+        let mut config = like("VlanConfig", name);
+        config["spec"] = json!({"clusterNetwork": cluster_network, "uplink": {}});
+        config
+    };
+    until("the agent to write a record", async || {
+        plane.try_create_as(agent, &record("mgmt-vlanconfig-host1", "mgmt")).await.ok()
+    })
+    .await;
+    let said = plane.try_create_as(agent, &record("other", "cluster-a")).await;
+    assert!(said.unwrap_err().to_string().contains("failed calling webhook"));
+    let said = plane.try_create_as("admin", &record("mgmt-vlanconfig-host2", "mgmt")).await;
+    assert!(said.unwrap_err().to_string().contains("failed calling webhook"));
     // VMs are edited, hosts labelled and cordoned, and a VM network that is none of ours is made.
     plane.merge(&like("VirtualMachine", "vm0"), json!({"spec": {"runStrategy": "Halted"}})).await;
     let host3 = like("Node", "host3");

@@ -372,6 +372,18 @@ impl ControlPlane {
         serde_json::to_value(made.unwrap_or_else(|error| panic!("{error}\n{object}"))).unwrap()
     }
 
+    /// Makes a network config as another user.
+    pub async fn try_create_as(&self, user: &str, config: &Value) -> Result<Value, kube::Error> {
+        let path = "/apis/network.harvesterhci.io/v1beta1/vlanconfigs";
+        let mut request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .header("impersonate-user", user);
+        if user == "admin" {
+            request = request.header("impersonate-group", "system:masters");
+        }
+        self.client.request(request.body(config.to_string().into_bytes()).unwrap()).await
+    }
+
     pub async fn get(&self, like: &Value) -> Option<Value> {
         let api = self.api_of(like).await;
         let found = api.get_opt(like["metadata"]["name"].as_str().unwrap()).await.unwrap();
