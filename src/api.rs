@@ -181,15 +181,47 @@ pub struct Which {
     pub few: bool,
 }
 
-/// A page of a list.
-#[derive(Debug)]
-pub struct Page {
-    /// The objects in it.
-    pub objects: Vec<Object>,
-    /// What the next page comes after, if there is one.
-    pub next: Option<String>,
-    /// The version of the collection that it is of.
+/// A list, page by page.
+pub struct Pages<'a> {
+    api: &'a Api,
+    kind: Kind,
+    which: Which,
+    /// What the next page comes after; nothing before the first.
+    after: Option<String>,
+    ended: bool,
+    /// The version of the collection that the last page was of.
     pub version: String,
+}
+
+impl Pages<'_> {
+    /// The objects of the next page, if there is one.
+    ///
+    /// # Errors
+    /// If it can't be had; too old, if what it comes after is.
+    pub async fn next(&mut self) -> Result<Option<Vec<Object>>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let request = Api::collection(self.kind, None);
+        let parameters = ListParams {
+            label_selector: Api::labels(self.kind),
+            field_selector: self.which.fields.clone(),
+            limit: (!self.which.few).then_some(PAGE),
+            continue_token: self.after.take(),
+            ..ListParams::default()
+        };
+        let built = if self.which.metadata {
+            request.list_metadata(&parameters)
+        } else {
+            request.list(&parameters)
+        };
+        let list: ObjectList<Object> =
+            answered(self.api.0.request(built.map_err(kube::Error::BuildRequest)?)).await?;
+        self.after = list.metadata.continue_.filter(|token| !token.is_empty());
+        self.ended = self.after.is_none();
+        self.version = list.metadata.resource_version.unwrap_or_default();
+        Ok(Some(list.items))
+    }
 }
 
 /// An API server's objects of our kinds.
@@ -243,36 +275,10 @@ impl Api {
         }
     }
 
-    /// A page of a kind's objects: the first, or the one that another page says comes after it.
-    ///
-    /// # Errors
-    /// If it can't be had; too old, if what it comes after is.
-    pub async fn page(
-        &self,
-        kind: Kind,
-        which: &Which,
-        after: Option<String>,
-    ) -> Result<Page, Error> {
-        let request = Self::collection(kind, None);
-        let parameters = ListParams {
-            label_selector: Self::labels(kind),
-            field_selector: which.fields.clone(),
-            limit: (!which.few).then_some(PAGE),
-            continue_token: after,
-            ..ListParams::default()
-        };
-        let built = if which.metadata {
-            request.list_metadata(&parameters)
-        } else {
-            request.list(&parameters)
-        };
-        let list: ObjectList<Object> =
-            answered(self.0.request(built.map_err(kube::Error::BuildRequest)?)).await?;
-        Ok(Page {
-            objects: list.items,
-            next: list.metadata.continue_.filter(|token| !token.is_empty()),
-            version: list.metadata.resource_version.unwrap_or_default(),
-        })
+    /// All objects of a kind.
+    #[must_use]
+    pub fn pages(&self, kind: Kind, which: Which) -> Pages<'_> {
+        Pages { api: self, kind, which, after: None, ended: false, version: String::new() }
     }
 
     /// One object, if it is there.

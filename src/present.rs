@@ -189,17 +189,16 @@ impl Present {
 
     async fn list_now(&self, kind: Kind, which: &Which) -> Result<Vec<Change>, Error> {
         let mut changes = Vec::new();
-        let mut next = None;
+        let mut pages = self.api.pages(kind, which.clone());
         loop {
-            let page = match self.api.page(kind, which, next).await {
+            match pages.next().await {
+                Ok(Some(page)) => {
+                    changes.extend(page.iter().map(|object| object.change(kind, &self.reader)));
+                }
+                Ok(None) => return Ok(changes),
                 // A kind that is not served has no objects.
                 Err(Error::NotFound) if changes.is_empty() => return Ok(changes),
-                page => page?,
-            };
-            changes.extend(page.objects.iter().map(|object| object.change(kind, &self.reader)));
-            next = page.next;
-            if next.is_none() {
-                return Ok(changes);
+                Err(error) => return Err(error),
             }
         }
     }

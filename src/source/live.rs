@@ -253,18 +253,14 @@ impl Live {
     /// Tells of all that is there, page by page.
     async fn list(&self, kind: Kind, to: &Sender<News>) -> Result<(String, BTreeSet<Key>), Error> {
         let mut there = BTreeSet::new();
-        let mut next = None;
-        loop {
-            let page = self.api.page(kind, &Which::default(), next).await?;
-            for object in page.objects {
+        let mut pages = self.api.pages(kind, Which::default());
+        while let Some(page) = pages.next().await? {
+            for object in page {
                 there.insert(object.key());
                 let _ = to.send(News::Now(object.change(kind, &self.reader))).await;
             }
-            next = page.next;
-            if next.is_none() {
-                return Ok((page.version, there));
-            }
         }
+        Ok((pages.version, there))
     }
 }
 
@@ -328,15 +324,10 @@ pub async fn read(api: &Api, reader: &Reader, options: Options) -> Result<Snapsh
     for kind in Kind::ALL {
         let why = |error| format!("{} can't be listed: {error}", kind.kubernetes());
         if api.serves(kind).await.map_err(why)? {
-            let mut next = None;
-            loop {
-                let page = api.page(kind, &Which::default(), next).await.map_err(why)?;
-                for object in &page.objects {
+            let mut pages = api.pages(kind, Which::default());
+            while let Some(page) = pages.next().await.map_err(why)? {
+                for object in page {
                     take(&mut index, News::Now(object.change(kind, reader)));
-                }
-                next = page.next;
-                if next.is_none() {
-                    break;
                 }
             }
         }
