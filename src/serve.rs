@@ -77,7 +77,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
 
     let files = match (tls_cert, tls_key) {
         (Some(cert), Some(key)) => Files { cert, key },
-        // Of these it is known only here whose they are.
+        // A cluster would trust no CA that is made here.
         _ if source.cluster.is_none() => return Err(Error::NoCertificate),
         _ => pki::for_development(Path::new("certs/dev"))?,
     };

@@ -79,14 +79,11 @@ impl Index {
         self.unlisted.iter().copied()
     }
 
-    /// Forgets what is of this kind and not among these. Says whether anything was.
-    pub fn retain(&mut self, kind: Kind, there: &BTreeSet<Key>) -> bool {
-        let gone: Vec<Key> =
-            self.state.keys(kind).into_iter().filter(|key| !there.contains(key)).collect();
-        for key in &gone {
-            self.apply(Change { object: ObjectRef { kind, key: key.clone() }, now: Now::Gone });
+    /// Forgets what is of this kind and not among these.
+    pub fn retain(&mut self, kind: Kind, there: &BTreeSet<Key>) {
+        for key in self.state.keys(kind).into_iter().filter(|key| !there.contains(key)) {
+            self.apply(Change { object: ObjectRef { kind, key }, now: Now::Gone });
         }
-        !gone.is_empty()
     }
 
     /// Notes that an object can't be read; what it said before counts. Says whether that is news.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::Request;
 
 use crate::cluster::{Kind, Snapshot};
@@ -14,7 +14,7 @@ use crate::k8s::admission::{self, admit, admit_with, judged, unread};
 use crate::k8s::mutation;
 use crate::metrics::AdmissionLabels;
 
-use super::{Answer, App, Refusal, json};
+use super::{Answer, App, Refusal, respond};
 
 /// The largest AdmissionReview, in bytes.
 const MOST_BYTES: usize = 8 << 20;
@@ -71,23 +71,12 @@ impl App {
     async fn review(self: Arc<Self>, webhook: Webhook, request: Request<Body>) -> Response {
         let started = Instant::now();
         let time = time_of(request.uri().query());
-        match self.bodies.read(request, MOST_BYTES).await {
-            Ok(held) => {
-                let known = self.known(webhook, &held.bytes, time).await;
-                held.away(move |held| {
-                    let answer = self.count(webhook, started, Ok(&held.bytes), known);
-                    match answer {
-                        Ok(answer) => json(held.answer(answer)),
-                        Err(refusal) => refusal.into_response(),
-                    }
-                })
-                .await
-            }
-            Err(refusal) => match self.count(webhook, started, Err(refusal), None) {
-                Ok(answer) => json(answer),
-                Err(refusal) => refusal.into_response(),
-            },
-        }
+        let held = self.bodies.read(request, MOST_BYTES).await;
+        let known = match &held {
+            Ok(held) => self.known(webhook, &held.bytes, time).await,
+            Err(_) => None,
+        };
+        respond(held, move |body| self.count(webhook, started, body, known)).await
     }
 
     /// What is known, once what the request needs has been read afresh. Nothing before we are synced.

@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 use crate::present::Present;
 use crate::publish::Reader;
 
+use body::Held;
+
 pub use body::Bodies;
 
 /// How requests are answered.
@@ -84,19 +86,28 @@ impl App {
         most: usize,
         how: impl FnOnce(&Self, Result<&[u8], Refusal>) -> Answer + Send + 'static,
     ) -> Response {
-        match self.bodies.read(request, most).await {
-            Ok(held) => {
-                held.away(move |held| match how(&self, Ok(&held.bytes)) {
-                    Ok(answer) => json(held.answer(answer)),
-                    Err(refusal) => refusal.into_response(),
-                })
-                .await
-            }
-            Err(refusal) => match how(&self, Err(refusal)) {
-                Ok(answer) => json(answer),
+        let held = self.bodies.read(request, most).await;
+        respond(held, move |body| how(&self, body)).await
+    }
+}
+
+/// Decides over a body that was read, or was not.
+async fn respond(
+    held: Result<Held, Refusal>,
+    how: impl FnOnce(Result<&[u8], Refusal>) -> Answer + Send + 'static,
+) -> Response {
+    match held {
+        Ok(held) => {
+            held.away(move |held| match how(Ok(&held.bytes)) {
+                Ok(answer) => json(held.answer(answer)),
                 Err(refusal) => refusal.into_response(),
-            },
+            })
+            .await
         }
+        Err(refusal) => match how(Err(refusal)) {
+            Ok(answer) => json(answer),
+            Err(refusal) => refusal.into_response(),
+        },
     }
 }
 
