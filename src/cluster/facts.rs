@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::mtu::effective_mtu;
 use super::names::{Key, MGMT, Name, ObjectRef};
 use super::vm_networks::VmNetwork;
-
-/// The MTU, in bytes, of a network config or VM network that gives none, or 0.
-pub const DEFAULT_MTU: i64 = 1500;
 
 /// What became of one object.
 #[derive(Clone, Debug)]
@@ -69,12 +67,6 @@ pub enum UplinkMtu {
     Is(i64),
     /// It is no number.
     Unreadable(Name),
-}
-
-/// The MTU in bytes that one which was written means: 0 means 1500.
-#[must_use]
-pub fn effective_mtu(written: i64) -> i64 {
-    if written == 0 { DEFAULT_MTU } else { written }
 }
 
 /// Labels of a host, or those that a network config's `nodeSelector` wants: sorted `key=value`.

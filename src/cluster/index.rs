@@ -13,28 +13,16 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use imbl::OrdMap;
 
-use super::activity::Activation;
 use super::facts::{
     Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Migration, NetworkConfig, Now,
     Selection, UplinkStatus, Vm,
 };
 use super::hosts::HostSet;
 use super::names::{Key, Kind, Name, ObjectRef};
+use super::options::Options;
 use super::snapshot::Snapshot;
 use super::state::{ConfigState, State, relate, swap};
 use super::vm_networks::VmNetwork;
-
-/// Stands among the labels that configs want for a selector that wants none. No label is like it.
-const ANY_HOST: &str = "";
-
-/// How facts are to be read, fixed when the program starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Whether a host that reports nothing counts as having its uplinks.
-    pub activation: Activation,
-    /// Whether a bridge named `foo-br` speaks of a cluster network `foo` that does not exist.
-    pub strict_vm_networks: bool,
-}
 
 /// The one writable copy of the cluster's facts.
 pub struct Index {
@@ -53,15 +41,6 @@ impl Index {
             unlisted: Kind::ALL.into(),
             shared: Shared::default(),
         }
-    }
-
-    /// An index that goes on from a snapshot, which stays as it is.
-    pub(super) fn from_state(state: State) -> Self {
-        Self { state, unlisted: BTreeSet::new(), shared: Shared::default() }
-    }
-
-    pub(super) fn into_state(self) -> State {
-        self.state
     }
 
     /// Notes that every object of this kind that there is has been applied.
@@ -95,7 +74,7 @@ impl Index {
     /// pass for "there is none".
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
-        self.unlisted.is_empty().then(|| Snapshot::of(self.state.clone()))
+        self.unlisted.is_empty().then(|| Snapshot(self.state.clone()))
     }
 
     /// Notes what is wrong with a place that objects come from; an empty list takes it back.
@@ -346,67 +325,17 @@ impl Index {
     }
 }
 
-impl State {
-    /// Brings up to date whether these configs cover the host, and what follows for it.
-    fn recover(
-        &mut self,
-        configs: BTreeSet<Name>,
-        host: u32,
-        covers: impl Fn(&NetworkConfig) -> bool,
-    ) {
-        let mut networks = BTreeSet::new();
-        for name in configs {
-            let Some(config) = self.configs.get(&name) else { continue };
-            let covers = covers(&config.facts);
-            if config.hosts.has(host) == covers {
-                continue;
-            }
-            networks.insert(config.facts.cluster_network.clone());
-            if let Some(config) = self.configs.get_mut(&name) {
-                HostSet::put(&mut config.hosts, host, covers);
-            }
+impl Snapshot {
+    /// What would be known had these changes come too: what was read afresh, or is planned. This
+    /// snapshot stays as it is.
+    #[must_use]
+    pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut index =
+            Index { state: self.0.clone(), unlisted: BTreeSet::new(), shared: Shared::default() };
+        for change in changes {
+            index.apply(change);
         }
-        for network in networks {
-            self.refresh(&network, host);
-        }
-    }
-
-    /// The configs that may cover the host in one of its states and not in the other: those that
-    /// want a label which came or went; where all of them did, also those that want none.
-    fn configs_to_ask(&self, old: Option<&Host>, new: Option<&Host>) -> BTreeSet<Name> {
-        let labels =
-            |host: Option<&Host>| host.map(|host| host.labels.0.clone()).unwrap_or_default();
-        let (before, after) = (labels(old), labels(new));
-        let pairs: Vec<Name> = if old.map(|old| old.witness) == new.map(|new| new.witness) {
-            let only = |a: &[Name], b: &[Name]| -> Vec<Name> {
-                a.iter().filter(|pair| b.binary_search(pair).is_err()).cloned().collect()
-            };
-            [only(&before, &after), only(&after, &before)].concat()
-        } else {
-            [&*before, &*after, &[ANY_HOST.into()]].concat()
-        };
-        let wanting = |pair: Name| {
-            let from = (pair.clone(), Name::default());
-            self.wanted.range(from..).take_while(move |(wanted, _)| *wanted == pair)
-        };
-        pairs.into_iter().flat_map(wanting).map(|(_, config)| config.clone()).collect()
-    }
-
-    /// Notes which labels a config wants, or no longer does.
-    fn note_wanted(&mut self, config: &Name, selector: &Labels, wanted: bool) {
-        if selector.0.is_empty() {
-            relate(&mut self.wanted, (ANY_HOST.into(), config.clone()), wanted);
-        }
-        for pair in &selector.0 {
-            relate(&mut self.wanted, (pair.clone(), config.clone()), wanted);
-        }
-    }
-
-    /// Forgets a cluster network that neither exists nor is spoken of by a config.
-    fn drop_if_idle(&mut self, name: &Name) {
-        if self.networks.get(name).is_some_and(|it| it.facts.is_none() && it.configs.is_empty()) {
-            self.networks.remove(name);
-        }
+        Self(index.state)
     }
 }
 

@@ -4,26 +4,28 @@
 //! [`Index::apply`] and an assertion.
 #![warn(missing_docs)]
 
-mod activity;
 mod facts;
 mod hosts;
 mod index;
+mod mtu;
 mod names;
+mod options;
 mod problems;
 mod snapshot;
 mod state;
 mod vm_networks;
-mod vms;
 
-pub use activity::{Activation, Inactive, Uplink};
 pub use facts::{
-    Change, ClusterNetwork, DEFAULT_MTU, Fact, Host, Labels, LauncherPod, Link, LinkMonitor,
-    LinkState, Migration, Namespace, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions,
-    UplinkStatus, Vm, Vmi, effective_mtu,
+    Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Link, LinkMonitor, LinkState,
+    Migration, Namespace, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions, UplinkStatus,
+    Vm, Vmi,
 };
 pub use hosts::{HostRef, HostSet, HostWalk};
-pub use index::{Index, Options};
+pub use index::Index;
+pub use mtu::{DEFAULT_MTU, effective_mtu};
 pub use names::{Key, Kind, MGMT, Name, ObjectRef};
+pub use options::{Activation, Options};
 pub use problems::Problem;
 pub use snapshot::{Network, Snapshot};
+pub use state::{Inactive, Uplink};
 pub use vm_networks::{Cni, CniConfig, VmNetwork};

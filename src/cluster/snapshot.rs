@@ -3,37 +3,23 @@
 
 use std::fmt;
 
-use super::activity::{Inactive, Uplink};
 use super::facts::{
-    Change, ClusterNetwork, DEFAULT_MTU, Host, Labels, LauncherPod, Link, NetworkConfig, Selection,
-    UplinkMtu, UplinkStatus, Vm, effective_mtu,
+    ClusterNetwork, Host, Labels, LauncherPod, Link, NetworkConfig, Selection, UplinkMtu,
+    UplinkStatus, Vm,
 };
 use super::hosts::{HostRef, HostSet, HostWalk};
-use super::index::{Index, Options};
+use super::mtu::{DEFAULT_MTU, effective_mtu};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
+use super::options::Options;
 use super::problems::Problem;
-use super::state::{NetworkState, State, related};
+use super::state::{Inactive, NetworkState, State, Uplink, related};
 use super::vm_networks::{CniConfig, VmNetwork};
 
 /// What was known at one moment.
 #[derive(Clone)]
-pub struct Snapshot(State);
+pub struct Snapshot(pub(super) State);
 
 impl Snapshot {
-    pub(super) fn of(state: State) -> Self {
-        Self(state)
-    }
-
-    /// What would be known had these changes come too: what was read afresh, or is planned.
-    #[must_use]
-    pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
-        let mut index = Index::from_state(self.0.clone());
-        for change in changes {
-            index.apply(change);
-        }
-        Self(index.into_state())
-    }
-
     /// How the facts are read.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -406,17 +392,5 @@ impl<'s> Network<'s> {
             .filter_map(|config| self.state.configs.get_key_value(config))
             .filter(move |(_, config)| config.hosts.contains(host))
             .map(|(config, state)| Uplink { config, facts: &state.facts })
-    }
-}
-
-impl State {
-    pub(super) fn covered(&self, selector: &Labels) -> HostSet {
-        let mut set = HostSet::default();
-        for (number, host) in self.hosts.iter() {
-            if host.is_covered_by(selector) {
-                set.insert(number);
-            }
-        }
-        set
     }
 }

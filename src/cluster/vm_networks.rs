@@ -1,6 +1,6 @@
 //! VM networks (`NetworkAttachmentDefinition`) and what their CNI configuration says.
 
-use super::facts::effective_mtu;
+use super::mtu::effective_mtu;
 use super::names::Name;
 
 /// A VM network.

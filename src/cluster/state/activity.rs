@@ -1,19 +1,11 @@
 //! When a cluster network is active on a host, and if not, why (spec, section 2).
 
-use super::facts::{Host, NetworkConfig};
-use super::hosts::{HostRef, HostSet};
-use super::names::{MGMT, Name};
-use super::state::{NetworkState, State};
+use crate::cluster::facts::{Host, NetworkConfig};
+use crate::cluster::hosts::{HostRef, HostSet};
+use crate::cluster::names::{MGMT, Name};
+use crate::cluster::options::Activation;
 
-/// Whether a host that reports nothing of an uplink counts as having it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    /// It does: a network config that covers the host is enough.
-    #[default]
-    Covered,
-    /// It does not: a `VlanStatus` must say that the uplink is ready.
-    Reported,
-}
+use super::{NetworkState, State};
 
 /// Why a cluster network is not active on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,7 +40,11 @@ enum Report {
 
 impl State {
     /// Why the cluster network is not active on the host, if it is not.
-    pub(super) fn inactive(&self, cluster_network: &str, host: HostRef<'_>) -> Option<Inactive> {
+    pub(in crate::cluster) fn inactive(
+        &self,
+        cluster_network: &str,
+        host: HostRef<'_>,
+    ) -> Option<Inactive> {
         if cluster_network == MGMT {
             return None;
         }
@@ -72,7 +68,7 @@ impl State {
     }
 
     /// The same for a host that is in no Node object known here, by the labels that came with it.
-    pub(super) fn inactive_on_unknown(
+    pub(in crate::cluster) fn inactive_on_unknown(
         &self,
         cluster_network: &str,
         name: &Name,
@@ -104,7 +100,7 @@ impl State {
     }
 
     /// Brings what is kept for one host of one cluster network up to date.
-    pub(super) fn refresh(&mut self, cluster_network: &Name, host: u32) {
+    pub(in crate::cluster) fn refresh(&mut self, cluster_network: &Name, host: u32) {
         let Some(network) = self.networks.get(cluster_network) else { return };
         let covering = network.configs.iter().filter(|config| {
             self.configs.get(*config).is_some_and(|config| config.hosts.has(host))

@@ -3,6 +3,10 @@
 //! A clone costs a few reference counts and shares everything, so a snapshot is a clone, and a
 //! change copies only the path to what it changes.
 
+mod activity;
+mod coverage;
+mod vmis;
+
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -14,12 +18,14 @@ use super::facts::{
     Vm, Vmi,
 };
 use super::hosts::{HostSet, Hosts};
-use super::index::Options;
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
+use super::options::Options;
 use super::vm_networks::VmNetwork;
 
+pub use activity::{Inactive, Uplink};
+
 #[derive(Clone, Default)]
-pub(super) struct State {
+pub(in crate::cluster) struct State {
     pub options: Options,
 
     // Ground: what the objects say.
@@ -63,14 +69,14 @@ pub(super) struct State {
 }
 
 #[derive(Clone)]
-pub(super) struct ConfigState {
+pub(in crate::cluster) struct ConfigState {
     pub facts: Arc<NetworkConfig>,
     /// The hosts that it covers: none if it does not count.
     pub hosts: Arc<HostSet>,
 }
 
 #[derive(Clone, Default)]
-pub(super) struct NetworkState {
+pub(in crate::cluster) struct NetworkState {
     /// The ClusterNetwork object, if it exists.
     pub facts: Option<Arc<ClusterNetwork>>,
     /// Its network configs, those being deleted included.
@@ -84,7 +90,7 @@ pub(super) struct NetworkState {
 }
 
 /// The pairs of a relation that begin with `first`, by their second part.
-pub(super) fn related<'s, A: Ord + Clone>(
+pub(in crate::cluster) fn related<'s, A: Ord + Clone>(
     relation: &'s OrdSet<(A, Key)>,
     first: &'s A,
 ) -> impl Iterator<Item = &'s Key> {
@@ -95,7 +101,7 @@ pub(super) fn related<'s, A: Ord + Clone>(
 }
 
 /// Puts a pair in or takes it out.
-pub(super) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair: T, related: bool) {
+pub(in crate::cluster) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair: T, related: bool) {
     if related {
         relation.insert(pair);
     } else {
@@ -104,7 +110,11 @@ pub(super) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair: T, related:
 }
 
 /// Puts one pair in another's place, where there are such.
-pub(super) fn swap<T: Ord + Clone>(relation: &mut OrdSet<T>, old: Option<T>, new: Option<T>) {
+pub(in crate::cluster) fn swap<T: Ord + Clone>(
+    relation: &mut OrdSet<T>,
+    old: Option<T>,
+    new: Option<T>,
+) {
     if let Some(old) = old {
         relation.remove(&old);
     }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{LauncherPod, Selection, Vmi};
-use super::names::{Key, Name};
-use super::state::{State, related};
+use crate::cluster::facts::{LauncherPod, Selection, Vmi};
+use crate::cluster::names::{Key, Name};
+
+use super::{State, related};
 
 /// What is kept of an unfinished VMI; of any other, nothing.
 #[derive(Default, PartialEq, Eq)]
-pub(super) struct VmiStanding {
+pub(in crate::cluster) struct VmiStanding {
     /// The hosts that it sits on: its own, a migration's target, its pods'.
     pub hosts: BTreeSet<Name>,
     /// The VM networks that it uses.
@@ -29,7 +30,7 @@ impl State {
             .filter(|pod| !pod.ended && pod.is_of(vmi))
     }
 
-    pub(super) fn standing_of(&self, key: &Key) -> VmiStanding {
+    pub(in crate::cluster) fn standing_of(&self, key: &Key) -> VmiStanding {
         let mut standing = VmiStanding::default();
         let Some(vmi) = self.vmis.get(key).filter(|vmi| !vmi.finished) else { return standing };
         standing.vm_networks.extend(vmi.networks.vm_networks.iter().cloned());
@@ -53,7 +54,7 @@ impl State {
     }
 
     /// What a VMI uses: its spec's VM networks and those of its pods.
-    pub(super) fn selection_of(&self, key: &Key, vmi: &Vmi) -> Selection {
+    pub(in crate::cluster) fn selection_of(&self, key: &Key, vmi: &Vmi) -> Selection {
         let mut all = vmi.networks.vm_networks.to_vec();
         let mut unreadable = vmi.networks.unreadable.clone();
         for pod in self.live_pods(key, vmi) {
