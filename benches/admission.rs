@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use lanekeeper::cluster::Snapshot;
-use lanekeeper::decide::review::Policy;
-use lanekeeper::k8s::admission::{judged, request};
-use lanekeeper::k8s::objects::Reader;
+use lanekeeper::decide::review::{Evidence, Policy, Webhook, judge};
+use lanekeeper::k8s::Decoder;
+use lanekeeper::k8s::admission::parse;
 use serde_json::{Value, json};
 
 use large::{HOSTS, VMIS, built, fill, mac, vmis};
@@ -45,10 +45,10 @@ fn review(group: &str, kind: &str, old: &Value, new: &Value) -> String {
 }
 
 fn answer(body: &str) -> Option<Vec<u8>> {
-    let snapshot = &*SNAPSHOT;
-    let request = request(body.as_bytes()).ok()?;
-    let judgement = request.judge(request.kind()?, snapshot, &Reader::default(), Policy::default());
-    Some(judged(&request.uid, &judgement))
+    let review = parse(body, Webhook::Validate, &Decoder::default()).ok()?;
+    let evidence = Evidence::of(SNAPSHOT.clone());
+    let outcome = judge(&evidence, &review.question, &Policy::default());
+    Some(review.encode(&outcome, &review.patch(&outcome)))
 }
 
 fn bench(bencher: Bencher<'_, '_>, body: &str) {

@@ -9,8 +9,9 @@ use divan::counter::BytesCount;
 use lanekeeper::cluster::{Index, Kind, Options, Snapshot};
 use lanekeeper::decide::filter::Filter;
 use lanekeeper::decide::needs::Needs;
-use lanekeeper::k8s::extender::{Rejections, args, filter_result};
-use lanekeeper::k8s::objects::Reader;
+use lanekeeper::k8s::Decoder;
+use lanekeeper::k8s::extender::args;
+use lanekeeper::k8s::replies::{Rejections, filter_result};
 use serde_json::{Value, json};
 
 const HOSTS: usize = 15_000;
@@ -24,7 +25,7 @@ fn main() {
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let mut index = Index::new(Options::default());
     let mut apply = |object: Value| {
-        let change = Reader::default().change(&object).ok().flatten();
+        let change = Decoder::default().change(&object).ok().flatten();
         index.apply(change.unwrap_or_else(|| std::process::abort()));
     };
     for host in 0..HOSTS {
@@ -83,14 +84,18 @@ fn request(network: &str, hosts: usize, whole_nodes: bool) -> Vec<u8> {
 
 fn answer(body: &[u8]) -> Option<Vec<u8>> {
     let snapshot = &*SNAPSHOT;
+    let body = std::str::from_utf8(body).ok()?;
     let args = args(body).ok()?;
-    let needs = Needs::of(snapshot, &Reader::default().pod_selection(args.pod).ok()?);
+    let decoder = Decoder::default();
+    let needs = Needs::of(snapshot, &decoder.scheduled_pod(args.pod).ok()?.networks);
     let mut filter = Filter::new(snapshot, &needs, args.candidates.len());
-    for (position, name) in args.candidates.names().enumerate() {
-        filter.candidate(&name, || args.candidates.host(position));
+    for candidate in args.candidates.iter(body) {
+        filter.candidate(&candidate.name(), || {
+            args.candidates.are_nodes().then(|| candidate.host(&decoder))?
+        });
     }
-    let verdict = filter.finish();
-    Some(filter_result(&args.candidates, &verdict, Rejections::Needed, body.len()))
+    let reply = filter_result(args.candidates, filter.finish(), Rejections::Needed);
+    Some(reply.to_vec(body))
 }
 
 fn bench(bencher: Bencher<'_, '_>, body: &[u8], what: impl Fn(&[u8]) -> Option<Vec<u8>> + Sync) {

@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Activation, Options};
 use crate::commands::Form;
-use crate::k8s::extender::Rejections;
-use crate::k8s::objects::Reader;
-use crate::source::{self, Once};
+use crate::k8s::Decoder;
+use crate::k8s::replies::Rejections;
+use crate::source::{self, Once, OnceError};
 
 /// Harvester's own agent.
 const TRUSTED_USER: &str = "system:serviceaccount:harvester-system:harvester-network-controller";
@@ -29,7 +29,8 @@ pub struct Cli {
 pub enum Command {
     /// Answer the scheduler's extender calls and the API server's admission webhooks.
     ///
-    /// It logs on standard error: as JSON, or plainly on a terminal. `RUST_LOG=debug` logs each call.
+    /// It logs on standard error: as JSON, or plainly on a terminal. `RUST_LOG=lanekeeper=debug`
+    /// logs each call.
     Serve(Serve),
     /// Say host by host whether a VM can run there, as far as its networks go, and why not.
     ///
@@ -37,15 +38,15 @@ pub enum Command {
     /// not be read. An object that can't be read is told on standard error: the answer may lack
     /// what it would say.
     Explain(Explain),
-    /// Say what a change would do, as the webhooks would judge it: the verdict of every rule, the hosts
-    /// that cluster networks and VMs gain and lose.
+    /// Say what a change would do, as the webhooks would judge it: the verdict of every rule, the
+    /// hosts that cluster networks and VMs gain and lose.
     ///
-    /// All objects of the file are one change: each is mutated, and then judged against the state with
-    /// all of them in it. Exit status: 0 if it would be admitted, with warnings or without, 1 if a rule
-    /// refuses it, 2 if something could not be read.
+    /// All objects of the file are one change: each is mutated, and then judged against the state
+    /// with all of them in it. Exit status: 0 if it would be admitted, with warnings or without, 1
+    /// if a rule refuses it, 2 if something could not be read.
     Plan(Plan),
-    /// Print all that an installation applies, as one stream of YAML: definitions, namespace, access,
-    /// webhooks. `lanekeeper manifests ... | kubectl apply --server-side -f -`
+    /// Print all that an installation applies, as one stream of YAML: definitions, namespace,
+    /// access, webhooks. `lanekeeper manifests ... | kubectl apply --server-side -f -`
     ///
     /// The server itself runs outside the cluster, at --url. What kube-scheduler needs is no object
     /// of the API: see manifests/kube-scheduler/.
@@ -91,17 +92,17 @@ impl Source {
     /// The manifests, if it is those, which are not looked at yet.
     #[must_use]
     pub fn manifests(&self) -> Option<source::Manifests> {
-        Some(source::Manifests::new(self.cluster.clone()?, self.reader(), self.options()))
+        Some(source::Manifests::new(self.cluster.clone()?, self.decoder(), self.options()))
     }
 
     /// The source, to be read once.
     ///
     /// # Errors
     /// If there is no cluster, or it can't be used.
-    pub fn once(&self) -> Result<Once, String> {
+    pub fn once(&self) -> Result<Once, OnceError> {
         match self.manifests() {
             Some(manifests) => Ok(Once::manifests(manifests)),
-            None => Once::live(self.kubeconfig.as_deref(), self.reader(), self.options()),
+            None => Once::live(self.kubeconfig.as_deref(), self.decoder(), self.options()),
         }
     }
 
@@ -119,8 +120,8 @@ impl Source {
 
     /// How objects are read.
     #[must_use]
-    pub fn reader(&self) -> Reader {
-        Reader { multus_namespace: self.multus_namespace.as_str().into(), ..Reader::default() }
+    pub fn decoder(&self) -> Decoder {
+        Decoder { multus_namespace: self.multus_namespace.as_str().into(), ..Decoder::default() }
     }
 }
 
@@ -148,6 +149,12 @@ pub struct Serve {
     /// The key of --tls-cert, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+
+    /// Answer only clients with a certificate that was issued by a CA in this file, in PEM; all
+    /// others get 401. It is read again when it changes. How kube-scheduler and the API server show
+    /// a certificate is described in docs/reference.md, "Client certificates".
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
 
     /// When rejected hosts are named to the scheduler: `needed`, if no host is kept, since only
     /// then it uses them; `all`, always.
@@ -295,26 +302,41 @@ impl From<Output> for Form {
     }
 }
 
+/// Why an argument can't be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unusable {
+    #[error("it must begin with https://")]
+    NotHttps,
+    #[error("it must be https://HOST:PORT")]
+    NotAnAddress,
+    #[error("{0:?} is no size")]
+    NotASize(String),
+    #[error("{0:?} is no unit; there are KiB, MiB and GiB")]
+    NotAUnit(String),
+    #[error("{0:?} is too large")]
+    TooLarge(String),
+}
+
 /// An address that webhooks may have.
-fn https(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("https://").ok_or("it must begin with https://")?;
+fn https(text: &str) -> Result<String, Unusable> {
+    let host = text.strip_prefix("https://").ok_or(Unusable::NotHttps)?;
     if host.is_empty() || host.contains(['?', '#', '@']) {
-        return Err("it must be https://HOST:PORT".to_owned());
+        return Err(Unusable::NotAnAddress);
     }
     Ok(text.to_owned())
 }
 
-fn size(text: &str) -> Result<usize, String> {
+fn size(text: &str) -> Result<usize, Unusable> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: usize = match text.get(digits.len()..).unwrap_or_default() {
         "" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        unit => return Err(format!("{unit:?} is no unit; there are KiB, MiB and GiB")),
+        unit => return Err(Unusable::NotAUnit(unit.to_owned())),
     };
-    let number: usize = digits.parse().map_err(|_| format!("{text:?} is no size"))?;
-    number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
+    let number: usize = digits.parse().map_err(|_| Unusable::NotASize(text.to_owned()))?;
+    number.checked_mul(unit).ok_or_else(|| Unusable::TooLarge(text.to_owned()))
 }
 
 #[cfg(test)]

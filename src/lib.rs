@@ -30,3 +30,4 @@ pub mod serve;
 
 pub mod cli;
 pub mod telemetry;
+pub mod threads;

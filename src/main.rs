@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use lanekeeper::cli::{Cli, Command, Explained, Manifests, Plan, Unschedulable};
 use lanekeeper::commands::manifests::{Installation, manifests};
+use lanekeeper::commands::plan::{Mode, plan};
 use lanekeeper::decide::review::Policy;
 use lanekeeper::{commands, serve, telemetry};
 
@@ -43,12 +44,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Plan(arguments) => {
             let Plan { file, delete, in_order, source, unschedulable_vm, output } = arguments;
             let policy = Policy {
-                trusted: false,
                 deny_unschedulable: unschedulable_vm == Unschedulable::Deny,
+                ..Policy::default()
             };
-            let options = commands::plan::Options { delete, in_order, policy };
-            let (once, reader) = (source.once().map_err(anyhow::Error::msg)?, source.reader());
-            let plan = commands::plan::plan(&file, once, &reader, options, output.into())?;
+            let mode = Mode { delete, in_order, policy };
+            let plan = plan(&file, source.once()?, &source.decoder(), &mode, output.into())?;
             std::io::stdout().write_all(plan.text.as_bytes()).context("can't write")?;
             Ok(u8::from(!plan.admitted))
         }
@@ -56,14 +56,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let ca = std::fs::read(&ca_file)
                 .with_context(|| format!("can't read {}", ca_file.display()))?;
             let installation = Installation { namespace, url, ca, trusted_users };
-            let text = manifests(&installation).map_err(anyhow::Error::msg)?;
+            let text = manifests(&installation)?;
             std::io::stdout().write_all(text.as_bytes()).context("can't write")?;
             Ok(0)
         }
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;
-            let once = source.once().map_err(anyhow::Error::msg)?;
-            let explanation = commands::explain::vm(&vm, once, output.into())?;
+            let explanation = commands::explain::vm(&vm, source.once()?, output.into())?;
             for problem in explanation.problems {
                 // With standard error gone there is nobody to tell.
                 let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);

@@ -10,11 +10,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -54,6 +56,8 @@ pub struct Files {
     pub cert: PathBuf,
     /// The key, in PEM.
     pub key: PathBuf,
+    /// The certificates of the CAs whose clients are known, in PEM, if any are to be.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// From when to when a certificate is good, in seconds since 1970.
@@ -87,26 +91,32 @@ pub struct Pair {
     /// From when to when the certificate is good, in seconds since 1970.
     pub validity: Validity,
     /// What was read, to tell whether it changed.
-    pub content: (Vec<u8>, Vec<u8>),
+    pub content: Vec<Vec<u8>>,
 }
 
 impl Files {
+    /// A certificate and its key, for any client.
+    #[must_use]
+    pub fn of(cert: PathBuf, key: PathBuf) -> Self {
+        Self { cert, key, client_ca: None }
+    }
+
     /// Loads and checks the pair.
     ///
     /// # Errors
     /// Says which file is missing, unusable, or does not match the other.
     pub fn load(&self) -> Result<Pair, Error> {
-        let Self { cert, key } = self;
-        let content = (read(cert)?, read(key)?);
+        let Self { cert, key, client_ca } = self;
+        let (cert_pem, key_pem) = (read(cert)?, read(key)?);
         let unusable = |path: &Path, why: String| Error::Unusable { path: path.to_owned(), why };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&content.0)
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&cert_pem)
             .collect::<Result<_, _>>()
             .map_err(|error| unusable(cert, format!("not a PEM certificate: {error}")))?;
         let leaf = chain.first().ok_or_else(|| unusable(cert, "no certificate in it".into()))?;
         let validity = X509Certificate::from_der(leaf)
             .map(|(_, leaf)| validity_of(&leaf))
             .map_err(|error| unusable(cert, format!("not an X.509 certificate: {error}")))?;
-        let der = PrivateKeyDer::from_pem_slice(&content.1)
+        let der = PrivateKeyDer::from_pem_slice(&key_pem)
             .map_err(|error| unusable(key, format!("not a PEM private key: {error}")))?;
         let provider = aws_lc_rs::default_provider();
         let signing = provider
@@ -118,14 +128,46 @@ impl Files {
             .keys_match()
             .map_err(|_| unusable(key, format!("not the key of {}", cert.display())))?;
         let resolver = rustls::sign::SingleCertAndKey::from(certified);
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        let provider = Arc::new(provider);
+        let mut content = vec![cert_pem, key_pem];
+        let verifier = match client_ca {
+            Some(client_ca) => {
+                let pem = read(client_ca)?;
+                let verifier = verifier_of_clients(&pem, provider.clone())
+                    .map_err(|why| unusable(client_ca, why))?;
+                content.push(pem);
+                verifier
+            }
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(cert, error.to_string()))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Pair { config: Arc::new(config), validity, content })
     }
+}
+
+/// Checks the certificates that clients show against these CAs. A client that shows none is let in
+/// too: what it may ask is decided call by call, so that it gets an answer.
+fn verifier_of_clients(
+    pem: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("not a PEM certificate: {error}"))?;
+        roots.add(certificate).map_err(|error| format!("not a CA's certificate: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("no certificate in it".to_owned());
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 /// The CA and certificate for development in a folder: those there while they are good, else new
@@ -134,7 +176,7 @@ impl Files {
 /// # Errors
 /// If the folder can't be written.
 pub fn for_development(folder: &Path) -> Result<Files, Error> {
-    let files = Files { cert: folder.join("tls.crt"), key: folder.join("tls.key") };
+    let files = Files::of(folder.join("tls.crt"), folder.join("tls.key"));
     let ca = folder.join("ca.crt");
     if still_good(&files, &ca) {
         return Ok(files);
@@ -168,7 +210,8 @@ fn still_good(files: &Files, ca: &Path) -> bool {
     let (Ok(pair), Ok(ca)) = (files.load(), read(ca)) else { return false };
     let tomorrow = (OffsetDateTime::now_utc() + Duration::days(1)).unix_timestamp();
     let first = |pem: &[u8]| CertificateDer::from_pem_slice(pem).ok();
-    let (Some(leaf), Some(ca)) = (first(&pair.content.0), first(&ca)) else { return false };
+    let leaf = pair.content.first().and_then(|pem| first(pem));
+    let (Some(leaf), Some(ca)) = (leaf, first(&ca)) else { return false };
     let (Ok((_, leaf)), Ok((_, ca))) =
         (X509Certificate::from_der(&leaf), X509Certificate::from_der(&ca))
     else {

@@ -1,131 +1,195 @@
-//! What the API server has at this moment, for what a review must not take from a watch that may lag
-//! behind (spec, section 5, "Fresh reads" and "Unknown objects").
+//! What the API server has at this moment, for what a review must not take from a watch that may
+//! lag behind (docs/reference.md, "Fresh reads" and "Unknown objects").
 //!
-//! A list that several reviews need is read once, for all that wait for it: a flood of reviews is no
-//! flood of lists.
+//! A list that several reviews need is read once, for all that wait for it: a flood of reviews is
+//! no flood of lists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
 
-use crate::api::{Api, Error, Which};
-use crate::cluster::{Change, Fact, Key, Kind, LauncherPod, Now, ObjectRef, Snapshot};
-use crate::decide::review::Scope;
-use crate::k8s::objects::Reader;
+use crate::api::{Api, Error as ApiError, Pods, Which};
+use crate::cluster::{Change, Fact, Key, Kind, LauncherPod, Name, Now, ObjectRef, Snapshot};
+use crate::decide::review::{self, Question, Scope};
+use crate::k8s::Decoder;
+use crate::threads::off_thread;
 
 /// How many unknown objects one request may ask for.
-const MOST_UNKNOWN: usize = 16;
-/// Up to so many hosts are asked for one by one; beyond it all launcher pods are listed.
-const FEW_HOSTS: usize = 16;
+const MAX_UNKNOWN: usize = 16;
+/// Above this many hosts, one list of all bound launcher pods replaces a list for each host.
+const MAX_HOSTS: usize = 16;
 /// How many single objects are read at a time for one request.
-const AT_ONCE: usize = 8;
-/// Launcher pods that have not ended.
-const ALIVE: &str = "status.phase!=Succeeded,status.phase!=Failed";
+const MAX_AT_ONCE: usize = 8;
+
+/// Why the present state could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// An object can't be had.
+    #[error("{0} can't be read: {1}")]
+    Get(ObjectRef, ApiError),
+    /// A kind can't be listed.
+    #[error("{} can't be listed: {}", .0.kubernetes(), .1)]
+    List(Kind, ApiError),
+    /// An object that matters is not of the form expected, so what it says is unknown.
+    #[error("{0} can't be read: {1}; repair it first")]
+    Malformed(ObjectRef, Name),
+    /// The work was broken off.
+    #[error("the work on it was broken off")]
+    Aborted,
+}
 
 /// Reads the API server's present state.
 pub struct Present {
     api: Api,
-    reader: Reader,
-    lists: Mutex<BTreeMap<(Kind, Which), Arc<List>>>,
+    decoder: Decoder,
+    lists: Mutex<Lists>,
 }
 
+/// The lists that are being read, by what they are of.
+type Lists = BTreeMap<(Kind, Which), Arc<List>>;
 /// A list that is read: when its reading began, and what it held. Whoever waits for the lock shares
 /// the next.
 type List = tokio::sync::Mutex<Option<(Instant, Arc<[Change]>)>>;
 
+/// One who waits for a list. With the last one, however it ends, the list is forgotten.
+struct Waiter<'a> {
+    present: &'a Present,
+    place: (Kind, Which),
+    list: Arc<List>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut lists = self.present.lists();
+        // The map's own, and this one.
+        if Arc::strong_count(&self.list) <= 2 {
+            lists.remove(&self.place);
+        }
+    }
+}
+
 impl Present {
     /// Of this API server.
     #[must_use]
-    pub fn new(api: Api, reader: Reader) -> Self {
-        Self { api, reader, lists: Mutex::default() }
+    pub fn new(api: Api, decoder: Decoder) -> Self {
+        Self { api, decoder, lists: Mutex::default() }
     }
 
-    /// A snapshot that has what a scope says must be read afresh. The scope is asked again as more
-    /// becomes known: a VM network that was unknown may be of an unknown cluster network.
+    /// How many lists are being read or waited for.
+    #[must_use]
+    pub fn lists_in_flight(&self) -> usize {
+        self.lists().len()
+    }
+
+    /// A snapshot that has what must be read afresh for a question; nothing, if nothing must be.
+    /// What must be is asked again as more becomes known: a VM network that was unknown may be of
+    /// an unknown cluster network.
     ///
     /// # Errors
     /// What can't be read, and why.
     pub async fn refresh(
         &self,
-        mut snapshot: Snapshot,
-        scope: impl Fn(&Snapshot) -> Scope,
-    ) -> Result<Snapshot, String> {
+        snapshot: &Snapshot,
+        question: &Arc<Question>,
+    ) -> Result<Option<Snapshot>, Error> {
         let mut asked: BTreeSet<ObjectRef> = BTreeSet::new();
+        let mut snapshot = snapshot.clone();
         let scope = loop {
-            let now = scope(&snapshot);
-            let room = MOST_UNKNOWN - asked.len();
+            let scope = scope(&snapshot, question).await?;
+            if asked.is_empty() && scope.is_empty() {
+                return Ok(None);
+            }
+            let room = MAX_UNKNOWN - asked.len();
             let unknown: Vec<ObjectRef> =
-                now.unknown.iter().filter(|it| !asked.contains(it)).take(room).cloned().collect();
+                scope.unknown.iter().filter(|it| !asked.contains(it)).take(room).cloned().collect();
             if unknown.is_empty() {
-                break now;
+                break scope;
             }
             let mut found = self.read(&unknown).await?;
             found.retain(|change| matches!(change.now, Now::Is(_)));
-            snapshot = snapshot.with(found);
+            snapshot = with(snapshot, found).await?;
             asked.extend(unknown);
         };
-        let Scope { running_vms_on, users_of, users_of_vm_network, configs_of, unknown: _ } = scope;
-        let mut kinds = Vec::new();
+        let Scope { running_vms_on, users_of, vmis_using, vms_using, configs_of, unknown: _ } =
+            scope;
+        // The object under review may be one that can't be read: it may be repaired, and deleted.
+        let own = question.object();
         if users_of.is_some() || !configs_of.is_empty() {
-            kinds.push(Kind::NetworkConfig);
+            snapshot = self.with_all(Kind::NetworkConfig, own.as_ref(), snapshot).await?;
         }
         if users_of.is_some() {
-            kinds.push(Kind::VmNetwork);
+            snapshot = self.with_all(Kind::VmNetwork, own.as_ref(), snapshot).await?;
         }
-        if users_of_vm_network.is_some() {
-            kinds.push(Kind::Vm);
+        if vms_using.is_some() {
+            snapshot = self.with_all(Kind::Vm, own.as_ref(), snapshot).await?;
         }
-        for kind in kinds {
-            snapshot = snapshot.with(self.all_of(kind, &snapshot).await?);
-        }
-        let few = running_vms_on.len() <= FEW_HOSTS;
-        let places = match &*running_vms_on {
-            hosts if few => hosts.iter().map(|host| format!("spec.nodeName={host}")).collect(),
-            _ => vec!["spec.nodeName!=".to_owned()],
+        let mut places: Vec<Pods> = if running_vms_on.len() <= MAX_HOSTS {
+            running_vms_on.into_iter().map(Pods::On).collect()
+        } else {
+            vec![Pods::Bound]
         };
-        for place in places {
-            let which = Which { fields: Some(format!("{place},{ALIVE}")), metadata: true, few };
-            snapshot = snapshot.with(self.pods(&snapshot, which).await?);
+        // A pod that is on no host yet uses its networks too.
+        places.extend(vmis_using.map(|_| Pods::Alive));
+        for pods in places {
+            let changes = self.pods(&snapshot, pods).await?;
+            snapshot = with(snapshot, changes).await?;
         }
-        if users_of_vm_network.is_some() {
-            // One that is on no host yet uses it too.
-            let which = Which { fields: Some(ALIVE.to_owned()), metadata: true, few: false };
-            snapshot = snapshot.with(self.pods(&snapshot, which).await?);
-        }
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 
     /// Everything of a kind: what is there, and what no longer is.
-    async fn all_of(&self, kind: Kind, snapshot: &Snapshot) -> Result<Vec<Change>, String> {
-        let there = self.list(kind, Which::default()).await?;
-        let names: BTreeSet<&Key> = there.iter().map(|change| &change.object.key).collect();
-        let gone = snapshot.keys(kind).into_iter().filter(|key| !names.contains(key));
-        let gone = gone.map(|key| Change { object: ObjectRef { kind, key }, now: Now::Gone });
-        // What can't be read keeps what it said before.
-        let readable = there.iter().filter(|change| !matches!(change.now, Now::Malformed { .. }));
-        Ok(readable.cloned().chain(gone).collect())
+    async fn with_all(
+        &self,
+        kind: Kind,
+        own: Option<&ObjectRef>,
+        snapshot: Snapshot,
+    ) -> Result<Snapshot, Error> {
+        let listed = self.list(kind, Which::default()).await?;
+        let mut there: Vec<Change> = Vec::with_capacity(listed.len());
+        for change in listed.iter() {
+            if Some(&change.object) != own {
+                check(change)?;
+            }
+            there.push(change.clone());
+        }
+        let large = off_thread(true, move || {
+            let names: BTreeSet<&Key> = there.iter().map(|change| &change.object.key).collect();
+            let gone = snapshot.keys(kind).into_iter().filter(|key| !names.contains(key));
+            let gone = gone.map(|key| Change { object: ObjectRef { kind, key }, now: Now::Gone });
+            let gone: Vec<Change> = gone.collect();
+            // The one under review, where it can't be read, keeps what it said before.
+            there.retain(|change| !matches!(change.now, Now::Malformed { .. }));
+            snapshot.with(there.into_iter().chain(gone))
+        });
+        large.await.map_err(|_| Error::Aborted)
     }
 
-    /// The launcher pods that the snapshot has not, or has otherwise, and the instances that live in
+    /// The launcher pods that the snapshot lacks, or has otherwise, and the instances that live in
     /// them. A pod's host never changes once it is set, so only these are read whole.
-    async fn pods(&self, snapshot: &Snapshot, which: Which) -> Result<Vec<Change>, String> {
-        let needs_host = which.fields.as_deref() != Some(ALIVE);
-        let listed = self.list(Kind::LauncherPod, which).await?;
-        let news = |change: &&Change| {
-            let Now::Is(Fact::LauncherPod(pod)) = &change.now else { return true };
-            !snapshot.launcher_pod(&change.object.key).is_some_and(|known| {
-                known.networks == pod.networks
-                    && !known.ended
-                    && (known.host.is_some() || !needs_host)
-                    && snapshot.knows_vmi_of(known)
-            })
-        };
-        let news: Vec<ObjectRef> =
-            listed.iter().filter(news).map(|change| change.object.clone()).collect();
-        let pods = self.read(&news).await?;
-        let vmis: BTreeSet<ObjectRef> = pods
+    async fn pods(&self, snapshot: &Snapshot, pods: Pods) -> Result<Vec<Change>, Error> {
+        let needs_host = pods != Pods::Alive;
+        let listed = self.list(Kind::LauncherPod, Which { pods, metadata: true }).await?;
+        for change in listed.iter() {
+            check(change)?;
+        }
+        let snapshot = snapshot.clone();
+        let unknown = off_thread(true, move || {
+            let is_unknown = |change: &&Change| {
+                let Now::Is(Fact::LauncherPod(pod)) = &change.now else { return true };
+                !snapshot.launcher_pod(&change.object.key).is_some_and(|known| {
+                    known.networks == pod.networks
+                        && !known.ended
+                        && (known.host.is_some() || !needs_host)
+                        && snapshot.knows_vmi_of(known)
+                })
+            };
+            let unknown = listed.iter().filter(is_unknown).map(|change| change.object.clone());
+            unknown.collect::<Vec<ObjectRef>>()
+        });
+        let mut changes = self.read(&unknown.await.map_err(|_| Error::Aborted)?).await?;
+        let vmis: BTreeSet<ObjectRef> = changes
             .iter()
             .filter_map(|change| match &change.now {
                 Now::Is(Fact::LauncherPod(LauncherPod { vmi, .. })) => {
@@ -134,76 +198,85 @@ impl Present {
                 _ => None,
             })
             .collect();
-        let vmis: Vec<ObjectRef> = vmis.into_iter().collect();
-        let mut changes = pods;
-        changes.extend(self.read(&vmis).await?);
-        changes.retain(|change| !matches!(change.now, Now::Malformed { .. }));
+        changes.extend(self.read(&vmis.into_iter().collect::<Vec<_>>()).await?);
         Ok(changes)
     }
 
-    async fn read(&self, objects: &[ObjectRef]) -> Result<Vec<Change>, String> {
+    /// Single objects, whole.
+    async fn read(&self, objects: &[ObjectRef]) -> Result<Vec<Change>, Error> {
         let objects = objects.to_vec();
         stream::iter(objects.into_iter().map(|object| async move {
-            let why = format!("{object} can't be read");
-            self.api.now(object, &self.reader).await.map_err(|error| format!("{why}: {error}"))
+            let read = self.api.now(object.clone(), &self.decoder).await;
+            let change = read.map_err(|error| Error::Get(object, error))?;
+            check(&change)?;
+            Ok(change)
         }))
-        .buffered(AT_ONCE)
+        .buffered(MAX_AT_ONCE)
         .try_collect()
         .await
     }
 
     /// A list that began to be read after this was asked, by whomever.
-    async fn list(&self, kind: Kind, which: Which) -> Result<Arc<[Change]>, String> {
+    async fn list(&self, kind: Kind, which: Which) -> Result<Arc<[Change]>, Error> {
         let asked = Instant::now();
         let place = (kind, which);
-        let list = self.places().entry(place.clone()).or_default().clone();
-        let answer = self.list_at(&place, &list, asked).await;
-        // With nobody waiting for it there is nothing to keep.
-        let mut places = self.places();
-        if Arc::strong_count(&list) <= 2 {
-            places.remove(&place);
-        }
-        answer
-    }
-
-    async fn list_at(
-        &self,
-        (kind, which): &(Kind, Which),
-        shared: &List,
-        asked: Instant,
-    ) -> Result<Arc<[Change]>, String> {
-        let mut last = shared.lock().await;
-        if let Some((begun, answer)) = &*last
+        let list = self.lists().entry(place.clone()).or_default().clone();
+        let waiter = Waiter { present: self, place, list };
+        let mut newest = waiter.list.lock().await;
+        if let Some((begun, listed)) = &*newest
             && *begun >= asked
         {
-            return Ok(answer.clone());
+            return Ok(listed.clone());
         }
         let begun = Instant::now();
-        let answer = self.list_now(*kind, which).await;
-        let answer: Arc<[Change]> = answer
-            .map_err(|error| format!("{} can't be listed: {error}", kind.kubernetes()))?
-            .into();
-        *last = Some((begun, answer.clone()));
-        Ok(answer)
+        let listed = self.list_now(kind, &waiter.place.1).await?;
+        *newest = Some((begun, listed.clone()));
+        Ok(listed)
     }
 
-    async fn list_now(&self, kind: Kind, which: &Which) -> Result<Vec<Change>, Error> {
+    async fn list_now(&self, kind: Kind, which: &Which) -> Result<Arc<[Change]>, Error> {
         let mut changes = Vec::new();
         let mut pages = self.api.pages(kind, which.clone());
         loop {
             match pages.next().await {
                 Ok(Some(page)) => {
-                    changes.extend(page.iter().map(|object| object.change(kind, &self.reader)));
+                    let decoder = self.decoder.clone();
+                    let read = off_thread(true, move || {
+                        page.iter().map(|it| it.change(kind, &decoder)).collect::<Vec<_>>()
+                    });
+                    changes.extend(read.await.map_err(|_| Error::Aborted)?);
                 }
-                Ok(None) => return Ok(changes),
+                Ok(None) => return Ok(changes.into()),
                 // A kind that is not served has no objects.
-                Err(Error::NotFound) if changes.is_empty() => return Ok(changes),
-                Err(error) => return Err(error),
+                Err(ApiError::NotFound) if changes.is_empty() => return Ok(changes.into()),
+                Err(error) => return Err(Error::List(kind, error)),
             }
         }
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Kind, Which), Arc<List>>> {
+    fn lists(&self) -> MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What must be read afresh for a question.
+async fn scope(snapshot: &Snapshot, question: &Arc<Question>) -> Result<Scope, Error> {
+    let (snapshot, question) = (snapshot.clone(), question.clone());
+    let is_large = question.is_large();
+    let scope = off_thread(is_large, move || review::scope(&snapshot, &question));
+    scope.await.map_err(|_| Error::Aborted)
+}
+
+/// A snapshot with what was read afresh in it.
+async fn with(snapshot: Snapshot, changes: Vec<Change>) -> Result<Snapshot, Error> {
+    let is_large = changes.len() > MAX_UNKNOWN;
+    off_thread(is_large, move || snapshot.with(changes)).await.map_err(|_| Error::Aborted)
+}
+
+/// Refuses to go on without what an object says that can't be read.
+fn check(change: &Change) -> Result<(), Error> {
+    match &change.now {
+        Now::Malformed { why, .. } => Err(Error::Malformed(change.object.clone(), why.clone())),
+        Now::Is(_) | Now::Gone => Ok(()),
     }
 }

@@ -53,6 +53,8 @@ pub fn changes() -> impl Iterator<Item = Change> {
             nics: ["enp7s0".into(), "enp8s0".into()].into(),
             options: UplinkOptions::default(),
             deleting: false,
+            label: None,
+            description: "".into(),
         };
         let key = Key::cluster_scoped(format!("config-{number}"));
         change(Kind::NetworkConfig, key, Fact::NetworkConfig(facts))

@@ -108,11 +108,15 @@ pub struct NetworkConfig {
     pub options: UplinkOptions,
     /// Whether it is being deleted: then it covers no host any more.
     pub deleting: bool,
+    /// Its label `network.harvesterhci.io/clusternetwork`.
+    pub label: Option<Name>,
+    /// What its author says of it, which no host sees.
+    pub description: Name,
 }
 
 impl NetworkConfig {
     /// Whether it covers hosts at all: one of `mgmt` is a node agent's record and covers none, and
-    /// one that is being deleted none any more (spec, sections 1 and 5).
+    /// one that is being deleted none any more (docs/reference.md, "Objects" and "Admission").
     #[must_use]
     pub fn counts(&self) -> bool {
         !self.deleting && !self.is_mgmt()

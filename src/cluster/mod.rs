@@ -4,6 +4,7 @@
 //! [`Index::apply`] and an assertion.
 #![warn(missing_docs)]
 
+mod difference;
 mod facts;
 mod hosts;
 mod index;
@@ -15,6 +16,7 @@ mod snapshot;
 mod state;
 mod vm_networks;
 
+pub use difference::{Difference, HostsChanged};
 pub use facts::{
     Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Link, LinkMonitor, LinkState,
     Migration, Namespace, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions, UplinkStatus,
@@ -23,7 +25,7 @@ pub use facts::{
 pub use hosts::{HostRef, HostSet, HostWalk};
 pub use index::Index;
 pub use mtu::{DEFAULT_MTU, effective_mtu};
-pub use names::{Key, Kind, MGMT, Name, ObjectRef};
+pub use names::{Key, Kind, MGMT, Name, ObjectRef, is_dns_subdomain};
 pub use options::{Activation, Options};
 pub use problems::Problem;
 pub use snapshot::{Network, Snapshot};

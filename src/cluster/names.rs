@@ -9,6 +9,18 @@ pub type Name = Arc<str>;
 /// The cluster network that is built in: active on every host, with no network config.
 pub const MGMT: &str = "mgmt";
 
+/// Returns whether an object can have this name: a DNS subdomain, as Kubernetes asks of most names.
+#[must_use]
+pub fn is_dns_subdomain(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part = |part: &str| {
+        part.bytes().all(|c| inner(c) || c == b'-')
+            && part.bytes().next().is_some_and(inner)
+            && part.bytes().last().is_some_and(inner)
+    };
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
 /// An object's name within its kind: `name` for a cluster-scoped one, `namespace/name` for another.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Name);
@@ -176,5 +188,21 @@ impl fmt::Display for ObjectRef {
 impl fmt::Debug for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_dns_subdomain;
+
+    #[test]
+    fn names_are_dns_subdomains() {
+        for name in ["a", "a-b.c0", "0", &"a".repeat(253)] {
+            assert!(is_dns_subdomain(name), "{name}");
+        }
+        for name in ["", "A", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a/b", "a,b", "ä", "a b"] {
+            assert!(!is_dns_subdomain(name), "{name}");
+        }
+        assert!(!is_dns_subdomain(&"a".repeat(254)));
     }
 }

@@ -102,7 +102,8 @@ impl Snapshot {
     }
 
     /// The MTU in bytes that everything on a cluster network should have: its `uplink-mtu`, else
-    /// its configs' (while these differ: the first by name), else 1500 (spec, section 5, `nad-mtu`).
+    /// its configs' (while these differ: the first by name), else 1500 (docs/reference.md,
+    /// "Admission", `nad-mtu`).
     ///
     /// # Errors
     /// The `uplink-mtu`, if it is no number.

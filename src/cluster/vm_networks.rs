@@ -59,8 +59,8 @@ impl Cni {
         }
     }
 
-    /// The cluster network that the bridge's name speaks of: `vlan-b` for `vlan-b-br` (spec,
-    /// section 1).
+    /// The cluster network that the bridge's name speaks of: `vlan-b` for `vlan-b-br`
+    /// (docs/reference.md, "Objects").
     #[must_use]
     pub fn bridge_network(&self) -> Option<&str> {
         let bridge = self.bridge.as_deref().filter(|_| self.is_bridge())?;

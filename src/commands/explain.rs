@@ -1,4 +1,5 @@
-//! `lanekeeper explain`: host by host, can a VM run there, and if not, why (spec, section 8).
+//! `lanekeeper explain`: host by host, can a VM run there, and if not, why (docs/reference.md,
+//! "Commands").
 
 use std::fmt::Write as _;
 
@@ -7,9 +8,9 @@ use serde::Serialize;
 use crate::cluster::{Key, Problem, Snapshot};
 use crate::decide::explain::explain;
 use crate::decide::needs::Needs;
-use crate::source::Once;
+use crate::source::{Once, OnceError};
 
-use super::Form;
+use super::{Form, WriteError};
 
 /// What there is to print, and what it means for the exit status.
 pub struct Explanation {
@@ -28,18 +29,18 @@ pub enum Error {
     #[error("{0:?} is not NAMESPACE/NAME")]
     Name(String),
     /// The source can't be read.
-    #[error("{}", .0.join("\n"))]
-    Unreadable(Vec<String>),
+    #[error(transparent)]
+    Unreadable(#[from] OnceError),
     /// There is neither a VM nor a VMI of this name.
     #[error("there is no VirtualMachine or VirtualMachineInstance {0}{1}")]
     NotFound(Key, String),
     /// The answer can't be written.
-    #[error("can't write the answer: {0}")]
-    Write(String),
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 #[derive(Serialize)]
-struct Answer<'s> {
+struct View<'s> {
     vm: &'s str,
     source: &'static str,
     needs: Vec<Need<'s>>,
@@ -80,7 +81,7 @@ pub fn vm(name: &str, mut source: Once, form: Form) -> Result<Explanation, Error
         }
         _ => return Err(Error::Name(name.to_owned())),
     };
-    let snapshot = source.snapshot().map_err(Error::Unreadable)?;
+    let snapshot = source.snapshot()?;
     let (selection, kind) = if let Some(vm) = snapshot.vm(&key) {
         (vm.networks.clone(), "VirtualMachine")
     } else if let Some(selection) = snapshot.selection_of(&key) {
@@ -90,7 +91,7 @@ pub fn vm(name: &str, mut source: Once, form: Form) -> Result<Explanation, Error
     };
     let needs = Needs::of(&snapshot, &selection);
     let answers = explain(&snapshot, &needs);
-    let answer = Answer {
+    let view = View {
         vm: key.as_str(),
         source: kind,
         needs: needs
@@ -119,10 +120,10 @@ pub fn vm(name: &str, mut source: Once, form: Form) -> Result<Explanation, Error
             })
             .collect(),
     };
-    let text = form.write(&answer, table).map_err(Error::Write)?;
+    let text = form.write(&view, table)?;
     Ok(Explanation {
         text,
-        feasible: answer.hosts.iter().any(|host| host.feasible),
+        feasible: view.hosts.iter().any(|host| host.feasible),
         problems: snapshot.problems(),
     })
 }
@@ -139,23 +140,23 @@ fn hint(snapshot: &Snapshot, key: &Key) -> String {
     problems.concat()
 }
 
-fn table(answer: &Answer<'_>) -> String {
+fn table(view: &View<'_>) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
-    let _ = writeln!(text, "{} {}", answer.source, answer.vm);
-    let refused = answer.hosts.iter().any(|host| !host.feasible);
-    if answer.needs.is_empty() && !refused {
+    let _ = writeln!(text, "{} {}", view.source, view.vm);
+    let refused = view.hosts.iter().any(|host| !host.feasible);
+    if view.needs.is_empty() && !refused {
         text.push_str("It needs no VM network.\n");
-    } else if !answer.needs.is_empty() {
+    } else if !view.needs.is_empty() {
         let _ = writeln!(text, "\n{:<32} CLUSTER NETWORK", "VM NETWORK");
-        for need in &answer.needs {
+        for need in &view.needs {
             let under = need.cluster_network.unwrap_or("-");
             let _ = writeln!(text, "{:<32} {under}", need.vm_network);
         }
     }
-    let width = answer.hosts.iter().map(|host| host.name.len()).max().unwrap_or(0).max(4);
+    let width = view.hosts.iter().map(|host| host.name.len()).max().unwrap_or(0).max(4);
     let _ = writeln!(text, "\n{:<width$}  CAN RUN  WHY NOT", "HOST");
-    for host in &answer.hosts {
+    for host in &view.hosts {
         if host.feasible {
             let _ = writeln!(text, "{:<width$}  yes", host.name);
         }
@@ -171,12 +172,12 @@ fn table(answer: &Answer<'_>) -> String {
             );
         }
     }
-    let feasible = answer.hosts.iter().filter(|host| host.feasible).count();
+    let feasible = view.hosts.iter().filter(|host| host.feasible).count();
     let _ = writeln!(
         text,
         "\n{feasible} of {} hosts can run it as far as its networks go; room, taints and the like \
          are for the scheduler to judge.",
-        answer.hosts.len()
+        view.hosts.len()
     );
     text
 }

@@ -1,5 +1,5 @@
-//! `lanekeeper manifests`: all that an installation applies, in an order that applies clean (spec,
-//! section 8).
+//! `lanekeeper manifests`: all that an installation applies, in an order that applies clean
+//! (docs/reference.md, "Commands").
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::cluster::{Kind, MGMT};
 use crate::k8s::crds;
 use crate::k8s::objects::group_and_version;
+
+use super::{WriteError, to_yaml};
 
 /// The name of everything that is ours alone.
 const NAME: &str = "lanekeeper";
@@ -29,21 +31,21 @@ pub struct Installation {
 ///
 /// # Errors
 /// If one can't be written.
-pub fn manifests(installation: &Installation) -> Result<String, String> {
+pub fn manifests(installation: &Installation) -> Result<String, WriteError> {
     let mut text = String::new();
     for document in documents(installation)? {
-        let yaml = serde_saphyr::to_string(&document).map_err(|error| error.to_string())?;
+        let yaml = to_yaml(&document)?;
         text.push_str("---\n");
         text.push_str(&yaml);
     }
     Ok(text)
 }
 
-fn documents(installation: &Installation) -> Result<Vec<Value>, String> {
+fn documents(installation: &Installation) -> Result<Vec<Value>, WriteError> {
     let Installation { namespace, .. } = installation;
     let mut documents = Vec::new();
     for definition in crds::definitions() {
-        documents.push(serde_json::to_value(definition).map_err(|error| error.to_string())?);
+        documents.push(serde_json::to_value(definition)?);
     }
     let labels = json!({ "app.kubernetes.io/name": NAME });
     documents.extend([
@@ -84,8 +86,8 @@ fn documents(installation: &Installation) -> Result<Vec<Value>, String> {
     Ok(documents)
 }
 
-/// What we may do: look at every kind, and at single objects where a review asks for them. Nothing is
-/// written.
+/// What we may do: look at every kind, and at single objects where a review asks for them. Nothing
+/// is written.
 fn access() -> Vec<Value> {
     let single = [Kind::ClusterNetwork, Kind::VmNetwork, Kind::Vmi, Kind::LauncherPod];
     let rule = |kind: Kind| {
@@ -220,8 +222,8 @@ fn either(holds: impl Fn(&str) -> String) -> String {
     format!("{} || {}", one("object"), one("oldObject"))
 }
 
-/// Whether a VM network is any business of ours: it has our label, or a bridge that may be a cluster
-/// network's.
+/// Whether a VM network is any business of ours: it has our label, or a bridge that may be a
+/// cluster network's.
 fn is_ours(object: &str) -> String {
     let label = "'network.harvesterhci.io/clusternetwork'";
     format!(

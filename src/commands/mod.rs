@@ -18,14 +18,26 @@ pub enum Form {
 }
 
 impl Form {
-    /// An answer in this form; `table` makes a table of it.
-    fn write<A: Serialize>(self, answer: &A, table: fn(&A) -> String) -> Result<String, String> {
+    /// What is to be told, in this form; `table` makes a table of it.
+    fn write<V: Serialize>(self, view: &V, table: fn(&V) -> String) -> Result<String, WriteError> {
         match self {
-            Self::Table => Ok(table(answer)),
-            Self::Json => serde_json::to_string(answer)
-                .map(|json| json + "\n")
-                .map_err(|error| error.to_string()),
-            Self::Yaml => serde_saphyr::to_string(answer).map_err(|error| error.to_string()),
+            Self::Table => Ok(table(view)),
+            Self::Json => Ok(serde_json::to_string(view)? + "\n"),
+            Self::Yaml => Ok(to_yaml(view)?),
         }
     }
+}
+
+/// Why an answer can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't write the answer: {0}")]
+pub enum WriteError {
+    /// As JSON.
+    Json(#[from] serde_json::Error),
+    /// As YAML.
+    Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+fn to_yaml<V: Serialize>(view: &V) -> Result<String, serde_saphyr::ser::Error> {
+    serde_saphyr::to_string(view)
 }

@@ -1,4 +1,4 @@
-//! `lanekeeper plan`: what would this change do (spec, section 8)?
+//! `lanekeeper plan`: what would this change do (docs/reference.md, "Commands")?
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,15 +7,14 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Change, Name, Now, ObjectRef, Snapshot};
-use crate::decide::plan::{Difference, effects};
-use crate::decide::review::{Judgement, Policy};
-use crate::k8s::admission;
-use crate::k8s::mutation;
-use crate::k8s::objects::Reader;
-use crate::source::{Once, objects_in};
+use crate::cluster::{Change, HostsChanged, Name, Now, ObjectRef, Snapshot};
+use crate::decide::plan::effects;
+use crate::decide::review::{Evidence, Judgement, Outcome, Policy, Webhook, judge};
+use crate::k8s::admission::{Review, has_rules, parse};
+use crate::k8s::{Decoder, Malformed};
+use crate::source::{Once, OnceError, Unreadable, objects_in};
 
-use super::Form;
+use super::{Form, WriteError};
 
 /// What there is to print, and what it means for the exit status.
 pub struct Plan {
@@ -26,8 +25,8 @@ pub struct Plan {
 }
 
 /// How a file is taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Debug, Default)]
+pub struct Mode {
     /// Its objects are deleted, and not applied.
     pub delete: bool,
     /// They are judged one after the other, and not against the state with all of them.
@@ -39,9 +38,12 @@ pub struct Options {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The source or the file can't be read.
-    #[error("{}", .0.join("\n"))]
-    Unreadable(Vec<String>),
+    /// The source can't be read.
+    #[error(transparent)]
+    Source(#[from] OnceError),
+    /// The file can't be read.
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// An object of the file can't be planned with.
     #[error("{file}: object {position}: {why}")]
     Object {
@@ -50,16 +52,16 @@ pub enum Error {
         /// Which object, counted from 1.
         position: usize,
         /// Why.
-        why: String,
+        why: Malformed,
     },
     /// The answer can't be written.
-    #[error("can't write the answer: {0}")]
-    Write(String),
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct View {
     objects: Vec<Object>,
     cluster_networks: Vec<Effect>,
     vms: Vec<Effect>,
@@ -105,17 +107,16 @@ struct Step {
 pub fn plan(
     file: &Path,
     mut source: Once,
-    reader: &Reader,
-    options: Options,
+    decoder: &Decoder,
+    mode: &Mode,
     form: Form,
 ) -> Result<Plan, Error> {
-    let before = source.snapshot().map_err(Error::Unreadable)?;
+    let before = source.snapshot()?;
     // What objects before this one in order made of an object.
-    let mut made: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
-    let whole = |why| Error::Unreadable(vec![format!("{}: {why}", file.display())]);
-    let objects = objects_in(file).map_err(whole)?;
+    let mut earlier: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
+    let objects = objects_in(file)?;
     let change_of = |position: usize, object: &Value| {
-        reader.change(object).map_err(|why| Error::Object {
+        decoder.change(object).map_err(|why| Error::Object {
             file: file.display().to_string(),
             position: position + 1,
             why,
@@ -125,12 +126,12 @@ pub fn plan(
     let mut changes = Vec::new();
     for (position, object) in objects.iter().enumerate() {
         let change = change_of(position, object)?;
-        changes.push(if options.delete { change.map(gone) } else { change });
+        changes.push(if mode.delete { change.map(gone) } else { change });
     }
-    // One file may hold a cluster network, its config and its VM networks, so each object is mutated
-    // with the others there; in order, with those before it.
+    // One file may hold a cluster network, its config and its VM networks, so each object is
+    // mutated with the others there; in order, with those before it.
     let mut state = before.clone();
-    if !options.in_order {
+    if !mode.in_order {
         state = before.with(changes.iter().flatten().cloned());
     }
     let mut steps = Vec::new();
@@ -138,35 +139,35 @@ pub fn plan(
     for (position, (object, change)) in objects.into_iter().zip(changes).enumerate() {
         let of = change.as_ref().map(|change| change.object.clone());
         let old = match &of {
-            Some(of) => match made.get(of) {
-                Some(made) => made.clone(),
-                None => source.object(of).map_err(Error::Unreadable)?,
+            Some(of) => match earlier.get(of) {
+                Some(object) => object.clone(),
+                None => source.object(of)?,
             },
             None => None,
         };
-        let step = if options.delete {
+        let step = if mode.delete {
             // A delete is told by what is deleted.
             Step { old: Some(old.unwrap_or(object)), new: None, change }
         } else {
-            let new = mutated(&state, reader, old.as_ref(), object);
+            let new = mutated(&state, decoder, old.as_ref(), object);
             let change = change_of(position, &new)?;
             Step { old, new: Some(new), change }
         };
-        if options.in_order {
-            told.push(judged(&state, reader, &step, options.policy));
+        if mode.in_order {
+            told.push(judged(&state, decoder, &step, &mode.policy));
             state = state.with(step.change.clone());
             if let Some(of) = of {
-                made.insert(of, step.new.clone());
+                earlier.insert(of, step.new.clone());
             }
         }
         steps.push(step);
     }
     let after = before.with(steps.iter().filter_map(|step| step.change.clone()));
-    if !options.in_order {
-        told.extend(steps.iter().map(|step| judged(&after, reader, step, options.policy)));
+    if !mode.in_order {
+        told.extend(steps.iter().map(|step| judged(&after, decoder, step, &mode.policy)));
     }
     let effects = effects(&before, &after);
-    let effect = |name: &str, Difference { gained, lost, left }: Difference| Effect {
+    let effect = |name: &str, HostsChanged { gained, lost, left }: HostsChanged| Effect {
         name: name.to_owned(),
         gained,
         lost,
@@ -174,14 +175,14 @@ pub fn plan(
     };
     let networks = effects.cluster_networks.into_iter();
     let vms = effects.vms.into_iter();
-    let answer = Answer {
+    let view = View {
         objects: told,
         cluster_networks: networks.map(|(name, difference)| effect(&name, difference)).collect(),
         vms: vms.map(|(key, difference)| effect(key.as_str(), difference)).collect(),
     };
     Ok(Plan {
-        admitted: answer.objects.iter().all(|object| object.violations.is_empty()),
-        text: form.write(&answer, table).map_err(Error::Write)?,
+        admitted: view.objects.iter().all(|object| object.violations.is_empty()),
+        text: form.write(&view, table)?,
     })
 }
 
@@ -209,22 +210,26 @@ fn request(step: &Step) -> Value {
     })
 }
 
+/// A step as a webhook would read it. What we wrote ourselves can be read.
+fn review(step: &Step, webhook: Webhook, decoder: &Decoder) -> Option<Review> {
+    parse(&request(step).to_string(), webhook, decoder).ok()
+}
+
 /// The object as the mutating webhook would leave it.
-fn mutated(snapshot: &Snapshot, reader: &Reader, old: Option<&Value>, new: Value) -> Value {
+fn mutated(snapshot: &Snapshot, decoder: &Decoder, old: Option<&Value>, new: Value) -> Value {
     let step = Step { old: old.cloned(), new: Some(new.clone()), change: None };
-    let body = request(&step).to_string();
-    let Ok(request) = admission::request(body.as_bytes()) else { return new };
-    let Some(kind) = request.kind() else { return new };
-    let patch = mutation::patch(snapshot, reader, &request, kind);
+    let Some(review) = review(&step, Webhook::Mutate, decoder) else { return new };
+    let evidence = Evidence::of(snapshot.clone());
+    let outcome = judge(&evidence, &review.question, &Policy::default());
     let mut mutated = new.clone();
-    match patch.map(|patch| json_patch::patch(&mut mutated, &patch)) {
-        Ok(Ok(())) => mutated,
-        // As at the webhook, what can't be mutated is for validation to refuse.
-        _ => new,
+    // As at the webhook, what can't be mutated is for validation to refuse.
+    match json_patch::patch(&mut mutated, &review.patch(&outcome)) {
+        Ok(()) => mutated,
+        Err(_) => new,
     }
 }
 
-fn judged(snapshot: &Snapshot, reader: &Reader, step: &Step, policy: Policy) -> Object {
+fn judged(snapshot: &Snapshot, decoder: &Decoder, step: &Step, policy: &Policy) -> Object {
     let body = request(step);
     let text = |pointer: &str| {
         body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -233,18 +238,17 @@ fn judged(snapshot: &Snapshot, reader: &Reader, step: &Step, policy: Policy) -> 
         "" => text("/request/name"),
         namespace => format!("{namespace}/{}", text("/request/name")),
     };
-    let bytes = body.to_string();
-    let judgement = admission::request(bytes.as_bytes()).ok().and_then(|request| {
-        let kind = request.kind().filter(|kind| admission::has_rules(*kind))?;
-        Some(request.judge(kind, snapshot, reader, policy))
-    });
-    let judged = judgement.is_some();
-    let Judgement { violations, warnings } = judgement.unwrap_or_default();
+    let review = review(step, Webhook::Validate, decoder);
+    let outcome = match &review {
+        Some(review) => judge(&Evidence::of(snapshot.clone()), &review.question, policy),
+        None => Outcome::admitted(),
+    };
+    let Judgement { violations, warnings } = outcome.into_judgement();
     Object {
         kind: text("/request/kind/kind"),
         name,
         operation: text("/request/operation").to_lowercase(),
-        judged,
+        judged: review.and_then(|review| review.kind).is_some_and(has_rules),
         violations: violations
             .into_iter()
             .map(|it| Violation { code: it.code.as_str(), message: it.message, field: it.field })
@@ -253,10 +257,10 @@ fn judged(snapshot: &Snapshot, reader: &Reader, step: &Step, policy: Policy) -> 
     }
 }
 
-fn table(answer: &Answer) -> String {
+fn table(view: &View) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
-    for object in &answer.objects {
+    for object in &view.objects {
         let verdict = match (object.judged, object.violations.is_empty()) {
             (false, _) => "not judged: no rules for this kind",
             (true, true) => "admitted",
@@ -270,7 +274,7 @@ fn table(answer: &Answer) -> String {
             let _ = writeln!(text, "  warning: {warning}");
         }
     }
-    for (title, effects) in [("Cluster networks", &answer.cluster_networks), ("VMs", &answer.vms)] {
+    for (title, effects) in [("Cluster networks", &view.cluster_networks), ("VMs", &view.vms)] {
         if !effects.is_empty() {
             let _ = writeln!(text, "\n{title}");
         }

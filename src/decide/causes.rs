@@ -38,7 +38,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The stable code (spec, section 2).
+    /// The stable code (docs/reference.md, "When a cluster network is active").
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Cause {
     }
 
     /// A few words without the host's name: the scheduler groups equal reasons in a pod's event
-    /// (spec, section 4).
+    /// (docs/reference.md, "Scheduler extender").
     #[must_use]
     pub fn reason(&self) -> String {
         match self {

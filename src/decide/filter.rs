@@ -1,7 +1,8 @@
-//! Which candidate hosts can take a pod (spec, section 4). The hot path: one bit test for a host
-//! that is kept, a few for one that is not, nothing allocated for either.
+//! Which candidate hosts can take a pod (docs/reference.md, "Scheduler extender"). The hot path:
+//! one bit test for a host that is kept, a few for one that is not, nothing allocated for either.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use crate::cluster::{Host, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
 
@@ -18,11 +19,29 @@ pub struct Verdict {
 
 /// What became of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub struct Outcome(Option<NonZeroU32>);
+
+impl Outcome {
     /// The host can take the pod, as far as its networks go.
-    Kept,
+    pub const KEPT: Self = Self(None);
+
     /// It can't, for the causes of this one of [`Verdict::rejections`].
-    Rejected(u32),
+    fn rejected(rejection: usize) -> Self {
+        // There are at most as many rejections as candidates, and of those far fewer than 2^32.
+        Self(NonZeroU32::MIN.checked_add(u32::try_from(rejection).unwrap_or(u32::MAX - 1)))
+    }
+
+    /// Returns whether the host is kept.
+    #[must_use]
+    pub fn is_kept(self) -> bool {
+        self == Self::KEPT
+    }
+
+    /// Which of [`Verdict::rejections`] it was, if it was rejected.
+    #[must_use]
+    pub fn rejection(self) -> Option<usize> {
+        Some(self.0?.get() as usize - 1)
+    }
 }
 
 /// Why some hosts were rejected: what all of them have in common.
@@ -37,13 +56,19 @@ pub struct Rejection {
 impl Verdict {
     /// Keeps every one of so many candidates: for something that needs nothing, whatever is known.
     pub fn all_kept(candidates: usize) -> Self {
-        Self { outcomes: vec![Outcome::Kept; candidates], reasons: Vec::new(), kept: candidates }
+        Self { outcomes: vec![Outcome::KEPT; candidates], reasons: Vec::new(), kept: candidates }
     }
 
     /// Every candidate's outcome, in the candidates' order: the candidates are partitioned.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
+    }
+
+    /// The same, without the rest.
+    #[must_use]
+    pub fn into_outcomes(self) -> Vec<Outcome> {
+        self.outcomes
     }
 
     /// How many candidates are kept.
@@ -71,9 +96,9 @@ pub struct Filter<'s> {
     walk: HostWalk<'s>,
     scratch: Vec<Code>,
     /// The rejection for each way in which the needed networks stand,
-    known: HashMap<Vec<Code>, u32>,
+    known: HashMap<Vec<Code>, usize>,
     /// and the last one: neighbours are mostly rejected alike.
-    last: (Vec<Code>, u32),
+    last: (Vec<Code>, usize),
     verdict: Verdict,
 }
 
@@ -146,7 +171,7 @@ impl<'s> Filter<'s> {
     }
 
     fn keep(&mut self) {
-        self.verdict.outcomes.push(Outcome::Kept);
+        self.verdict.outcomes.push(Outcome::KEPT);
         self.verdict.kept += 1;
     }
 
@@ -166,8 +191,7 @@ impl<'s> Filter<'s> {
                 }));
                 causes.extend((!known).then_some(Cause::HostUnknown));
                 causes.sort_by_cached_key(Cause::reason);
-                // There are at most as many as candidates, and of those far fewer than 2^32.
-                let place = u32::try_from(reasons.len()).unwrap_or(u32::MAX);
+                let place = reasons.len();
                 reasons.push(Rejection { causes, hosts: 0 });
                 self.known.insert(self.scratch.clone(), place);
                 place
@@ -176,22 +200,9 @@ impl<'s> Filter<'s> {
             self.last.1 = place;
         }
         let place = self.last.1;
-        if let Some(rejection) = reasons.get_mut(place as usize) {
+        if let Some(rejection) = reasons.get_mut(place) {
             rejection.hosts += 1;
         }
-        self.verdict.outcomes.push(Outcome::Rejected(place));
+        self.verdict.outcomes.push(Outcome::rejected(place));
     }
-}
-
-/// Decides over candidates of which only names are known.
-pub fn filter(
-    snapshot: &Snapshot,
-    needs: &Needs,
-    candidates: impl ExactSizeIterator<Item = impl AsRef<str>>,
-) -> Verdict {
-    let mut filter = Filter::new(snapshot, needs, candidates.len());
-    for name in candidates {
-        filter.candidate(name.as_ref(), || None);
-    }
-    filter.finish()
 }

@@ -8,7 +8,7 @@ use crate::cluster::Key;
 /// How many names a message gives before it only counts.
 const MOST_NAMES: usize = 20;
 
-/// The names, separated by commas, cut after 20 (spec, section 5).
+/// The names, separated by commas, cut after 20 (docs/reference.md, "Admission").
 pub(super) fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     let mut names = names.into_iter();
     let shown: Vec<String> = names.by_ref().take(MOST_NAMES).map(|name| name.to_string()).collect();
@@ -18,7 +18,7 @@ pub(super) fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
 }
 
 /// VMs as a request about an object in a namespace may be told of them: those in its namespace by
-/// name, the others counted (spec, section 5, "Names").
+/// name, the others counted (docs/reference.md, "Names in messages").
 pub(super) fn list_in(of: &Key, vms: BTreeSet<&Key>) -> String {
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         vms.into_iter().partition(|vm| vm.namespace() == of.namespace());

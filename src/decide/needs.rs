@@ -1,5 +1,5 @@
 //! What a pod, VM or VMI needs: from the VM networks that it asks for to the cluster networks that
-//! must be active under it (spec, sections 1 and 3).
+//! must be active under it (docs/reference.md, "Objects" and "What a pod or VM needs").
 
 use crate::cluster::{HostSet, Key, MGMT, Name, Selection, Snapshot};
 

@@ -1,5 +1,5 @@
-//! The node affinity that keeps a VM on hosts where its cluster networks are active (spec,
-//! section 5, "Mutation"): which requirements of ours to put in, and which no longer hold.
+//! The node affinity that keeps a VM on hosts where its cluster networks are active
+//! (docs/reference.md, "Mutation"): which requirements of ours to put in, and which no longer hold.
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Key, Name, Selection, Snapshot};
+use crate::cluster::{Difference, HostsChanged, Key, Name, Selection, Snapshot};
 
 use super::needs::{Needs, all_active};
 
@@ -10,50 +10,23 @@ use super::needs::{Needs, all_active};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// To cluster networks: the hosts on which each becomes active, or no longer is.
-    pub cluster_networks: Vec<(Name, Difference)>,
+    pub cluster_networks: Vec<(Name, HostsChanged)>,
     /// To VMs, and to running instances without one: the hosts that each gains and loses.
-    pub vms: Vec<(Key, Difference)>,
-}
-
-/// Hosts gained and lost, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// Those that were not there before.
-    pub gained: Vec<Name>,
-    /// Those that were and are no longer.
-    pub lost: Vec<Name>,
-    /// How many there are after the change.
-    pub left: usize,
-}
-
-impl Difference {
-    fn between(before: &BTreeSet<Name>, after: &BTreeSet<Name>) -> Option<Self> {
-        (before != after).then(|| Self {
-            gained: after.difference(before).cloned().collect(),
-            lost: before.difference(after).cloned().collect(),
-            left: after.len(),
-        })
-    }
+    pub vms: Vec<(Key, HostsChanged)>,
 }
 
 /// What leads from one snapshot to the other.
 #[must_use]
 pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
-    let networks: BTreeSet<&Name> =
-        before.cluster_networks().chain(after.cluster_networks()).collect();
-    let cluster_networks = networks.into_iter().filter_map(|name| {
-        let needed = std::slice::from_ref(name);
-        let difference = Difference::between(&hosts(before, needed), &hosts(after, needed))?;
-        Some((name.clone(), difference))
-    });
+    let cluster_networks = Difference::between(before, after).cluster_networks;
     let (mut earlier, mut later) = (Places::new(before), Places::new(after));
     let vms: BTreeSet<&Key> = before.vms_and_vmis().chain(after.vms_and_vmis()).collect();
     let vms = vms.into_iter().filter_map(|key| {
         // One that comes or goes with the change is no VM that gains or loses.
-        let difference = Difference::between(earlier.of(key)?, later.of(key)?)?;
+        let difference = HostsChanged::between(earlier.of(key)?, later.of(key)?)?;
         Some((key.clone(), difference))
     });
-    Effects { cluster_networks: cluster_networks.collect(), vms: vms.collect() }
+    Effects { cluster_networks, vms: vms.collect() }
 }
 
 /// The hosts on which all of these cluster networks are active.

@@ -1,4 +1,5 @@
-//! How well the needed uplinks of a host are, as a score for the scheduler (spec, section 4).
+//! How well the needed uplinks of a host are, as a score for the scheduler (docs/reference.md,
+//! "Scheduler extender").
 
 use crate::cluster::{HostRef, LinkState, Name, Network, Snapshot};
 

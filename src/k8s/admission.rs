@@ -1,6 +1,8 @@
-//! AdmissionReview (`admission.k8s.io/v1`), borrowed on the way in.
+//! AdmissionReview (`admission.k8s.io/v1`): read once into a question that owns what it needs, and
+//! written from the question's outcome.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,40 +10,35 @@ use json_patch::Patch;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterNetwork, Host, Kind, Name, NetworkConfig, Snapshot, VmNetwork};
-use crate::decide::review::network_config::Subject;
-use crate::decide::review::{
-    self, Judgement, Policy, Write, cluster_network, host, vm, vm_network,
-};
+use crate::cluster::{Kind, Name};
+use crate::decide::review::{Edits, Outcome, Question, Subject, Webhook};
 
-use super::harvester::{
-    CLUSTER_NETWORK_LABEL, ClusterNetworkObject, NetworkAttachmentDefinition, VlanConfig,
-};
-use super::kubevirt::VirtualMachine;
-use super::node::Node;
-use super::objects::{Reader, is_being_deleted, kind_of, read};
+use super::decode::{Decoder, Malformed};
+use super::objects::kind_of;
+use super::patch::Draft;
+use super::proposals::{Request, subject};
+
+pub use super::proposals::Operation;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Review<'a> {
+struct AdmissionReview<'a> {
     #[serde(borrow, default)]
     api_version: Cow<'a, str>,
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    request: Option<Request<'a>>,
+    request: Option<AdmissionRequest<'a>>,
 }
 
-/// What the API server asks.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request<'a> {
-    /// Names the request; the answer repeats it.
+struct AdmissionRequest<'a> {
     #[serde(borrow)]
-    pub uid: Cow<'a, str>,
+    uid: Cow<'a, str>,
     #[serde(borrow)]
     kind: GroupVersionKind<'a>,
     #[serde(borrow)]
@@ -50,8 +47,7 @@ pub struct Request<'a> {
     name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     namespace: Option<Cow<'a, str>>,
-    /// What is to be done.
-    pub operation: Operation,
+    operation: Operation,
     #[serde(borrow)]
     user_info: Option<UserInfo<'a>>,
     #[serde(borrow)]
@@ -76,34 +72,25 @@ struct UserInfo<'a> {
     username: Cow<'a, str>,
 }
 
-/// What is to be done to the object.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Operation {
-    /// Make it.
-    Create,
-    /// Change it.
-    Update,
-    /// Delete it.
-    Delete,
-    /// Open a connection through it, which is no business of ours.
-    Connect,
+/// A review: the question that the API server asks, and what the answer is written with.
+pub struct Review {
+    /// Names the request; the answer repeats it.
+    pub uid: String,
+    /// The kind of object, if it is one that a decision can depend on. A subresource is none.
+    pub kind: Option<Kind>,
+    /// The object's namespace, empty if it has none.
+    pub namespace: String,
+    /// The object's name, empty if it is not known yet.
+    pub name: String,
+    /// What is to be done.
+    pub operation: Operation,
+    /// What is asked.
+    pub question: Arc<Question>,
+    /// What a patch of the object must know of its form.
+    draft: Draft,
 }
 
-impl Operation {
-    /// The operation as a metric's label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Connect => "connect",
-        }
-    }
-}
-
-/// Whether a kind has rules.
+/// Returns whether a kind has rules.
 #[must_use]
 pub fn has_rules(kind: Kind) -> bool {
     matches!(
@@ -112,233 +99,167 @@ pub fn has_rules(kind: Kind) -> bool {
     )
 }
 
-/// Reads an AdmissionReview's request.
+/// Returns whether objects of a kind are changed when they are written so.
+#[must_use]
+pub fn is_mutated(operation: Operation, kind: Kind) -> bool {
+    match (operation, kind) {
+        // A VMI is placed once, and its spec's affinity stays as it is.
+        (Operation::Create, Kind::NetworkConfig | Kind::VmNetwork | Kind::Vm | Kind::Vmi)
+        | (Operation::Update, Kind::NetworkConfig | Kind::VmNetwork | Kind::Vm) => true,
+        _ => false,
+    }
+}
+
+/// Reads the body of a call of a webhook. `decoder` says how objects are read in general.
 ///
 /// # Errors
-/// Says why the body is no AdmissionReview of `admission.k8s.io/v1` with a request.
-pub fn request(body: &[u8]) -> Result<Request<'_>, String> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err("the body is no AdmissionReview: it is not an object".to_owned());
+/// Says why the body is no AdmissionReview of `admission.k8s.io/v1` with a request. An object in it
+/// that can't be read is no error: it is what the question is about.
+pub fn parse(body: &str, webhook: Webhook, decoder: &Decoder) -> Result<Review, Malformed> {
+    let no_review = "the body is no AdmissionReview";
+    if !body.trim_ascii_start().starts_with('{') {
+        return Err(Malformed::from("it is not an object").about(no_review));
     }
-    let review: Review<'_> = serde_json::from_slice(body)
-        .map_err(|error| format!("the body is no AdmissionReview: {error}"))?;
+    let review: AdmissionReview<'_> =
+        serde_json::from_str(body).map_err(|error| Malformed::from(error).about(no_review))?;
     if review.kind != KIND || review.api_version != API_VERSION {
-        return Err(format!(
+        return Err(Malformed::new(format!(
             "the body is {:?} of {:?}, but only {KIND} of {API_VERSION} is understood",
             review.kind, review.api_version
-        ));
+        )));
     }
     let request = review.request.ok_or("the AdmissionReview has no request")?;
     if request.uid.is_empty() {
-        return Err("the AdmissionReview's request has no uid".to_owned());
+        return Err("the AdmissionReview's request has no uid".into());
     }
-    Ok(request)
+    let user = request.user_info.map(|user| user.username).unwrap_or_default();
+    let GroupVersionKind { group, version, kind } = &request.kind;
+    let is_whole = request.sub_resource.is_none_or(|name| name.is_empty());
+    let kind = kind_of(&format!("{group}/{version}"), kind).filter(|_| is_whole);
+    let reviewed = kind.filter(|kind| match webhook {
+        Webhook::Validate => has_rules(*kind),
+        Webhook::Mutate => is_mutated(request.operation, *kind),
+    });
+    let mut decoder = decoder.clone();
+    // An object that names no namespace lies in the request's.
+    if let Some(namespace) = request.namespace.as_deref().filter(|it| !it.is_empty()) {
+        decoder.default_namespace = namespace.into();
+    }
+    let parts = Request {
+        operation: request.operation,
+        name: request.name.as_deref().unwrap_or_default(),
+        object: present(request.object),
+        old_object: present(request.old_object),
+        decoder: &decoder,
+    };
+    let (subject, draft) = match reviewed {
+        Some(kind) => subject(&parts, kind, webhook),
+        None => (Subject::Nothing, Draft::None),
+    };
+    Ok(Review {
+        uid: request.uid.into_owned(),
+        kind,
+        namespace: request.namespace.unwrap_or_default().into_owned(),
+        name: request.name.unwrap_or_default().into_owned(),
+        operation: request.operation,
+        question: Arc::new(Question { webhook, user: Name::from(&*user), subject }),
+        draft,
+    })
 }
 
-impl<'a> Request<'a> {
-    /// The kind of object, if a decision can depend on it. A subresource is none of our kinds.
-    #[must_use]
-    pub fn kind(&self) -> Option<Kind> {
-        if self.sub_resource.as_ref().is_some_and(|name| !name.is_empty()) {
-            return None;
-        }
-        let GroupVersionKind { group, version, kind } = &self.kind;
-        kind_of(&format!("{group}/{version}"), kind)
-    }
+/// The text of an object that is there.
+fn present(object: Option<&RawValue>) -> Option<&str> {
+    object.map(RawValue::get).filter(|object| *object != "null")
+}
 
-    /// Who asks.
+impl Review {
+    /// What an outcome changes about the object.
     #[must_use]
-    pub fn user(&self) -> &str {
-        self.user_info.as_ref().map_or("", |user| &user.username)
-    }
-
-    /// The object as it would be.
-    #[must_use]
-    pub fn object(&self) -> Option<&'a str> {
-        self.object.map(RawValue::get).filter(|object| *object != "null")
-    }
-
-    /// The object as it is.
-    #[must_use]
-    pub fn old_object(&self) -> Option<&'a str> {
-        self.old_object.map(RawValue::get).filter(|object| *object != "null")
-    }
-
-    /// How this request's objects are to be read: those that name no namespace lie in its own.
-    #[must_use]
-    pub fn reader(&self, reader: &Reader) -> Reader {
-        let mut reader = reader.clone();
-        if let Some(namespace) = self.namespace.as_deref().filter(|it| !it.is_empty()) {
-            reader.default_namespace = namespace.into();
-        }
-        reader
-    }
-
-    /// Judges what the request does to an object of a kind that has rules. `reader` says how objects
-    /// are read in general.
-    pub fn judge(
-        &self,
-        kind: Kind,
-        snapshot: &Snapshot,
-        reader: &Reader,
-        policy: Policy,
-    ) -> Judgement {
-        let known = |name: &str| snapshot.config(name).cloned();
-        match self.change(kind, &self.reader(reader), known) {
-            Ok(Some(change)) => review::judge(snapshot, &change, policy),
-            Ok(None) => Judgement::default(),
-            Err(why) => Judgement::unreadable(kind, &why),
+    pub fn patch(&self, outcome: &Outcome) -> Patch {
+        match outcome {
+            Outcome::Admitted { edits, .. } if *edits != Edits::None => self.draft.patch(edits),
+            _ => Patch(Vec::new()),
         }
     }
 
-    /// What is done to an object of a kind that has rules; nothing, if there is nothing to judge.
-    /// `reader` is this request's, and `known` tells what is known of the config of a name, for a
-    /// request whose old version is missing or can't be read.
-    ///
-    /// # Errors
-    /// Says which field of the new object can't be read.
-    pub fn change(
-        &self,
-        kind: Kind,
-        reader: &Reader,
-        known: impl Fn(&str) -> Option<NetworkConfig>,
-    ) -> Result<Option<review::Request>, String> {
-        Ok(match kind {
-            Kind::ClusterNetwork => {
-                self.write(cluster_network, || None)?.map(review::Request::ClusterNetwork)
-            }
-            Kind::NetworkConfig => self.network_config(known)?.map(review::Request::NetworkConfig),
-            Kind::VmNetwork => self
-                .write(|object| vm_network(object, reader), || None)?
-                .map(review::Request::VmNetwork),
-            Kind::Vm => self.write(|object| vm(object, reader), || None)?.map(review::Request::Vm),
-            Kind::Host => self.write(host, || None)?.map(review::Request::Host),
-            _ => None,
-        })
-    }
-
-    /// What is done to an object; nothing, if it is deleted and its old version says nothing, or if
-    /// it can't be read and is being deleted. An old version that is missing or can't be read is
-    /// `instead`; where that is nothing too, it holds up neither the object's repair nor its deletion.
-    fn write<T>(
-        &self,
-        subject: impl Fn(&str) -> Result<T, String>,
-        instead: impl Fn() -> Option<T>,
-    ) -> Result<Option<Write<T>>, String> {
-        let new = || subject(self.object().ok_or("the request has no object")?);
-        let old = || self.old_object().and_then(|object| subject(object).ok()).or_else(&instead);
-        Ok(match self.operation {
-            Operation::Create => Some(Write::Create(new()?)),
-            Operation::Update => match (old(), new()) {
-                (_, Err(_)) if self.object().is_some_and(is_being_deleted) => None,
-                (_, Err(why)) => return Err(why),
-                (Some(old), Ok(new)) => Some(Write::Update { old, new }),
-                (None, Ok(new)) => Some(Write::Create(new)),
+    /// The answer, with the outcome's patch. Denied is 422 if each violation is a fault of the
+    /// object alone, else 403.
+    #[must_use]
+    pub fn encode(&self, outcome: &Outcome, patch: &Patch) -> Vec<u8> {
+        // An empty patch is none at all.
+        let patch = (!patch.0.is_empty())
+            .then(|| STANDARD.encode(serde_json::to_vec(patch).unwrap_or_default()));
+        let answer = AdmissionAnswer {
+            api_version: API_VERSION,
+            kind: KIND,
+            response: AdmissionResponse {
+                uid: &self.uid,
+                allowed: matches!(outcome, Outcome::Admitted { .. }),
+                status: status(outcome),
+                warnings: match outcome {
+                    Outcome::Admitted { warnings, .. } => warnings,
+                    Outcome::Denied(judgement) => &judgement.warnings,
+                    Outcome::Undecided(_) => &[],
+                },
+                patch_type: patch.as_ref().map(|_| "JSONPatch"),
+                patch,
             },
-            Operation::Delete => old().map(Write::Delete),
-            Operation::Connect => None,
-        })
-    }
-
-    /// What is done to a network config. One that can't be read passes if only its metadata changes.
-    fn network_config(
-        &self,
-        known: impl Fn(&str) -> Option<NetworkConfig>,
-    ) -> Result<Option<Write<Subject>>, String> {
-        let by_name = || {
-            let name = Name::from(self.name.as_deref()?);
-            let facts = known(&name)?;
-            let label = Some(facts.cluster_network.clone());
-            Some(Subject { name, facts, label, description: Name::default() })
         };
-        let instead = || self.old_object().and_then(without_uplink).or_else(by_name);
-        match self.write(subject, instead) {
-            Err(_) if self.operation == Operation::Update && self.same_spec() => Ok(None),
-            written => written,
-        }
-    }
-
-    /// Whether the update leaves `spec` alone, to the byte.
-    fn same_spec(&self) -> bool {
-        #[derive(Deserialize)]
-        struct Spec<'a> {
-            #[serde(borrow)]
-            spec: &'a RawValue,
-        }
-        let spec = |object: Option<&'a str>| {
-            serde_json::from_str::<Spec<'a>>(object?).ok().map(|object| object.spec.get())
-        };
-        let (old, new) = (spec(self.old_object()), spec(self.object()));
-        old.is_some() && old == new
+        // Strings and numbers in structs can't fail to serialize.
+        serde_json::to_vec(&answer).unwrap_or_default()
     }
 }
 
-fn cluster_network(object: &str) -> Result<cluster_network::Subject, String> {
-    let network: ClusterNetworkObject = read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(cluster_network::Subject {
-        name: network.metadata.name.clone().unwrap_or_default(),
-        deleting: network.metadata.deleting(),
-        facts: ClusterNetwork::from(network),
-    })
-}
-
-fn vm_network(object: &str, reader: &Reader) -> Result<vm_network::Subject, String> {
-    let network: NetworkAttachmentDefinition =
-        read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(vm_network::Subject {
-        key: reader.key(&network.metadata),
-        deleting: network.metadata.deleting(),
-        facts: VmNetwork::from(network),
-    })
-}
-
-fn vm(object: &str, reader: &Reader) -> Result<vm::Subject, String> {
-    let machine: VirtualMachine = read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(vm::Subject { key: reader.key(&machine.metadata), facts: machine.facts(reader) })
-}
-
-fn host(object: &str) -> Result<host::Subject, String> {
-    let node: Node = read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(host::Subject {
-        name: node.metadata.name.clone().unwrap_or_default(),
-        deleting: node.metadata.deleting(),
-        facts: Host::from(node),
-    })
-}
-
-fn subject(object: &str) -> Result<Subject, String> {
-    let config: VlanConfig = read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(Subject {
-        name: config.metadata.name.clone().unwrap_or_default(),
-        label: config.metadata.label(CLUSTER_NETWORK_LABEL).map(Name::from),
-        description: config.spec.description.clone(),
-        facts: NetworkConfig::from(config),
-    })
-}
-
-/// An old version that can't be read whole, without its uplink: it may be repaired and deleted, but
-/// not under running VMs.
-fn without_uplink(object: &str) -> Option<Subject> {
-    let mut object: serde_json::Value = serde_json::from_str(object).ok()?;
-    object.get_mut("spec")?.as_object_mut()?.remove("uplink");
-    subject(&object.to_string()).ok()
+fn status(outcome: &Outcome) -> Option<Status<'_>> {
+    match outcome {
+        Outcome::Admitted { .. } => None,
+        Outcome::Denied(judgement) => {
+            let (code, reason) = if judgement.faults_of_the_object_alone() {
+                (422, "Invalid")
+            } else {
+                (403, "Forbidden")
+            };
+            let causes = judgement
+                .violations
+                .iter()
+                .map(|violation| DenialCause {
+                    reason: violation.code.as_str(),
+                    message: &violation.message,
+                    field: violation.field,
+                })
+                .collect();
+            let details = Some(Details { causes });
+            Some(Status { code, reason, message: judgement.message(), details })
+        }
+        Outcome::Undecided(why) => Some(Status {
+            // What the API server itself says where a webhook fails; with 503 clients would try
+            // again and again by themselves, and nobody see why.
+            code: 500,
+            reason: "InternalError",
+            message: format!(
+                "can't check whether this change is safe: reading the current state failed: {why}; \
+                 try again"
+            ),
+            details: None,
+        }),
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct AdmissionAnswer<'a> {
     api_version: &'static str,
     kind: &'static str,
-    response: Response<'a>,
+    response: AdmissionResponse<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Response<'a> {
+struct AdmissionResponse<'a> {
     uid: &'a str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
+    status: Option<Status<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -348,99 +269,23 @@ struct Response<'a> {
 }
 
 #[derive(Serialize)]
-struct Status {
+struct Status<'a> {
     code: u16,
     reason: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details>,
+    details: Option<Details<'a>>,
 }
 
 #[derive(Serialize)]
-struct Details {
-    causes: Vec<DenialCause>,
+struct Details<'a> {
+    causes: Vec<DenialCause<'a>>,
 }
 
 #[derive(Serialize)]
-struct DenialCause {
+struct DenialCause<'a> {
     reason: &'static str,
-    message: String,
+    message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'static str>,
-}
-
-fn answer(
-    uid: &str,
-    status: Option<Status>,
-    warnings: &[String],
-    patch: Option<String>,
-) -> Vec<u8> {
-    let answer = Answer {
-        api_version: API_VERSION,
-        kind: KIND,
-        response: Response {
-            uid,
-            allowed: status.is_none(),
-            status,
-            warnings,
-            patch_type: patch.as_ref().map(|_| "JSONPatch"),
-            patch,
-        },
-    };
-    // Strings and numbers in structs can't fail to serialize.
-    serde_json::to_vec(&answer).unwrap_or_default()
-}
-
-/// Refuses a change since what it depends on could not be read afresh.
-#[must_use]
-pub fn unread(uid: &str, why: &str) -> Vec<u8> {
-    let status = Status {
-        // What the API server itself says where a webhook fails; with 503 clients would try again
-        // and again by themselves, and nobody see why.
-        code: 500,
-        reason: "InternalError",
-        message: format!(
-            "whether this is safe can't be told, since the cluster's present state could not be read: \
-             {why}; try again"
-        ),
-        details: None,
-    };
-    answer(uid, Some(status), &[], None)
-}
-
-/// Admits the request as it is.
-#[must_use]
-pub fn admit(uid: &str) -> Vec<u8> {
-    answer(uid, None, &[], None)
-}
-
-/// Admits the request with these changes; none at all is an answer without a patch.
-#[must_use]
-pub fn admit_with(uid: &str, patch: &Patch) -> Vec<u8> {
-    let patch = (!patch.0.is_empty())
-        .then(|| STANDARD.encode(serde_json::to_vec(patch).unwrap_or_default()));
-    answer(uid, None, &[], patch)
-}
-
-/// Answers with a judgement: 422 if each violation is a fault of the object alone, else 403.
-#[must_use]
-pub fn judged(uid: &str, judgement: &Judgement) -> Vec<u8> {
-    let status = (!judgement.admitted()).then(|| {
-        let (code, reason) = if judgement.faults_of_the_object_alone() {
-            (422, "Invalid")
-        } else {
-            (403, "Forbidden")
-        };
-        let causes = judgement
-            .violations
-            .iter()
-            .map(|violation| DenialCause {
-                reason: violation.code.as_str(),
-                message: violation.message.clone(),
-                field: violation.field,
-            })
-            .collect();
-        Status { code, reason, message: judgement.message(), details: Some(Details { causes }) }
-    });
-    answer(uid, status, &judgement.warnings, None)
 }

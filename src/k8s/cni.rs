@@ -8,10 +8,15 @@ use serde_json::value::RawValue;
 
 use crate::cluster::{Cni, CniConfig, DEFAULT_MTU, Name};
 
+use super::decode::{List, Malformed, each};
 use super::fold::Members;
 
 /// The deepest nesting that is read.
-const MOST_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
+/// The most bytes of a configuration that are read.
+const MAX_BYTES: usize = 64 << 10;
+/// How many entries a trunk may have: one for each VLAN.
+const MAX_TRUNK: usize = 4094;
 
 /// Reads `spec.config`. Keys are matched as Go matches them, without regard to case.
 pub(crate) fn read(config: &str) -> CniConfig {
@@ -24,9 +29,13 @@ pub(crate) fn read(config: &str) -> CniConfig {
     }
 }
 
-fn cni(config: &str) -> Result<Cni, String> {
-    let members: Members<'_> =
-        serde_json::from_str(config).map_err(|error| format!("not a JSON object: {error}"))?;
+fn cni(config: &str) -> Result<Cni, Malformed> {
+    if config.len() > MAX_BYTES {
+        let why = format!("it has {} bytes, and no more than {MAX_BYTES} are read", config.len());
+        return Err(Malformed::new(why));
+    }
+    let members: Members<'_> = serde_json::from_str(config)
+        .map_err(|error| Malformed::from(error).about("not a JSON object"))?;
     let mut cni = Cni {
         kind: members.text("type")?.unwrap_or_default().into(),
         bridge: members.text("bridge")?.filter(|bridge| !bridge.is_empty()).map(Name::from),
@@ -40,20 +49,20 @@ fn cni(config: &str) -> Result<Cni, String> {
     // What is as good as absent is left out.
     let drop_mtu = cni.is_bridge() && cni.effective_mtu() == DEFAULT_MTU;
     let kept = members.iter().filter(|(name, _)| !(drop_mtu && name.eq_ignore_ascii_case("mtu")));
-    cni.canonical = canonical_object(kept, MOST_DEPTH)?.into();
+    cni.canonical = canonical_object(kept, MAX_DEPTH)?.into();
     Ok(cni)
 }
 
 type Trunk = (Box<[(i64, i64)]>, Box<[Name]>);
 
 /// The trunk's VLANs, and what is wrong with its entries.
-fn trunk(members: &Members<'_>) -> Result<Trunk, String> {
+fn trunk(members: &Members<'_>) -> Result<Trunk, Malformed> {
     let Some(list) = members.get("vlanTrunk") else { return Ok(Trunk::default()) };
-    let entries: Vec<Members<'_>> =
-        serde_json::from_str(list.get()).map_err(|error| format!("vlanTrunk: {error}"))?;
+    let List(entries): List<Members<'_>, MAX_TRUNK> = serde_json::from_str(list.get())
+        .map_err(|error| Malformed::from(error).within("vlanTrunk"))?;
     let (mut ranges, mut faults) = (Vec::new(), Vec::new());
     for (position, entry) in entries.iter().enumerate() {
-        let number = |name: &str| entry.number(name).map_err(|why| format!("vlanTrunk: {why}"));
+        let number = |name: &str| entry.number(name).map_err(|why| why.within("vlanTrunk"));
         let (id, min, max) = (number("id")?, number("minID")?, number("maxID")?);
         let found = match (id, min, max) {
             (Some(id), None, None) => vec![(id, id)],
@@ -80,23 +89,24 @@ fn trunk(members: &Members<'_>) -> Result<Trunk, String> {
 
 /// A JSON value as text that is equal for equal values: members sorted, no spaces, numbers as they
 /// were written, since some are beyond what a machine can hold.
-fn canonical(value: &RawValue, depth: usize) -> Result<String, String> {
+fn canonical(value: &RawValue, depth: usize) -> Result<String, Malformed> {
     let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
     let text = value.get();
-    let error = |error: serde_json::Error| error.to_string();
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
-            let members: Members<'_> = serde_json::from_str(text).map_err(error)?;
+            let members: Members<'_> = serde_json::from_str(text)?;
             canonical_object(members.iter(), depth)?
         }
         Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(error)?;
-            let elements: Result<Vec<_>, _> =
-                elements.into_iter().map(|element| canonical(element, depth)).collect();
-            format!("[{}]", elements?.join(","))
+            let mut elements = Vec::new();
+            each(&mut serde_json::Deserializer::from_str(text), |element: &RawValue| {
+                elements.push(canonical(element, depth).map_err(serde::de::Error::custom)?);
+                Ok(())
+            })?;
+            format!("[{}]", elements.join(","))
         }
         Some(b'"') => {
-            let string: String = serde_json::from_str(text).map_err(error)?;
+            let string: String = serde_json::from_str(text)?;
             serde_json::Value::from(string).to_string()
         }
         _ => text.to_owned(),
@@ -106,7 +116,7 @@ fn canonical(value: &RawValue, depth: usize) -> Result<String, String> {
 fn canonical_object<'a>(
     members: impl Iterator<Item = (&'a str, &'a RawValue)>,
     depth: usize,
-) -> Result<String, String> {
+) -> Result<String, Malformed> {
     let mut sorted = BTreeMap::new();
     for (name, value) in members {
         sorted.insert(serde_json::Value::from(name).to_string(), canonical(value, depth)?);
@@ -135,11 +145,11 @@ pub(crate) fn with_mtu(config: &str, mtu: i64) -> Option<String> {
 }
 
 impl Members<'_> {
-    fn number(&self, name: &str) -> Result<Option<i64>, String> {
+    fn number(&self, name: &str) -> Result<Option<i64>, Malformed> {
         #[derive(Deserialize)]
         struct Number(Option<i64>);
         let number = self.get(name).map(|value| serde_json::from_str::<Number>(value.get()));
-        let number = number.transpose().map_err(|error| format!("{name}: {error}"))?;
+        let number = number.transpose().map_err(|error| Malformed::from(error).within(name))?;
         Ok(number.and_then(|number| number.0))
     }
 }

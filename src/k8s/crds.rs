@@ -1,12 +1,13 @@
 //! The kinds of `network.harvesterhci.io`, as the API server is to accept, show and explain them.
 //!
-//! They are Harvester's, field for field, so that an object of either installation passes the other.
-//! Beyond Harvester's they hold what an object must keep to whatever else there is, so that the
-//! basics are refused with our webhooks down too: the length of a cluster network's name, the range of
-//! an MTU, no NIC twice. The API server lets what is unchanged pass an update (validation
+//! They are Harvester's, field for field, so that an object of either installation passes the
+//! other. Beyond Harvester's they hold what an object must keep to whatever else there is, so that
+//! the basics are refused with our webhooks down too: the length of a cluster network's name, the
+//! range of an MTU, no NIC twice. The API server lets what is unchanged pass an update (validation
 //! ratcheting), except at the root of an object, where a rule must ask for `oldSelf` itself.
 //!
-//! What the index reads of these objects is `harvester`'s, which takes also what these would refuse.
+//! What the index reads of these objects is `harvester`'s, which takes also what these would
+//! refuse.
 
 #![expect(
     clippy::duplicated_attributes,
@@ -22,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::UplinkOptions;
-use crate::decide::review::{MAX_MTU, MIN_MTU, MOST_NAME};
+use crate::decide::review::{MAX_MTU, MAX_NAME, MIN_MTU};
 
 /// All four definitions.
 #[must_use]
@@ -44,8 +45,8 @@ enum Status {
     Required,
 }
 
-/// The derived definition, brought to Harvester's shape: kube adds a status subresource, and a status
-/// that is optional and may be `null`.
+/// The derived definition, brought to Harvester's shape: kube adds a status subresource, and a
+/// status that is optional and may be `null`.
 fn definition<K: CustomResourceExt>(status: Status) -> CustomResourceDefinition {
     let mut definition = K::crd();
     for version in &mut definition.spec.versions {
@@ -82,7 +83,7 @@ pub struct ClusterNetworkSpec {}
 /// before is let be.
 fn name_fits() -> Rule {
     let label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-    let most = MOST_NAME;
+    let most = MAX_NAME;
     Rule::new(format!(
         "oldSelf.hasValue() || size(self.metadata.name) <= {most} && \
          self.metadata.name.matches('{label}')"

@@ -1,98 +1,246 @@
-//! kube-scheduler's `extender/v1`, borrowed on the way in and written by hand on the way out: what
-//! is only passed on is never copied twice, and nothing is allocated for a host.
+//! kube-scheduler's `extender/v1` on the way in. Of a request only places are kept: where each
+//! candidate's name lies in the body, so that a request costs little beyond its own bytes.
 //!
 //! Those Go types carry no JSON tags, so fields are in Go case; Go reads them without regard to
 //! case, and so do we.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::MapAccess;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::cluster::Host;
-use crate::decide::causes::Cause;
-use crate::decide::filter::{Outcome, Verdict};
+use crate::decide::filter::Outcome;
 
-use super::fold::{self, Elements, Fold, Members, Taken, value};
-use super::meta::nullable;
+use super::decode::{Decoder, MAX_CANDIDATES, Malformed, check_name, next_string, read_text};
+use super::fold::{self, Fold, Folded, Taken, value};
+use super::meta::Object as _;
 use super::node::Node;
-use super::objects::read;
+use super::victims;
 
 /// ExtenderArgs: a pod and the candidate hosts for it.
 pub struct Args<'a> {
     /// The pod, unread.
     pub pod: &'a str,
     /// The hosts.
-    pub candidates: Candidates<'a>,
+    pub candidates: Candidates,
 }
 
-/// Candidate hosts, in one of the two modes of the scheduler.
-pub enum Candidates<'a> {
-    /// Their names, as JSON strings (the scheduler's `nodeCacheCapable: true`).
-    Names(Vec<&'a RawValue>),
+/// Where the candidate hosts of a request lie in its body.
+pub struct Candidates(Places);
+
+enum Places {
+    /// So many names, from this byte on (the scheduler's `nodeCacheCapable: true`).
+    Names { first: usize, count: usize },
     /// Whole Nodes.
-    Nodes(Vec<(&'a RawValue, Cow<'a, str>)>),
+    Nodes(Vec<NodePlace>),
+    /// So many members of a map from names to victims, from this byte on.
+    Victims { first: usize, count: usize, form: victims::Form },
 }
 
-#[derive(Deserialize)]
-struct NodeName<'a> {
-    #[serde(borrow)]
-    metadata: Option<NamedMeta<'a>>,
+/// Where a Node and the string of its name lie in a body, which has less than 4 GiB.
+struct NodePlace {
+    start: u32,
+    end: u32,
+    name_start: u32,
+    name_end: u32,
 }
 
-#[derive(Default, Deserialize)]
-struct NamedMeta<'a> {
-    #[serde(borrow)]
-    name: Option<fold::Name<'a>>,
+/// One candidate host.
+#[derive(Clone, Copy)]
+pub struct Candidate<'a> {
+    /// Its name as it is written: a JSON string with its quotes.
+    pub(super) quoted: &'a str,
+    /// What comes with it: the Node, or the victims on it.
+    pub(super) item: &'a str,
+}
+
+impl<'a> Candidate<'a> {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> Cow<'a, str> {
+        let inner = self.quoted.get(1..self.quoted.len().saturating_sub(1)).unwrap_or_default();
+        if inner.contains('\\') {
+            // It was read as JSON before, so what can fail here is a lone surrogate at most, and no
+            // host has such a name.
+            Cow::Owned(serde_json::from_str(self.quoted).unwrap_or_default())
+        } else {
+            Cow::Borrowed(inner)
+        }
+    }
+
+    /// What the Node says, where a whole one was sent.
+    #[must_use]
+    pub fn host(self, decoder: &Decoder) -> Option<Host> {
+        read_text::<Node>(self.item).ok().map(|node| node.facts(decoder))
+    }
+}
+
+/// How far the candidates of a body have been walked through.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cursor {
+    /// How many are behind it.
+    pub position: usize,
+    /// Where the next one begins, or what stands before it; nothing before the first.
+    at: Option<usize>,
+}
+
+impl Candidates {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Places::Names { count, .. } | Places::Victims { count, .. } => *count,
+            Places::Nodes(nodes) => nodes.len(),
+        }
+    }
+
+    /// Returns whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes are kept beside the body until the answer is written, the answer's
+    /// bookkeeping included.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let place = if self.are_nodes() { size_of::<NodePlace>() } else { 0 };
+        self.len() * (place + size_of::<Outcome>())
+    }
+
+    /// Returns whether they are whole Nodes.
+    #[must_use]
+    pub fn are_nodes(&self) -> bool {
+        matches!(self.0, Places::Nodes(_))
+    }
+
+    /// In which form their victims are, where they have any.
+    pub(super) fn victims(&self) -> Option<victims::Form> {
+        match self.0 {
+            Places::Victims { form, .. } => Some(form),
+            _ => None,
+        }
+    }
+
+    /// Every candidate, in order, of the body that they were read from.
+    pub fn iter<'a>(&'a self, body: &'a str) -> impl Iterator<Item = Candidate<'a>> {
+        let mut cursor = Cursor::default();
+        std::iter::from_fn(move || self.next(body, &mut cursor))
+    }
+
+    /// The candidate behind the cursor, which moves on.
+    pub(super) fn next<'a>(&self, body: &'a str, cursor: &mut Cursor) -> Option<Candidate<'a>> {
+        if cursor.position == self.len() {
+            return None;
+        }
+        let candidate = match &self.0 {
+            Places::Names { first, .. } => {
+                let place = next_string(body, cursor.at.unwrap_or(*first))?;
+                cursor.at = Some(place.end);
+                let quoted = body.get(place)?;
+                Candidate { quoted, item: quoted }
+            }
+            Places::Nodes(nodes) => {
+                let place = nodes.get(cursor.position)?;
+                let part = |start: u32, end: u32| body.get(start as usize..end as usize);
+                Candidate {
+                    // One without a name is a host that nobody knows.
+                    quoted: part(place.name_start, place.name_end)
+                        .filter(|name| !name.is_empty())
+                        .unwrap_or("\"\""),
+                    item: part(place.start, place.end)?,
+                }
+            }
+            Places::Victims { first, .. } => {
+                let name = next_string(body, cursor.at.unwrap_or(*first))?;
+                let item = value_after(body, name.end)?;
+                cursor.at = Some(item.end);
+                Candidate { quoted: body.get(name)?, item: body.get(item)? }
+            }
+        };
+        cursor.position += 1;
+        Some(candidate)
+    }
+}
+
+/// Where the value behind a member's name lies: an object or `null`, as was read before.
+fn value_after(body: &str, from: usize) -> Option<Range<usize>> {
+    let bytes = body.as_bytes();
+    let start = from + bytes.get(from..)?.iter().position(|byte| matches!(byte, b'{' | b'n'))?;
+    if bytes.get(start) == Some(&b'n') {
+        return Some(start..start + "null".len());
+    }
+    let (mut at, mut depth) = (start, 0_usize);
+    loop {
+        match bytes.get(at)? {
+            b'{' => depth += 1,
+            b'}' if depth == 1 => return Some(start..at + 1),
+            b'}' => depth -= 1,
+            b'"' => at = next_string(body, at)?.end - 1,
+            _ => {}
+        }
+        at += 1;
+    }
 }
 
 /// Reads ExtenderArgs.
 ///
 /// # Errors
 /// Says what is missing or malformed.
-pub fn args(body: &[u8]) -> Result<Args<'_>, String> {
+pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
     let raw: RawArgs<'_> = read_whole(body, "ExtenderArgs")?;
     let pod = raw.pod.ok_or(NO_POD)?.get();
-    let candidates = match (raw.names, raw.nodes) {
-        (Some(Elements(names)), None) => {
-            if let Some(odd) = names.iter().position(|name| !name.get().starts_with('"')) {
-                return Err(format!("NodeNames: element {odd} is not a string"));
-            }
-            Candidates::Names(names)
+    let places = match (raw.names, raw.nodes) {
+        (Some(Names { odd: Some(odd), .. }), None) => {
+            return Err(Malformed::new(format!("NodeNames: element {odd} is not a string")));
         }
-        (None, Some(NodeList(Elements(items)))) => {
-            let named = items.into_iter().map(|item| {
-                let node: NodeName<'_> = serde_json::from_str(item.get())
-                    .map_err(|error| format!("Nodes.items: {error}"))?;
-                let name = node.metadata.and_then(|meta| meta.name);
-                Ok((item, name.map(fold::Name::into_text).unwrap_or_default()))
-            });
-            Candidates::Nodes(named.collect::<Result<_, String>>()?)
+        (Some(Names { first, count, odd: None }), None) => {
+            Places::Names { first: first.map_or(0, |first| offset(body, first.get())), count }
         }
+        (None, Some(NodeList(items))) => Places::Nodes(items.place_in(body)?),
         (Some(_), Some(_)) => {
-            return Err("ExtenderArgs has both NodeNames and Nodes; one is expected".to_owned());
+            return Err("ExtenderArgs has both NodeNames and Nodes; one is expected".into());
         }
+        (None, None) => return Err("ExtenderArgs has neither NodeNames nor Nodes".into()),
+    };
+    Ok(Args { pod, candidates: Candidates(places) })
+}
+
+/// Reads ExtenderPreemptionArgs. Of both maps, the one with UIDs counts.
+///
+/// # Errors
+/// Says what is missing or malformed.
+pub fn preemption_args(body: &str) -> Result<Args<'_>, Malformed> {
+    let raw: RawPreemption<'_> = read_whole(body, "ExtenderPreemptionArgs")?;
+    let pod = raw.pod.ok_or(NO_POD)?.get();
+    let (map, form, name) = match (raw.meta, raw.full) {
+        (Some(meta), _) => (meta, victims::Form::Meta, "NodeNameToMetaVictims"),
+        (None, Some(full)) => (full, victims::Form::Full, "NodeNameToVictims"),
         (None, None) => {
-            return Err("ExtenderArgs has neither NodeNames nor Nodes".to_owned());
+            return Err("the body has neither NodeNameToVictims nor NodeNameToMetaVictims".into());
         }
     };
-    Ok(Args { pod, candidates })
+    let count = victims::count(map.get(), form).map_err(|why| why.within(name))?;
+    let places = Places::Victims { first: offset(body, map.get()) + 1, count, form };
+    Ok(Args { pod, candidates: Candidates(places) })
 }
 
 const NO_POD: &str = "the body has no Pod";
 
-/// How many candidate hosts a request may have.
-const MOST_CANDIDATES: usize = 100_000;
+/// Where a part of the body begins in it.
+fn offset(body: &str, part: &str) -> usize {
+    part.as_ptr() as usize - body.as_ptr() as usize
+}
 
 /// ExtenderArgs, read in one pass over the body, which may be tens of megabytes.
 #[derive(Default)]
 struct RawArgs<'a> {
     pod: Option<&'a RawValue>,
-    names: Option<Elements<'a, MOST_CANDIDATES>>,
+    names: Option<Names<'a>>,
     nodes: Option<NodeList<'a>>,
 }
 
@@ -107,7 +255,7 @@ impl<'de> Fold<'de> for RawArgs<'de> {
         } else if name.is("NodeNames") {
             self.names = value(map, "NodeNames")?;
         } else if name.is("Nodes") {
-            self.nodes = value(map, "Nodes")?;
+            self.nodes = value::<_, Option<Folded<_>>>(map, "Nodes")?.map(|nodes| nodes.0);
         } else {
             return Ok(Taken::No);
         }
@@ -115,8 +263,61 @@ impl<'de> Fold<'de> for RawArgs<'de> {
     }
 }
 
+/// ExtenderPreemptionArgs, its maps unread.
 #[derive(Default)]
-struct NodeList<'a>(Elements<'a, MOST_CANDIDATES>);
+struct RawPreemption<'a> {
+    pod: Option<&'a RawValue>,
+    meta: Option<&'a RawValue>,
+    full: Option<&'a RawValue>,
+}
+
+impl<'de> Fold<'de> for RawPreemption<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("Pod") {
+            self.pod = value(map, "Pod")?;
+        } else if name.is("NodeNameToMetaVictims") {
+            self.meta = value(map, "NodeNameToMetaVictims")?;
+        } else if name.is("NodeNameToVictims") {
+            self.full = value(map, "NodeNameToVictims")?;
+        } else {
+            return Ok(Taken::No);
+        }
+        Ok(Taken::Yes)
+    }
+}
+
+/// A list of names: where it begins, and how many there are.
+struct Names<'a> {
+    first: Option<&'a RawValue>,
+    count: usize,
+    /// The first element that is no name.
+    odd: Option<usize>,
+}
+
+impl<'de> Deserialize<'de> for Names<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (mut first, mut count, mut odd) = (None, 0, None);
+        elements(deserializer, |name| {
+            if name.get().starts_with('"') {
+                check_name(name.get())?;
+            } else {
+                odd = odd.or(Some(count));
+            }
+            first = first.or(Some(name));
+            count += 1;
+            Ok(())
+        })?;
+        Ok(Self { first, count, odd })
+    }
+}
+
+/// The list in a `NodeList`.
+#[derive(Default)]
+struct NodeList<'a>(Nodes<'a>);
 
 impl<'de> Fold<'de> for NodeList<'de> {
     fn member<A: MapAccess<'de>>(
@@ -132,297 +333,140 @@ impl<'de> Fold<'de> for NodeList<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for NodeList<'de> {
+/// Whole Nodes and their names, each where it lies.
+#[derive(Default)]
+struct Nodes<'a> {
+    /// The first, from which the places are counted.
+    first: Option<&'a RawValue>,
+    places: Vec<NodePlace>,
+}
+
+impl<'de> Deserialize<'de> for Nodes<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fold::object(deserializer)
+        let mut nodes = Nodes::default();
+        elements(deserializer, |item| {
+            let first = nodes.first.get_or_insert(item).get();
+            let name = match serde_json::from_str::<Option<Folded<NodeHead<'_>>>>(item.get())? {
+                Some(Folded(NodeHead(Some(NodeMeta(Some(name)))))) => name.get(),
+                _ => item.get().get(..0).unwrap_or_default(),
+            };
+            if !name.is_empty() && !name.starts_with('"') {
+                return Err("metadata.name is not a string".into());
+            }
+            check_name(name)?;
+            let place = |part: &str| {
+                let start = offset(first, part);
+                let ends = (u32::try_from(start), u32::try_from(start + part.len()));
+                let (Ok(start), Ok(end)) = ends else {
+                    return Err(Malformed::from("more than 4 GiB of Nodes"));
+                };
+                Ok((start, end))
+            };
+            let ((start, end), (name_start, name_end)) = (place(item.get())?, place(name)?);
+            nodes.places.push(NodePlace { start, end, name_start, name_end });
+            Ok(())
+        })?;
+        Ok(nodes)
     }
+}
+
+impl Nodes<'_> {
+    /// The places, counted from the beginning of the body.
+    fn place_in(mut self, body: &str) -> Result<Vec<NodePlace>, Malformed> {
+        let first = self.first.map_or(0, |first| offset(body, first.get()));
+        if u32::try_from(body.len()).is_err() {
+            return Err("a body of more than 4 GiB".into());
+        }
+        // It is within the body, so it fits.
+        let first = u32::try_from(first).unwrap_or_default();
+        for place in &mut self.places {
+            place.start += first;
+            place.end += first;
+            place.name_start += first;
+            place.name_end += first;
+        }
+        Ok(self.places)
+    }
+}
+
+/// A Node's metadata.
+#[derive(Default)]
+struct NodeHead<'a>(Option<NodeMeta<'a>>);
+
+/// A Node's name, unread.
+#[derive(Default)]
+struct NodeMeta<'a>(Option<&'a RawValue>);
+
+impl<'de> Fold<'de> for NodeHead<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("metadata") {
+            self.0 = value::<_, Option<Folded<_>>>(map, "metadata")?.map(|metadata| metadata.0);
+            return Ok(Taken::Yes);
+        }
+        Ok(Taken::No)
+    }
+}
+
+impl<'de> Fold<'de> for NodeMeta<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("name") {
+            self.0 = value(map, "name")?;
+            return Ok(Taken::Yes);
+        }
+        Ok(Taken::No)
+    }
+}
+
+/// Reads a list of at most as many elements as there may be candidates, one unread element after
+/// the other.
+fn elements<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+    take: impl FnMut(&'de RawValue) -> Result<(), Malformed>,
+) -> Result<(), D::Error> {
+    struct Elements<F>(F);
+
+    impl<'de, F: FnMut(&'de RawValue) -> Result<(), Malformed>> Visitor<'de> for Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        /// Says less than serde would: a message that quotes the whole string could be larger than
+        /// the body.
+        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
+            Err(E::custom("a string where a list is expected"))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+            let mut count = 0;
+            while let Some(element) = list.next_element()? {
+                count += 1;
+                if count > MAX_CANDIDATES {
+                    let why = format_args!("more than {MAX_CANDIDATES} elements");
+                    return Err(A::Error::custom(why));
+                }
+                self.0(element).map_err(A::Error::custom)?;
+            }
+            Ok(())
+        }
+    }
+
+    deserializer.deserialize_any(Elements(take))
 }
 
 /// Reads a whole body, which must be an object.
-fn read_whole<'a, T: Fold<'a>>(body: &'a [u8], what: &str) -> Result<T, String> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+fn read_whole<'a, T: Fold<'a>>(body: &'a str, what: &str) -> Result<T, Malformed> {
+    let mut deserializer = serde_json::Deserializer::from_str(body);
     fold::object(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| format!("the body is no {what}: {error}"))
-}
-
-/// The text of a JSON string; borrowed unless it has escapes.
-fn text(string: &RawValue) -> Cow<'_, str> {
-    let quoted = string.get();
-    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    if inner.contains('\\') {
-        // It was parsed as JSON before, so what can fail here is a lone surrogate at most, and no
-        // host has such a name.
-        Cow::Owned(serde_json::from_str(quoted).unwrap_or_default())
-    } else {
-        Cow::Borrowed(inner)
-    }
-}
-
-impl Candidates<'_> {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Names(names) => names.len(),
-            Self::Nodes(nodes) => nodes.len(),
-        }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Every candidate's name.
-    #[must_use]
-    pub fn names(&self) -> impl ExactSizeIterator<Item = Cow<'_, str>> {
-        (0..self.len()).map(|position| match self {
-            Self::Names(names) => names.get(position).map(|name| text(name)).unwrap_or_default(),
-            Self::Nodes(nodes) => Cow::Borrowed(nodes.get(position).map_or("", |(_, name)| name)),
-        })
-    }
-
-    /// What came along of a candidate: its labels, where whole Nodes were sent.
-    #[must_use]
-    pub fn host(&self, position: usize) -> Option<Host> {
-        let Self::Nodes(nodes) = self else { return None };
-        let (item, _) = nodes.get(position)?;
-        let node = read::<Node, _>(&mut serde_json::Deserializer::from_str(item.get()));
-        node.ok().map(Host::from)
-    }
-
-    /// Writes a candidate's name, as JSON.
-    fn write_name(&self, out: &mut Vec<u8>, position: usize) {
-        match self {
-            Self::Names(names) => {
-                out.extend_from_slice(names.get(position).map_or("\"\"", |it| it.get()).as_bytes());
-            }
-            Self::Nodes(nodes) => write_json(out, nodes.get(position).map_or("", |(_, name)| name)),
-        }
-    }
-}
-
-/// Writes a JSON string, which can't fail into memory.
-fn write_json(out: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(out, text);
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// Whether rejected hosts are named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rejections {
-    /// When no host is kept: the only time that the scheduler uses them.
-    #[default]
-    Needed,
-    /// Always.
-    All,
-}
-
-/// Writes ExtenderFilterResult. `room` is the size of the request in bytes, which bounds the kept
-/// items.
-#[must_use]
-pub fn filter_result(
-    candidates: &Candidates<'_>,
-    verdict: &Verdict,
-    rejections: Rejections,
-    room: usize,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(room + 256);
-    let kept = || {
-        verdict
-            .outcomes()
-            .iter()
-            .enumerate()
-            .filter(|(_, outcome)| **outcome == Outcome::Kept)
-            .map(|(position, _)| position)
-    };
-    match candidates {
-        Candidates::Names(names) => {
-            out.extend_from_slice(br#"{"Nodes":null,"NodeNames":["#);
-            write_list(&mut out, kept().filter_map(|position| names.get(position).copied()));
-            out.extend_from_slice(b"]");
-        }
-        Candidates::Nodes(nodes) => {
-            out.extend_from_slice(br#"{"Nodes":{"metadata":{},"items":["#);
-            let items = kept().filter_map(|position| nodes.get(position));
-            write_list(&mut out, items.map(|(item, _)| *item));
-            out.extend_from_slice(br#"]},"NodeNames":null"#);
-        }
-    }
-    out.extend_from_slice(br#","FailedNodes":{},"FailedAndUnresolvableNodes":{"#);
-    if rejections == Rejections::All || verdict.kept() == 0 {
-        write_rejections(&mut out, candidates, verdict);
-    }
-    out.extend_from_slice(br#"},"Error":""}"#);
-    out
-}
-
-fn write_list<'a>(out: &mut Vec<u8>, items: impl Iterator<Item = &'a RawValue>) {
-    for (position, item) in items.enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item.get().as_bytes());
-    }
-}
-
-fn write_rejections(out: &mut Vec<u8>, candidates: &Candidates<'_>, verdict: &Verdict) {
-    let reasons: Vec<String> = verdict
-        .rejections()
-        .iter()
-        .map(|rejection| json_string(&reason(&rejection.causes)))
-        .collect();
-    let mut first = true;
-    for (position, outcome) in verdict.outcomes().iter().enumerate() {
-        let Outcome::Rejected(rejection) = outcome else { continue };
-        if !std::mem::take(&mut first) {
-            out.push(b',');
-        }
-        candidates.write_name(out, position);
-        out.push(b':');
-        out.extend_from_slice(reasons.get(*rejection as usize).map_or("\"\"", |it| it).as_bytes());
-    }
-}
-
-/// How long a reason may be, in bytes, before causes are only counted: an event holds no more, and
-/// a pod that asks for thousands of networks must not make each host's reason as long as that.
-const MOST_REASON: usize = 1024;
-
-/// All causes, joined.
-fn reason(causes: &[Cause]) -> String {
-    let mut text = String::new();
-    for (position, cause) in causes.iter().enumerate() {
-        let reason = cause.reason();
-        if position > 0 {
-            if text.len() + reason.len() > MOST_REASON {
-                // Writing to a String can't fail.
-                let _ = write!(text, "; and {} more", causes.len() - position);
-                break;
-            }
-            text.push_str("; ");
-        }
-        text.push_str(&reason);
-    }
-    text
-}
-
-/// Writes an ExtenderFilterResult that fails this cycle of the pod, which is tried again.
-#[must_use]
-pub fn filter_error(why: &str) -> Vec<u8> {
-    format!(
-        r#"{{"Nodes":null,"NodeNames":null,"FailedNodes":{{}},"FailedAndUnresolvableNodes":{{}},"Error":{}}}"#,
-        json_string(why)
-    )
-    .into_bytes()
-}
-
-/// Writes a HostPriorityList; `scores` are the candidates', in their order.
-#[must_use]
-pub fn priorities(candidates: &Candidates<'_>, scores: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(32 * scores.len() + 2);
-    out.push(b'[');
-    for (position, score) in scores.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(br#"{"Host":"#);
-        candidates.write_name(&mut out, position);
-        // Into memory, which can't fail.
-        let _ = write!(out, r#","Score":{score}}}"#);
-    }
-    out.push(b']');
-    out
-}
-
-/// ExtenderPreemptionArgs: a pod, and for each candidate host the pods to evict for it.
-pub struct PreemptionArgs<'a> {
-    /// The pod, unread.
-    pub pod: &'a str,
-    /// By host, the victims as a MetaVictims in JSON.
-    pub victims: BTreeMap<String, Cow<'a, str>>,
-}
-
-/// Reads ExtenderPreemptionArgs. Of both maps, the one with UIDs counts.
-///
-/// # Errors
-/// Says what is missing or malformed.
-pub fn preemption_args(body: &[u8]) -> Result<PreemptionArgs<'_>, String> {
-    let members: Members<'_> = read_whole(body, "ExtenderPreemptionArgs")?;
-    let pod = members.get("Pod").ok_or(NO_POD)?.get();
-    let meta = members.get("NodeNameToMetaVictims");
-    let full = members.get("NodeNameToVictims");
-    let victims: BTreeMap<_, _> = if let Some(meta) = meta {
-        let meta: BTreeMap<String, Option<&RawValue>> = serde_json::from_str(meta.get())
-            .map_err(|error| format!("NodeNameToMetaVictims: {error}"))?;
-        meta.into_iter()
-            .map(|(host, victims)| {
-                (host, Cow::Borrowed(victims.map_or(NO_VICTIMS, |victims| victims.get())))
-            })
-            .collect()
-    } else if let Some(full) = full {
-        let full: BTreeMap<String, Option<Members<'_>>> = serde_json::from_str(full.get())
-            .map_err(|error| format!("NodeNameToVictims: {error}"))?;
-        let meta = full.into_iter().map(|(host, victims)| {
-            let meta = meta_victims(&victims.unwrap_or_default())
-                .map_err(|why| format!("NodeNameToVictims: {why}"))?;
-            Ok((host, Cow::Owned(meta)))
-        });
-        meta.collect::<Result<_, String>>()?
-    } else {
-        return Err("the body has neither NodeNameToVictims nor NodeNameToMetaVictims".to_owned());
-    };
-    if victims.len() > MOST_CANDIDATES {
-        return Err(format!("more than {MOST_CANDIDATES} hosts"));
-    }
-    Ok(PreemptionArgs { pod, victims })
-}
-
-/// What a `null` entry comes to: nobody to evict. The scheduler could not read `null`.
-const NO_VICTIMS: &str = r#"{"Pods":[],"NumPDBViolations":0}"#;
-
-/// Full victims as the answer has them: by UID alone.
-fn meta_victims(victims: &Members<'_>) -> Result<String, String> {
-    #[derive(Deserialize)]
-    struct Victim {
-        #[serde(default, deserialize_with = "nullable")]
-        metadata: VictimMeta,
-    }
-    #[derive(Default, Deserialize)]
-    struct VictimMeta {
-        #[serde(default, deserialize_with = "nullable")]
-        uid: String,
-    }
-    let pods: Vec<Victim> = match victims.get("Pods") {
-        Some(pods) => serde_json::from_str(pods.get()).map_err(|error| format!("Pods: {error}"))?,
-        None => Vec::new(),
-    };
-    let uids: Vec<_> =
-        pods.iter().map(|pod| serde_json::json!({ "UID": pod.metadata.uid })).collect();
-    let violations = victims.get("NumPDBViolations").map_or("0", RawValue::get);
-    Ok(format!(r#"{{"Pods":{},"NumPDBViolations":{violations}}}"#, serde_json::Value::from(uids)))
-}
-
-/// Writes ExtenderPreemptionResult: the victims, as they came, of the hosts that are kept.
-#[must_use]
-pub fn preemption_result(args: &PreemptionArgs<'_>, verdict: &Verdict) -> Vec<u8> {
-    let mut out = br#"{"NodeNameToMetaVictims":{"#.to_vec();
-    let mut first = true;
-    for ((host, victims), outcome) in args.victims.iter().zip(verdict.outcomes()) {
-        if *outcome != Outcome::Kept {
-            continue;
-        }
-        if !std::mem::take(&mut first) {
-            out.push(b',');
-        }
-        write_json(&mut out, host);
-        out.push(b':');
-        out.extend_from_slice(victims.as_bytes());
-    }
-    out.extend_from_slice(b"}}");
-    out
+        .map_err(|error| Malformed::from(error).about(format_args!("the body is no {what}")))
 }

@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use super::decode::Malformed;
 
 /// What is read member by member.
 pub(crate) trait Fold<'de>: Default {
@@ -31,11 +33,7 @@ pub(crate) enum Taken {
 #[derive(Deserialize)]
 pub(crate) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a> Name<'a> {
-    pub fn into_text(self) -> Cow<'a, str> {
-        self.0
-    }
-
+impl Name<'_> {
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name)
     }
@@ -54,6 +52,12 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
             f.write_str("an object")
         }
 
+        /// Says less than serde would: a message that quotes the whole string could be larger than
+        /// the body.
+        fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
+            Err(E::custom("a string where an object is expected"))
+        }
+
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
             let mut value = T::default();
             while let Some(name) = map.next_key::<Name<'de>>()? {
@@ -65,46 +69,29 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
         }
     }
 
-    deserializer.deserialize_map(InOrder(PhantomData))
+    deserializer.deserialize_any(InOrder(PhantomData))
 }
 
-/// Takes a member's value, and says at which member an error is.
+/// A member's value that is itself read as Go reads it.
+#[derive(Default)]
+pub(crate) struct Folded<T>(pub T);
+
+impl<'de, T: Fold<'de>> Deserialize<'de> for Folded<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// Takes a member's value, and says at which member an error is: as `.member: …`, so that the path
+/// grows from the inside outwards.
 pub(crate) fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     map: &mut A,
     at: &str,
 ) -> Result<T, A::Error> {
-    map.next_value().map_err(|error| A::Error::custom(format_args!("{at}: {error}")))
-}
-
-/// A list of unread elements, which has a limit.
-#[derive(Default)]
-pub(crate) struct Elements<'a, const MOST: usize>(pub Vec<&'a RawValue>);
-
-impl<'de, const MOST: usize> Deserialize<'de> for Elements<'de, MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct UpTo<const MOST: usize>;
-
-        impl<'de, const MOST: usize> Visitor<'de> for UpTo<MOST> {
-            type Value = Elements<'de, MOST>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = list.next_element()? {
-                    if elements.len() == MOST {
-                        return Err(A::Error::custom(format_args!("more than {MOST} elements")));
-                    }
-                    elements.push(element);
-                }
-                Ok(Elements(elements))
-            }
-        }
-
-        deserializer.deserialize_seq(UpTo)
-    }
+    map.next_value().map_err(|error| {
+        let why = Malformed::new(error.to_string()).within(format_args!(".{at}"));
+        A::Error::custom(why)
+    })
 }
 
 /// The members of a JSON object, in order, unread.
@@ -144,11 +131,11 @@ impl<'a> Members<'a> {
     }
 
     /// The string of this name; a `null` leaves it as it was.
-    pub fn text(&self, name: &str) -> Result<Option<String>, String> {
+    pub fn text(&self, name: &str) -> Result<Option<String>, Malformed> {
         let value = self.named(name).find(|value| value.get() != "null");
         value
             .map(|value| serde_json::from_str(value.get()))
             .transpose()
-            .map_err(|error| format!("{name}: {error}"))
+            .map_err(|error| Malformed::from(error).within(name))
     }
 }

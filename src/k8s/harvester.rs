@@ -2,28 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::cluster::{
-    ClusterNetwork, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig, UplinkMtu,
+    ClusterNetwork, Kind, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig, UplinkMtu,
     UplinkOptions, UplinkStatus, VmNetwork,
 };
 
 use super::cni;
-use super::meta::{Meta, StringMap, nullable};
+use super::decode::{Decoder, List};
+use super::meta::{Meta, Object, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_MTU, nullable};
 
 /// The label of network configs and VM networks that names their cluster network.
 pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
-/// The annotation of network configs that lists the hosts they cover, for other programs.
-pub(crate) const MATCHED_NODES: &str = "network.harvesterhci.io/matched-nodes";
-
-/// The annotation of a cluster network that gives its MTU.
-const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
+/// How many NICs a network config may list.
+const MAX_NICS: usize = 1024;
 
 /// The namespace of system networks.
 const SYSTEM_NAMESPACE: &str = "harvester-system";
-const SYSTEM_ANNOTATIONS: [&str; 2] =
-    ["storage-network.settings.harvesterhci.io", "rwx-network.settings.harvesterhci.io"];
+const SYSTEM_ANNOTATIONS: [&str; 2] = [STORAGE_NETWORK, RWX_NETWORK];
 /// The label of a storage network that keeps its VLAN for itself.
 const EXCLUSIVE_VLAN: &str = "storage-network.settings.harvesterhci.io/exclusivevlan";
 const SYSTEM_NAMES: [&str; 2] = ["storagenetwork-", "rwx-network-"];
@@ -34,47 +32,73 @@ pub(crate) struct ClusterNetworkObject {
     pub metadata: Meta,
 }
 
-impl From<ClusterNetworkObject> for ClusterNetwork {
-    fn from(network: ClusterNetworkObject) -> Self {
-        let uplink_mtu = match network.metadata.annotation(UPLINK_MTU) {
+impl Object for ClusterNetworkObject {
+    const KIND: Kind = Kind::ClusterNetwork;
+    type Facts = ClusterNetwork;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> ClusterNetwork {
+        let uplink_mtu = match self.metadata.annotation(UPLINK_MTU) {
             None => UplinkMtu::Unset,
             Some(text) => {
                 text.parse().map_or_else(|_| UplinkMtu::Unreadable(text.into()), UplinkMtu::Is)
             }
         };
-        Self { uplink_mtu }
+        ClusterNetwork { uplink_mtu }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct VlanConfig {
+#[serde(bound(deserialize = "U: Default + Deserialize<'de>"))]
+pub(crate) struct VlanConfig<U = Uplink> {
     #[serde(default, deserialize_with = "nullable")]
-    pub metadata: Meta,
-    pub spec: VlanConfigSpec,
+    metadata: Meta,
+    spec: VlanConfigSpec<U>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct VlanConfigSpec {
+#[serde(bound(deserialize = "U: Default + Deserialize<'de>"))]
+struct VlanConfigSpec<U> {
     #[serde(default, deserialize_with = "nullable")]
-    pub description: Name,
-    pub cluster_network: Name,
+    description: Name,
+    cluster_network: Name,
     #[serde(default, deserialize_with = "nullable")]
     node_selector: StringMap,
     #[serde(default, deserialize_with = "nullable")]
-    uplink: UplinkSpec,
+    uplink: U,
 }
 
+/// The uplink of a network config.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct UplinkSpec {
+pub(crate) struct Uplink {
     #[serde(default, deserialize_with = "nullable")]
-    nics: Vec<Name>,
+    nics: List<Name, MAX_NICS>,
     #[serde(default, deserialize_with = "nullable")]
     bond_options: BondOptions,
     #[serde(default, deserialize_with = "nullable")]
     link_attributes: LinkAttributes,
+}
+
+/// Stands for an uplink that is not read, since it can't be.
+#[derive(Default)]
+pub(crate) struct Unread;
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+impl From<Unread> for Uplink {
+    fn from(_: Unread) -> Self {
+        Self::default()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -95,15 +119,26 @@ struct LinkAttributes {
     hardware_addr: Name,
 }
 
-impl From<VlanConfig> for NetworkConfig {
-    fn from(config: VlanConfig) -> Self {
-        let VlanConfigSpec { cluster_network, node_selector, uplink, description: _ } = config.spec;
-        let UplinkSpec { nics, bond_options, link_attributes } = uplink;
+impl<U> Object for VlanConfig<U>
+where
+    U: Default + Into<Uplink> + for<'de> Deserialize<'de>,
+{
+    const KIND: Kind = Kind::NetworkConfig;
+    type Facts = NetworkConfig;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> NetworkConfig {
+        let Self { metadata, spec } = self;
+        let VlanConfigSpec { cluster_network, node_selector, uplink, description } = spec;
+        let Uplink { nics, bond_options, link_attributes } = uplink.into();
         let defaults = UplinkOptions::default();
-        Self {
+        NetworkConfig {
             cluster_network,
             selector: node_selector.iter().collect::<Labels>(),
-            nics: nics.into(),
+            nics: nics.0.into(),
             options: UplinkOptions {
                 mode: Some(bond_options.mode)
                     .filter(|mode| !mode.is_empty())
@@ -115,13 +150,17 @@ impl From<VlanConfig> for NetworkConfig {
                 hardware_address: link_attributes.hardware_addr,
                 mtu: link_attributes.mtu,
             },
-            deleting: config.metadata.deleting(),
+            deleting: metadata.deleting(),
+            label: metadata.label(CLUSTER_NETWORK_LABEL).map(Name::from),
+            description,
         }
     }
 }
 
 #[derive(Deserialize)]
 pub(crate) struct VlanStatus {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
     status: VlanStatusStatus,
 }
 
@@ -145,10 +184,18 @@ struct Condition {
     message: Name,
 }
 
-impl From<VlanStatus> for UplinkStatus {
-    fn from(VlanStatus { status }: VlanStatus) -> Self {
+impl Object for VlanStatus {
+    const KIND: Kind = Kind::UplinkStatus;
+    type Facts = UplinkStatus;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> UplinkStatus {
+        let Self { status, .. } = self;
         let ready = status.conditions.iter().find(|condition| condition.kind == "ready");
-        Self {
+        UplinkStatus {
             ready: ready.is_some_and(|condition| condition.status == "True"),
             message: ready.map(|condition| condition.message.clone()).unwrap_or_default(),
             cluster_network: status.cluster_network,
@@ -160,6 +207,8 @@ impl From<VlanStatus> for UplinkStatus {
 
 #[derive(Deserialize)]
 pub(crate) struct LinkMonitorObject {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
     #[serde(default, deserialize_with = "nullable")]
     status: LinkMonitorStatus,
 }
@@ -182,8 +231,16 @@ struct LinkStatus {
     master_index: Option<i64>,
 }
 
-impl From<LinkMonitorObject> for LinkMonitor {
-    fn from(LinkMonitorObject { status }: LinkMonitorObject) -> Self {
+impl Object for LinkMonitorObject {
+    const KIND: Kind = Kind::LinkMonitor;
+    type Facts = LinkMonitor;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> LinkMonitor {
+        let Self { status, .. } = self;
         let link = |link: LinkStatus| Link {
             state: match &*link.state {
                 "up" => LinkState::Up,
@@ -198,7 +255,7 @@ impl From<LinkMonitorObject> for LinkMonitor {
             .link_status
             .into_iter()
             .filter_map(|(host, links)| Some((host, links?.into_iter().map(link).collect())));
-        Self { links: links.collect() }
+        LinkMonitor { links: links.collect() }
     }
 }
 
@@ -216,8 +273,16 @@ pub(crate) struct NadSpec {
     pub config: String,
 }
 
-impl From<NetworkAttachmentDefinition> for VmNetwork {
-    fn from(NetworkAttachmentDefinition { metadata, spec }: NetworkAttachmentDefinition) -> Self {
+impl Object for NetworkAttachmentDefinition {
+    const KIND: Kind = Kind::VmNetwork;
+    type Facts = VmNetwork;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> VmNetwork {
+        let Self { metadata, spec } = self;
         let is_system_named = metadata
             .name
             .as_deref()
@@ -225,7 +290,7 @@ impl From<NetworkAttachmentDefinition> for VmNetwork {
         let is_system_marked = SYSTEM_ANNOTATIONS
             .iter()
             .any(|annotation| metadata.annotation(annotation) == Some("true"));
-        Self {
+        VmNetwork {
             system: metadata.namespace.as_deref() == Some(SYSTEM_NAMESPACE)
                 && (is_system_named || is_system_marked),
             label: metadata

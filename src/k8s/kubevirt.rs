@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::MapAccess;
 
-use crate::cluster::{Key, LauncherPod, Migration, Name, Selection, Vm, Vmi};
+use crate::cluster::{Key, Kind, LauncherPod, Migration, Name, Selection, Vm, Vmi};
 
-use super::meta::{Meta, nullable};
-use super::multus::{Asked, DEFAULT_NETWORK, NETWORKS, network_name, networks};
-use super::objects::{Reader, read};
+use super::decode::{Decoder, List, Malformed};
+use super::fold::{self, Fold, Folded, Taken, value};
+use super::meta::{Annotations, Meta, Object, nullable};
+use super::multus::{Asked, network_name, pod_networks};
 
-fn namespace<'a>(meta: &'a Meta, reader: &'a Reader) -> &'a str {
-    meta.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or(&reader.default_namespace)
-}
+/// How many networks, and how many interfaces, a VM may have: far more than a hypervisor has room
+/// for.
+const MAX_NETWORKS: usize = 1024;
 
 #[derive(Deserialize)]
 pub(crate) struct VirtualMachine {
     #[serde(default, deserialize_with = "nullable")]
-    pub metadata: Meta,
+    metadata: Meta,
     #[serde(default, deserialize_with = "nullable")]
     spec: VmSpec,
 }
@@ -40,7 +42,7 @@ struct VmTemplate {
 #[derive(Default, Deserialize)]
 struct VmiSpec {
     #[serde(default, deserialize_with = "nullable")]
-    networks: Vec<Network>,
+    networks: List<Network, MAX_NETWORKS>,
     #[serde(default, deserialize_with = "nullable")]
     domain: Domain,
 }
@@ -61,7 +63,7 @@ struct Domain {
 #[derive(Default, Deserialize)]
 struct Devices {
     #[serde(default, deserialize_with = "nullable")]
-    interfaces: Vec<Interface>,
+    interfaces: List<Interface, MAX_NETWORKS>,
 }
 
 #[derive(Deserialize)]
@@ -85,24 +87,24 @@ struct Multus {
 impl VmiSpec {
     /// The VM networks asked for. One marked `default` goes by name into Multus's own annotation
     /// and is looked for in Multus's namespace.
-    fn selection(&self, meta: &Meta, reader: &Reader) -> Selection {
+    fn selection(&self, meta: &Meta, decoder: &Decoder) -> Selection {
         let mut asked = Asked::default();
-        for network in &self.networks {
-            let Some(key) = network.key(meta, reader) else { continue };
+        for network in &self.networks.0 {
+            let Some(key) = network.key(meta, decoder) else { continue };
             asked.add(key.map(|key| vec![key]), "networks[].multus.networkName");
         }
         asked.selection()
     }
 
     /// The MAC addresses that interfaces on VM networks ask for.
-    fn macs(&self, meta: &Meta, reader: &Reader) -> Box<[(Name, Key)]> {
-        let interfaces = self.domain.devices.interfaces.iter();
+    fn macs(&self, meta: &Meta, decoder: &Decoder) -> Box<[(Name, Key)]> {
+        let interfaces = self.domain.devices.interfaces.0.iter();
         interfaces
             .filter(|interface| !interface.mac_address.is_empty())
             .filter_map(|interface| {
-                let network = self.networks.iter().find(|it| it.name == interface.name)?;
+                let network = self.networks.0.iter().find(|it| it.name == interface.name)?;
                 let mac = interface.mac_address.to_ascii_lowercase().replace('-', ":");
-                Some((mac.into(), network.key(meta, reader)?.ok()?))
+                Some((mac.into(), network.key(meta, decoder)?.ok()?))
             })
             .collect()
     }
@@ -110,18 +112,25 @@ impl VmiSpec {
 
 impl Network {
     /// The VM network, if it is one.
-    fn key(&self, meta: &Meta, reader: &Reader) -> Option<Result<Key, String>> {
+    fn key(&self, meta: &Meta, decoder: &Decoder) -> Option<Result<Key, Malformed>> {
         let multus = self.multus.as_ref()?;
-        let of = if multus.default { &reader.multus_namespace } else { namespace(meta, reader) };
+        let of = if multus.default { &decoder.multus_namespace } else { decoder.namespace(meta) };
         Some(network_name(&multus.network_name, of))
     }
 }
 
-impl VirtualMachine {
-    pub fn facts(&self, reader: &Reader) -> Vm {
+impl Object for VirtualMachine {
+    const KIND: Kind = Kind::Vm;
+    type Facts = Vm;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, decoder: &Decoder) -> Vm {
         Vm {
-            networks: self.spec.template.spec.selection(&self.metadata, reader),
-            macs: self.spec.template.spec.macs(&self.metadata, reader),
+            networks: self.spec.template.spec.selection(&self.metadata, decoder),
+            macs: self.spec.template.spec.macs(&self.metadata, decoder),
             receiving: self.spec.run_strategy == "WaitAsReceiver",
             deleting: self.metadata.deleting(),
         }
@@ -174,10 +183,17 @@ fn over(phase: &str) -> bool {
     matches!(phase, "Succeeded" | "Failed")
 }
 
-impl VirtualMachineInstance {
-    pub fn facts(self, reader: &Reader) -> Vmi {
+impl Object for VirtualMachineInstance {
+    const KIND: Kind = Kind::Vmi;
+    type Facts = Vmi;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, decoder: &Decoder) -> Vmi {
         Vmi {
-            networks: self.spec.selection(&self.metadata, reader),
+            networks: self.spec.selection(&self.metadata, decoder),
             finished: over(&self.status.phase),
             host: given(self.status.node_name),
             active_hosts: self.status.active_pods.into_values().filter_map(given).collect(),
@@ -210,11 +226,18 @@ struct MigrationStatus {
     migration_state: Option<MigrationState>,
 }
 
-impl VirtualMachineInstanceMigration {
-    pub fn facts(self, reader: &Reader) -> Migration {
+impl Object for VirtualMachineInstanceMigration {
+    const KIND: Kind = Kind::Migration;
+    type Facts = Migration;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, decoder: &Decoder) -> Migration {
         let Self { metadata, spec, status } = self;
         Migration {
-            vmi: Key::in_namespace(namespace(&metadata, reader), &spec.vmi_name),
+            vmi: Key::in_namespace(decoder.namespace(&metadata), &spec.vmi_name),
             target: status
                 .migration_state
                 .and_then(MigrationState::target)
@@ -245,70 +268,134 @@ struct PodStatus {
     phase: String,
 }
 
-impl Pod {
+impl Object for Pod {
+    const KIND: Kind = Kind::LauncherPod;
+    type Facts = Option<LauncherPod>;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
     /// The facts of a launcher pod; of any other pod there are none.
-    pub fn facts(self, reader: &Reader) -> Option<LauncherPod> {
+    fn facts(self, decoder: &Decoder) -> Option<LauncherPod> {
         let meta = &self.metadata;
         if meta.label("kubevirt.io") != Some("virt-launcher") {
             return None;
         }
-        let owner = meta
-            .owner_references
-            .iter()
-            .find(|owner| owner.kind == "VirtualMachineInstance")
-            .map(|owner| (&*owner.name, owner.uid.clone()));
+        let owner = meta.vmi.as_ref().map(|owner| (&*owner.name, owner.uid.clone()));
         let labelled = || {
             let uid = meta.label("kubevirt.io/created-by").unwrap_or_default();
             Some((meta.label("vm.kubevirt.io/name")?, Name::from(uid)))
         };
         let (vmi, vmi_uid) = owner.or_else(labelled)?;
         Some(LauncherPod {
-            vmi: Key::in_namespace(namespace(meta, reader), vmi),
+            vmi: Key::in_namespace(decoder.namespace(meta), vmi),
             vmi_uid,
             ended: over(&self.status.phase),
-            networks: pod_networks(meta, reader),
+            networks: pod_networks(|key| meta.annotation(key), decoder.namespace(meta), decoder),
             host: given(self.spec.node_name),
         })
     }
 }
 
-/// A pod of which only its metadata matters.
-#[derive(Deserialize)]
-struct PodMeta {
-    #[serde(default, deserialize_with = "nullable")]
-    metadata: Meta,
+/// A pod as the scheduler sends it: what an extender's answer depends on, and nothing else.
+#[derive(Debug)]
+pub struct ScheduledPod {
+    /// Its name.
+    pub name: Name,
+    /// Its namespace.
+    pub namespace: Name,
+    /// The host that it is bound to, if it is.
+    pub host: Option<Name>,
+    /// The VM networks that it asks for.
+    pub networks: Selection,
 }
 
-impl Reader {
-    /// The key of an object in a namespace.
-    pub(crate) fn key(&self, meta: &Meta) -> Key {
-        Key::in_namespace(namespace(meta, self), meta.name.as_deref().unwrap_or_default())
-    }
+/// The members of a pod that are read.
+#[derive(Default)]
+struct PodHead {
+    metadata: PodHeadMeta,
+    spec: PodHeadSpec,
+}
 
-    /// The VM networks that a pod asks for, from the pod as the scheduler sends it.
+#[derive(Default)]
+struct PodHeadMeta {
+    name: Option<Name>,
+    namespace: Option<Name>,
+    annotations: Option<Annotations>,
+}
+
+#[derive(Default)]
+struct PodHeadSpec {
+    node_name: Option<Name>,
+}
+
+impl<'de> Fold<'de> for PodHead {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("metadata") {
+            self.metadata = value::<_, Option<Folded<_>>>(map, "metadata")?.unwrap_or_default().0;
+        } else if name.is("spec") {
+            self.spec = value::<_, Option<Folded<_>>>(map, "spec")?.unwrap_or_default().0;
+        } else {
+            return Ok(Taken::No);
+        }
+        Ok(Taken::Yes)
+    }
+}
+
+impl<'de> Fold<'de> for PodHeadMeta {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("name") {
+            self.name = value(map, "name")?;
+        } else if name.is("namespace") {
+            self.namespace = value(map, "namespace")?;
+        } else if name.is("annotations") {
+            self.annotations = value(map, "annotations")?;
+        } else {
+            return Ok(Taken::No);
+        }
+        Ok(Taken::Yes)
+    }
+}
+
+impl<'de> Fold<'de> for PodHeadSpec {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("nodeName") {
+            self.node_name = value(map, "nodeName")?;
+            return Ok(Taken::Yes);
+        }
+        Ok(Taken::No)
+    }
+}
+
+impl Decoder {
+    /// What an extender's answer depends on, of a pod as the scheduler sends it.
     ///
     /// # Errors
-    /// If it is no pod.
-    pub fn pod_selection(&self, pod: &str) -> Result<Selection, String> {
-        if !pod.starts_with('{') {
-            return Err("not an object".to_owned());
-        }
-        let pod: PodMeta = read(&mut serde_json::Deserializer::from_str(pod))?;
-        Ok(pod_networks(&pod.metadata, self))
+    /// If it is no pod, or its annotations are larger than Kubernetes lets them be.
+    pub fn scheduled_pod(&self, pod: &str) -> Result<ScheduledPod, Malformed> {
+        let Folded(head) = serde_json::from_str::<Folded<PodHead>>(pod)?;
+        let PodHead { metadata, spec } = head;
+        let namespace = metadata.namespace.filter(|it| !it.is_empty());
+        let namespace = namespace.unwrap_or_else(|| self.default_namespace.clone());
+        let annotations = metadata.annotations.unwrap_or_default();
+        Ok(ScheduledPod {
+            name: metadata.name.unwrap_or_default(),
+            networks: pod_networks(|key| annotations.get(key), &namespace, self),
+            namespace,
+            host: given(spec.node_name),
+        })
     }
-}
-
-fn pod_networks(meta: &Meta, reader: &Reader) -> Selection {
-    let mut asked = Asked::default();
-    if let Some(text) = meta.annotation(NETWORKS) {
-        asked.add(networks(text, namespace(meta, reader)), NETWORKS);
-    }
-    if let Some(text) = meta.annotation(DEFAULT_NETWORK) {
-        let found = networks(text, &reader.multus_namespace).and_then(|keys| match keys.len() {
-            0 | 1 => Ok(keys),
-            more => Err(format!("{more} networks where one is allowed")),
-        });
-        asked.add(found, DEFAULT_NETWORK);
-    }
-    asked.selection()
 }

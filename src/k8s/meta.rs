@@ -1,10 +1,37 @@
 //! What all objects have in common.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::cluster::Name;
+use crate::cluster::{Key, Kind, Name};
+
+use super::decode::{Decoder, each};
+
+/// How many bytes all annotations of an object may have together, and all labels: Kubernetes' own
+/// limit for annotations.
+const MAX_BYTES: usize = 256 << 10;
+/// How many labels an object may have.
+const MAX_LABELS: usize = 4096;
+
+/// The annotation of a cluster network that gives its MTU.
+pub(crate) const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
+/// The annotation of network configs that lists the hosts they cover, for other programs.
+pub(crate) const MATCHED_NODES: &str = "network.harvesterhci.io/matched-nodes";
+/// The annotation that marks a storage network.
+pub(crate) const STORAGE_NETWORK: &str = "storage-network.settings.harvesterhci.io";
+/// The annotation that marks an RWX network.
+pub(crate) const RWX_NETWORK: &str = "rwx-network.settings.harvesterhci.io";
+/// The annotation that lists a pod's further networks.
+pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
+/// The annotation that replaces a pod's first network.
+pub(crate) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+
+/// The annotations that mean anything to us; no other is kept.
+const ANNOTATIONS: [&str; 6] =
+    [UPLINK_MTU, MATCHED_NODES, STORAGE_NETWORK, RWX_NETWORK, NETWORKS, DEFAULT_NETWORK];
 
 /// The metadata that we read of any object.
 #[derive(Debug, Default, Deserialize)]
@@ -17,21 +44,42 @@ pub(crate) struct Meta {
     #[serde(default, deserialize_with = "nullable")]
     pub labels: StringMap,
     #[serde(default, deserialize_with = "nullable")]
-    pub annotations: StringMap,
-    pub deletion_timestamp: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub owner_references: Vec<Owner>,
+    pub annotations: Annotations,
+    deletion_timestamp: Option<IgnoredAny>,
+    /// The VMI that owns the object, if one does.
+    #[serde(default, rename = "ownerReferences", deserialize_with = "owning_vmi")]
+    pub vmi: Option<Owner>,
 }
 
 /// Another object that owns this one.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Owner {
     #[serde(default, deserialize_with = "nullable")]
-    pub kind: String,
+    kind: String,
     #[serde(default, deserialize_with = "nullable")]
     pub name: String,
     #[serde(default, deserialize_with = "nullable")]
     pub uid: Name,
+}
+
+/// Reads owner references, and keeps the first that is a VMI.
+fn owning_vmi<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Owner>, D::Error> {
+    struct Vmi(Option<Owner>);
+
+    impl<'de> Deserialize<'de> for Vmi {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let mut vmi = None;
+            each(deserializer, |owner: Owner| {
+                if vmi.is_none() && owner.kind == "VirtualMachineInstance" {
+                    vmi = Some(owner);
+                }
+                Ok(())
+            })?;
+            Ok(Self(vmi))
+        }
+    }
+
+    Ok(Option::<Vmi>::deserialize(deserializer)?.and_then(|vmi| vmi.0))
 }
 
 impl Meta {
@@ -48,8 +96,40 @@ impl Meta {
     }
 }
 
-/// Labels or annotations. Go reads a `null` value as an empty one, and so do we.
-#[derive(Debug, Default, Deserialize)]
+/// An object of a kind that a decision can depend on.
+pub(crate) trait Object: for<'de> Deserialize<'de> {
+    /// The kind.
+    const KIND: Kind;
+    /// What it says.
+    type Facts;
+
+    /// Its metadata.
+    fn meta(&self) -> &Meta;
+
+    /// What it says.
+    fn facts(self, decoder: &Decoder) -> Self::Facts;
+}
+
+impl Decoder {
+    /// The namespace of an object that lies in one.
+    pub(crate) fn namespace<'a>(&'a self, meta: &'a Meta) -> &'a str {
+        meta.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or(&self.default_namespace)
+    }
+
+    /// An object's name within its kind.
+    pub(crate) fn key<O: Object>(&self, object: &O) -> Key {
+        let meta = object.meta();
+        let name = meta.name.clone().unwrap_or_default();
+        if O::KIND.namespaced() {
+            Key::in_namespace(self.namespace(meta), &name)
+        } else {
+            Key::cluster_scoped(name)
+        }
+    }
+}
+
+/// Labels, or a selector of them. Go reads a `null` value as an empty one, and so do we.
+#[derive(Debug, Default)]
 pub(crate) struct StringMap(BTreeMap<String, Option<String>>);
 
 impl StringMap {
@@ -62,6 +142,79 @@ impl StringMap {
     }
 }
 
+impl<'de> Deserialize<'de> for StringMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut map = BTreeMap::new();
+        entries(deserializer, |key: String, value: Option<String>| {
+            map.insert(key, value);
+            if map.len() > MAX_LABELS {
+                return Err(D::Error::custom(format_args!("more than {MAX_LABELS} entries")));
+            }
+            Ok(())
+        })?;
+        Ok(Self(map))
+    }
+}
+
+/// The annotations that mean anything to us.
+#[derive(Debug, Default)]
+pub(crate) struct Annotations(BTreeMap<&'static str, String>);
+
+impl Annotations {
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|value| &**value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut map = BTreeMap::new();
+        entries(deserializer, |key: String, value: Option<String>| {
+            if let Some(known) = ANNOTATIONS.iter().find(|known| **known == key) {
+                map.insert(*known, value.unwrap_or_default());
+            }
+            Ok(())
+        })?;
+        Ok(Self(map))
+    }
+}
+
+/// Reads a map of strings entry by entry, as long as they are not too large together.
+fn entries<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    take: impl FnMut(String, Option<String>) -> Result<(), D::Error>,
+) -> Result<(), D::Error> {
+    struct Entries<F>(F);
+
+    impl<'de, F, E> Visitor<'de> for Entries<F>
+    where
+        F: FnMut(String, Option<String>) -> Result<(), E>,
+        E: serde::de::Error,
+    {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            let mut bytes = 0;
+            while let Some((key, value)) = map.next_entry::<String, Option<String>>()? {
+                bytes += key.len() + value.as_ref().map_or(0, String::len);
+                if bytes > MAX_BYTES {
+                    return Err(A::Error::custom(format_args!(
+                        "more than {MAX_BYTES} bytes together, which is Kubernetes' limit"
+                    )));
+                }
+                self.0(key, value).map_err(A::Error::custom)?;
+            }
+            Ok(())
+        }
+    }
+
+    deserializer.deserialize_map(Entries(take))
+}
+
 /// Reads `null` as the default, as Go does. Put it beside `#[serde(default)]`.
 pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -69,4 +222,51 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(meta: &serde_json::Value) -> Result<Meta, String> {
+        serde_json::from_str(&meta.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn annotations_may_be_as_large_as_kubernetes_lets_them_be() {
+        let meta = |bytes: usize| {
+            let value = "x".repeat(bytes - NETWORKS.len() - "other".len());
+            json!({ "annotations": { "other": "", NETWORKS: value } })
+        };
+        let kept = read(&meta(MAX_BYTES)).unwrap();
+        assert_eq!(kept.annotation("other"), None, "only what we know is kept");
+        assert!(kept.annotation(NETWORKS).unwrap().starts_with('x'));
+        let why = read(&meta(MAX_BYTES + 1)).unwrap_err();
+        assert!(why.contains("more than 262144 bytes together"), "{why}");
+    }
+
+    #[test]
+    fn of_owners_the_first_vmi_is_kept() {
+        let owner = |kind: &str, name: &str| json!({ "kind": kind, "name": name, "uid": "u" });
+        let owners = [owner("Other", "o"), owner("VirtualMachineInstance", "a")];
+        let meta = json!({ "ownerReferences": owners, "labels": null, "deletionTimestamp": null });
+        let meta = read(&meta).unwrap();
+        assert_eq!((meta.vmi.as_ref().unwrap().name.as_str(), meta.deleting()), ("a", false));
+        let meta = read(&json!({ "ownerReferences": null, "deletionTimestamp": "x" })).unwrap();
+        assert!(meta.vmi.is_none() && meta.deleting());
+        assert!(read(&json!({ "ownerReferences": {} })).is_err());
+    }
+
+    #[test]
+    fn labels_have_a_limit() {
+        let labels = |count: usize| {
+            let labels: BTreeMap<String, String> =
+                (0..count).map(|number| (number.to_string(), String::new())).collect();
+            json!({ "labels": labels })
+        };
+        assert_eq!(read(&labels(MAX_LABELS)).unwrap().labels.iter().count(), MAX_LABELS);
+        assert!(read(&labels(MAX_LABELS + 1)).unwrap_err().contains("more than 4096 entries"));
+    }
 }

@@ -4,13 +4,19 @@
 pub mod admission;
 mod cni;
 pub mod crds;
+mod decode;
 pub mod extender;
 mod fold;
 mod harvester;
 mod kubevirt;
 mod meta;
 mod multus;
-pub mod mutation;
 mod node;
 pub mod objects;
-pub mod patch;
+mod patch;
+mod proposals;
+pub mod replies;
+mod victims;
+
+pub use decode::{Decoder, Malformed};
+pub use kubevirt::ScheduledPod;

@@ -1,13 +1,11 @@
-//! How pods and VMs name the VM networks that they ask for (spec, section 3).
+//! How pods and VMs name the VM networks that they ask for (docs/reference.md, "What a pod or VM
+//! needs").
 
-use crate::cluster::{Key, Name, Selection};
+use crate::cluster::{Key, Name, Selection, is_dns_subdomain};
 
+use super::decode::{Decoder, Malformed, each};
 use super::fold::Members;
-
-/// The annotation that lists a pod's further networks.
-pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
-/// The annotation that replaces a pod's first network.
-pub(crate) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+use super::meta::{DEFAULT_NETWORK, NETWORKS};
 
 /// Collects what is asked for, and the first reason why some of it can't be read.
 #[derive(Default)]
@@ -17,11 +15,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub fn add(&mut self, found: Result<Vec<Key>, String>, at: &str) {
+    pub fn add(&mut self, found: Result<Vec<Key>, Malformed>, at: &str) {
         match found {
             Ok(keys) => self.keys.extend(keys),
             Err(why) => {
-                self.unreadable.get_or_insert_with(|| format!("{at}: {why}").into());
+                self.unreadable.get_or_insert_with(|| why.within(at).into());
             }
         }
     }
@@ -33,50 +31,76 @@ impl Asked {
 
 /// Reads a list of networks as Multus does: a JSON list, or `[namespace/]name[@interface]`
 /// separated by commas.
-pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, String> {
+pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, Malformed> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
     if text.contains(['[', '{', '"']) {
-        let elements: Vec<Members<'_>> = serde_json::from_str(text)
-            .map_err(|error| format!("not a list of networks: {error}"))?;
-        return elements
-            .iter()
-            .map(|element| {
-                let given = element.text("namespace")?.filter(|namespace| !namespace.is_empty());
-                let name = element.text("name")?.unwrap_or_default();
-                key(given.as_deref().unwrap_or(namespace), &name)
-            })
-            .collect();
+        let mut keys = Vec::new();
+        let mut wrong = None;
+        let mut json = serde_json::Deserializer::from_str(text);
+        each(&mut json, |element: Members<'_>| {
+            match element_key(&element, namespace) {
+                Ok(key) => keys.push(key),
+                Err(why) => wrong = wrong.take().or(Some(why)),
+            }
+            Ok(())
+        })
+        .and_then(|()| json.end())
+        .map_err(|error| Malformed::from(error).about("not a list of networks"))?;
+        return wrong.map_or(Ok(keys), Err);
     }
     text.split(',')
         .map(|item| {
             let (network, interface) = item.split_once('@').unwrap_or((item, ""));
             if interface.contains(['@', '/']) {
-                return Err(format!("{item:?} is not [namespace/]name[@interface]"));
+                let why = format!("{item:?} is not [namespace/]name[@interface]");
+                return Err(Malformed::new(why));
             }
             network_name(network, namespace)
         })
         .collect()
 }
 
+/// The key that an element of the JSON list names.
+fn element_key(element: &Members<'_>, namespace: &str) -> Result<Key, Malformed> {
+    let given = element.text("namespace")?.filter(|namespace| !namespace.is_empty());
+    let name = element.text("name")?.unwrap_or_default();
+    key(given.as_deref().unwrap_or(namespace), &name)
+}
+
+/// The VM networks that a pod's annotations ask for.
+pub(crate) fn pod_networks<'a>(
+    annotation: impl Fn(&str) -> Option<&'a str>,
+    namespace: &str,
+    decoder: &Decoder,
+) -> Selection {
+    let mut asked = Asked::default();
+    if let Some(text) = annotation(NETWORKS) {
+        asked.add(networks(text, namespace), NETWORKS);
+    }
+    if let Some(text) = annotation(DEFAULT_NETWORK) {
+        let found = networks(text, &decoder.multus_namespace).and_then(|keys| match keys.len() {
+            0 | 1 => Ok(keys),
+            more => Err(Malformed::new(format!("{more} networks where one is allowed"))),
+        });
+        asked.add(found, DEFAULT_NETWORK);
+    }
+    asked.selection()
+}
+
 /// Reads `name` or `namespace/name`.
-pub(crate) fn network_name(text: &str, namespace: &str) -> Result<Key, String> {
+pub(crate) fn network_name(text: &str, namespace: &str) -> Result<Key, Malformed> {
     let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
     key(namespace.trim(), name.trim())
 }
 
 /// A VM network's key. Its name may hold dots, which Multus's own short form refuses.
-fn key(namespace: &str, name: &str) -> Result<Key, String> {
-    for (part, text, most) in [("namespace", namespace, 63), ("name", name, 253)] {
-        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let fine = !text.is_empty()
-            && text.len() <= most
-            && text.bytes().all(|c| inner(c) || matches!(c, b'-' | b'.'))
-            && text.bytes().next().is_some_and(inner)
-            && text.bytes().last().is_some_and(inner);
-        if !fine {
-            return Err(format!("{text:?} is not the {part} of a VM network"));
+fn key(namespace: &str, name: &str) -> Result<Key, Malformed> {
+    for (part, text, max) in [("namespace", namespace, 63), ("name", name, 253)] {
+        if text.len() > max || !is_dns_subdomain(text) {
+            let why = format!("{text:?} is not the {part} of a VM network");
+            return Err(Malformed::new(why));
         }
     }
     Ok(Key::in_namespace(namespace, name))
@@ -86,7 +110,7 @@ fn key(namespace: &str, name: &str) -> Result<Key, String> {
 mod tests {
     use super::networks;
 
-    fn read(text: &str) -> Result<Vec<String>, String> {
+    fn read(text: &str) -> Result<Vec<String>, super::Malformed> {
         Ok(networks(text, "default")?.iter().map(ToString::to_string).collect())
     }
 

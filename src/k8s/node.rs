@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::cluster::{self, Host};
+use crate::cluster::{self, Host, Kind};
 
-use super::meta::{Meta, nullable};
+use super::decode::Decoder;
+use super::meta::{Meta, Object, nullable};
 
 const WITNESS: &str = "node-role.harvesterhci.io/witness";
 
@@ -14,9 +15,17 @@ pub(crate) struct Node {
     pub metadata: Meta,
 }
 
-impl From<Node> for Host {
-    fn from(node: Node) -> Self {
-        Self {
+impl Object for Node {
+    const KIND: Kind = Kind::Host;
+    type Facts = Host;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> Host {
+        let node = self;
+        Host {
             witness: node.metadata.label(WITNESS) == Some("true"),
             labels: node.metadata.labels.iter().collect(),
         }
@@ -29,8 +38,16 @@ pub(crate) struct Namespace {
     metadata: Meta,
 }
 
-impl From<Namespace> for cluster::Namespace {
-    fn from(namespace: Namespace) -> Self {
-        Self { terminating: namespace.metadata.deleting() }
+impl Object for Namespace {
+    const KIND: Kind = Kind::Namespace;
+    type Facts = cluster::Namespace;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> cluster::Namespace {
+        let namespace = self;
+        cluster::Namespace { terminating: namespace.metadata.deleting() }
     }
 }

@@ -1,35 +1,19 @@
 //! From an object to its facts: which kind it is, what it is called, what it says.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
 use serde_json::Value;
 
-use crate::cluster::{
-    self, Change, ClusterNetwork, Fact, Host, Key, Kind, LinkMonitor, Name, NetworkConfig, Now,
-    ObjectRef, UplinkStatus, VmNetwork,
-};
+use crate::cluster::{Change, Fact, Key, Kind, Now, ObjectRef};
 
+use super::decode::{Decoder, Malformed, read};
 use super::harvester::{
     ClusterNetworkObject, LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus,
 };
 use super::kubevirt::{
     Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
 };
+use super::meta::Object;
 use super::node::{Namespace, Node};
-
-/// How objects are to be read.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    /// The namespace in which Multus looks for a default network that names none.
-    pub multus_namespace: Name,
-    /// The namespace of an object that names none.
-    pub default_namespace: Name,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { multus_namespace: "kube-system".into(), default_namespace: "default".into() }
-    }
-}
 
 /// The kind of an object, if it is one that a decision can depend on. Versions of a group differ
 /// in nothing that we read.
@@ -53,10 +37,16 @@ pub fn group_and_version(kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
+/// Returns whether an object's metadata says all that we read of its kind.
+#[must_use]
+pub fn metadata_is_enough(kind: Kind) -> bool {
+    matches!(kind, Kind::Host | Kind::Namespace)
+}
+
 /// The label selector that finds launcher pods.
 pub const LAUNCHER_PODS: &str = "kubevirt.io=virt-launcher";
 
-impl Reader {
+impl Decoder {
     /// What an object of this kind says; nothing, for a pod that is no launcher pod.
     ///
     /// # Errors
@@ -65,54 +55,51 @@ impl Reader {
         &self,
         kind: Kind,
         object: D,
-    ) -> Result<Option<Fact>, String> {
+    ) -> Result<Option<Fact>, Malformed> {
         Ok(Some(match kind {
             Kind::ClusterNetwork => {
-                Fact::ClusterNetwork(ClusterNetwork::from(read::<ClusterNetworkObject, _>(object)?))
+                Fact::ClusterNetwork(self.read::<ClusterNetworkObject, _>(object)?)
             }
-            Kind::NetworkConfig => {
-                Fact::NetworkConfig(NetworkConfig::from(read::<VlanConfig, _>(object)?))
-            }
-            Kind::UplinkStatus => {
-                Fact::UplinkStatus(UplinkStatus::from(read::<VlanStatus, _>(object)?))
-            }
-            Kind::LinkMonitor => {
-                Fact::LinkMonitor(LinkMonitor::from(read::<LinkMonitorObject, _>(object)?))
-            }
+            Kind::NetworkConfig => Fact::NetworkConfig(self.read::<VlanConfig, _>(object)?),
+            Kind::UplinkStatus => Fact::UplinkStatus(self.read::<VlanStatus, _>(object)?),
+            Kind::LinkMonitor => Fact::LinkMonitor(self.read::<LinkMonitorObject, _>(object)?),
             Kind::VmNetwork => {
-                Fact::VmNetwork(VmNetwork::from(read::<NetworkAttachmentDefinition, _>(object)?))
+                Fact::VmNetwork(self.read::<NetworkAttachmentDefinition, _>(object)?)
             }
-            Kind::Vm => Fact::Vm(read::<VirtualMachine, _>(object)?.facts(self)),
-            Kind::Vmi => Fact::Vmi(read::<VirtualMachineInstance, _>(object)?.facts(self)),
+            Kind::Vm => Fact::Vm(self.read::<VirtualMachine, _>(object)?),
+            Kind::Vmi => Fact::Vmi(self.read::<VirtualMachineInstance, _>(object)?),
             Kind::Migration => {
-                Fact::Migration(read::<VirtualMachineInstanceMigration, _>(object)?.facts(self))
+                Fact::Migration(self.read::<VirtualMachineInstanceMigration, _>(object)?)
             }
             Kind::LauncherPod => {
-                return Ok(read::<Pod, _>(object)?.facts(self).map(Fact::LauncherPod));
+                return Ok(self.read::<Pod, _>(object)?.map(Fact::LauncherPod));
             }
-            Kind::Namespace => {
-                Fact::Namespace(cluster::Namespace::from(read::<Namespace, _>(object)?))
-            }
-            Kind::Host => Fact::Host(Host::from(read::<Node, _>(object)?)),
+            Kind::Namespace => Fact::Namespace(self.read::<Namespace, _>(object)?),
+            Kind::Host => Fact::Host(self.read::<Node, _>(object)?),
         }))
+    }
+
+    fn read<'de, O: Object, D: Deserializer<'de>>(&self, object: D) -> Result<O::Facts, Malformed> {
+        read::<O, _>(object).map(|object| object.facts(self))
     }
 
     /// A manifest as a change: `None` for an object that no decision can depend on.
     ///
     /// # Errors
     /// What has no kind or no usable name can't be kept under a key; says what is missing.
-    pub fn change(&self, manifest: &Value) -> Result<Option<Change>, String> {
+    pub fn change(&self, manifest: &Value) -> Result<Option<Change>, Malformed> {
         let text =
             |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let (api_version, kind) = (text(manifest.get("apiVersion")), text(manifest.get("kind")));
         if api_version.is_empty() || kind.is_empty() {
-            return Err("not a Kubernetes object: it lacks apiVersion or kind".to_owned());
+            return Err("not a Kubernetes object: it lacks apiVersion or kind".into());
         }
         let Some(kind) = kind_of(&api_version, &kind) else { return Ok(None) };
         let metadata = manifest.get("metadata");
         let name = text(metadata.and_then(|metadata| metadata.get("name")));
         if name.is_empty() || name.contains('/') {
-            return Err(format!("{} has no usable metadata.name", kind.kubernetes()));
+            let why = format!("{} has no usable metadata.name", kind.kubernetes());
+            return Err(Malformed::new(why));
         }
         let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
         let key = match (kind.namespaced(), &*namespace) {
@@ -135,28 +122,4 @@ impl Reader {
             Err(why) => Now::Malformed { why: why.into(), last: None },
         }
     }
-}
-
-/// Whether an object is being deleted, as far as it can be told of one that may not be readable.
-pub(super) fn is_being_deleted(object: &str) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Deleting {
-        deletion_timestamp: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Metadata {
-        metadata: Deleting,
-    }
-    serde_json::from_str::<Metadata>(object)
-        .is_ok_and(|object| object.metadata.deletion_timestamp.is_some())
-}
-
-/// Reads a value, and says of one that can't be read which field is at fault.
-pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(object: D) -> Result<T, String> {
-    serde_path_to_error::deserialize(object).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." { inner.to_string() } else { format!("{path}: {inner}") }
-    })
 }

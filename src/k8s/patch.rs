@@ -3,23 +3,30 @@
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::cluster::{MGMT, Name, NetworkConfig};
-use crate::decide::needs::Needs;
-use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, place, required_network};
+use crate::cluster::{Kind, MGMT, Name};
+use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, required_network};
+use crate::decide::review::Edits;
 
 use super::cni;
-use super::harvester::{CLUSTER_NETWORK_LABEL, MATCHED_NODES, NetworkAttachmentDefinition};
-use super::meta::StringMap;
-use super::objects::read;
+use super::decode::{List, Malformed, each, read_text};
+use super::harvester::{CLUSTER_NETWORK_LABEL, NadSpec};
+use super::meta::{Annotations, MATCHED_NODES, StringMap, nullable};
 
 /// How long the list of covered hosts may be, in bytes. Kubernetes refuses an object whose
 /// annotations are larger than 256 KiB together; a longer list is left out, since it is for other
 /// programs and never read by us.
-const MOST_MATCHED: usize = 200 << 10;
+const MAX_MATCHED: usize = 200 << 10;
+/// How large the affinity of a VM may be, in bytes.
+const MAX_AFFINITY: usize = 256 << 10;
+/// How many node selector terms a VM may have.
+const MAX_TERMS: usize = 4096;
+/// How many requirements a term may have.
+const MAX_EXPRESSIONS: usize = 4096;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 #[derive(Default)]
@@ -37,128 +44,170 @@ impl Operations {
     }
 }
 
+/// What a patch must know of an object's form: what is there already, and what is missing on the
+/// way.
+pub(super) enum Draft {
+    /// The object is not patched.
+    None,
+    /// A network config.
+    NetworkConfig(Maps),
+    /// A VM network, and its CNI configuration.
+    VmNetwork(Maps, String),
+    /// A VM's template or a VMI, found at this path.
+    Placed(&'static [&'static str], Placed),
+}
+
 /// An object's maps, those that are missing told from those that are empty.
 #[derive(Deserialize)]
-struct Labelled {
-    metadata: Maps,
-}
-
-#[derive(Deserialize)]
-struct Maps {
+pub(super) struct Maps {
     labels: Option<StringMap>,
-    annotations: Option<StringMap>,
+    annotations: Option<Annotations>,
 }
 
-/// Sets a network config's label and its list of covered hosts. One of `mgmt`, or one that is
-/// being deleted, is left alone.
-///
-/// # Errors
-/// Says which field of the object can't be read.
-pub fn network_config(
-    object: &str,
-    facts: &NetworkConfig,
-    covered: &[&Name],
-) -> Result<Patch, String> {
-    let mut operations = Operations::default();
-    if !facts.counts() {
-        return Ok(Patch(operations.0));
+impl Draft {
+    /// The form of an object of a kind that is mutated, and the node selector terms of one that is
+    /// placed.
+    pub(super) fn of(kind: Kind, object: &str) -> Result<(Self, Option<Vec<Term>>), Malformed> {
+        #[derive(Deserialize)]
+        struct WithMaps {
+            metadata: Maps,
+        }
+        #[derive(Deserialize)]
+        struct VmNetwork {
+            metadata: Maps,
+            #[serde(default, deserialize_with = "nullable")]
+            spec: NadSpec,
+        }
+        #[derive(Deserialize)]
+        struct Vm<'a> {
+            #[serde(borrow)]
+            spec: VmSpec<'a>,
+        }
+        #[derive(Deserialize)]
+        struct VmSpec<'a> {
+            #[serde(borrow)]
+            template: Vmi<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Vmi<'a> {
+            #[serde(borrow)]
+            spec: PlacedSpec<'a>,
+        }
+        #[derive(Deserialize)]
+        struct PlacedSpec<'a> {
+            #[serde(borrow)]
+            affinity: Option<&'a RawValue>,
+        }
+        let placed = |path, spec: PlacedSpec<'_>| {
+            let affinity = match spec.affinity.map(RawValue::get) {
+                Some(text) if text.len() > MAX_AFFINITY => {
+                    let why = format!("larger than {MAX_AFFINITY} bytes");
+                    return Err(Malformed::new(why).within("affinity"));
+                }
+                Some(text) => read_text(text).map_err(|why| why.within("affinity"))?,
+                None => None,
+            };
+            let placed = Placed { affinity };
+            let terms = placed.terms();
+            Ok((Self::Placed(path, placed), terms))
+        };
+        Ok(match kind {
+            Kind::NetworkConfig => {
+                (Self::NetworkConfig(read_text::<WithMaps>(object)?.metadata), None)
+            }
+            Kind::VmNetwork => {
+                let VmNetwork { metadata, spec } = read_text(object)?;
+                (Self::VmNetwork(metadata, spec.config), None)
+            }
+            Kind::Vm => {
+                let vm: Vm<'_> = read_text(object)?;
+                placed(&["spec", "template", "spec"], vm.spec.template.spec)?
+            }
+            Kind::Vmi => placed(&["spec"], read_text::<Vmi<'_>>(object)?.spec)?,
+            _ => (Self::None, None),
+        })
     }
-    let Labelled { metadata: maps } = read(&mut serde_json::Deserializer::from_str(object))?;
+
+    /// The patch that makes these edits.
+    pub(super) fn patch(&self, edits: &Edits) -> Patch {
+        let mut operations = Operations::default();
+        match (self, edits) {
+            (Self::NetworkConfig(maps), Edits::NetworkConfig { cluster_network, covered }) => {
+                network_config(&mut operations, maps, cluster_network, covered);
+            }
+            (Self::VmNetwork(maps, config), Edits::VmNetwork { labels, mtu }) => {
+                vm_network(&mut operations, maps, labels);
+                if let Some(config) = mtu.and_then(|mtu| cni::with_mtu(config, mtu)) {
+                    operations.add(&["spec", "config"], config.into());
+                }
+            }
+            (Self::Placed(path, placed), Edits::Affinity(placement)) => {
+                affinity(&mut operations, path, placed, placement);
+            }
+            _ => {}
+        }
+        Patch(operations.0)
+    }
+}
+
+/// Sets a network config's label and its list of covered hosts.
+fn network_config(
+    operations: &mut Operations,
+    maps: &Maps,
+    cluster_network: &str,
+    covered: &[Name],
+) {
     let hosts = json!(covered).to_string();
-    let hosts = Some(&*hosts).filter(|hosts| hosts.len() <= MOST_MATCHED);
-    let network = Some(&*facts.cluster_network);
-    for (map, members, key, should) in [
-        ("labels", maps.labels, CLUSTER_NETWORK_LABEL, network),
-        ("annotations", maps.annotations, MATCHED_NODES, hosts),
+    let hosts = Some(&*hosts).filter(|hosts| hosts.len() <= MAX_MATCHED);
+    let label = maps.labels.as_ref().map(|labels| labels.get(CLUSTER_NETWORK_LABEL));
+    let matched = maps.annotations.as_ref().map(|annotations| annotations.get(MATCHED_NODES));
+    for (map, is, key, should) in [
+        ("labels", label, CLUSTER_NETWORK_LABEL, Some(cluster_network)),
+        ("annotations", matched, MATCHED_NODES, hosts),
     ] {
-        let is = members.as_ref().and_then(|members| members.get(key));
         match should {
-            _ if is == should => {}
-            Some(should) if members.is_some() => {
+            _ if is.flatten() == should => {}
+            Some(should) if is.is_some() => {
                 operations.add(&["metadata", map, key], should.into());
             }
             Some(should) => operations.add(&["metadata", map], json!({ key: should })),
             None => operations.remove(&["metadata", map, key]),
         }
     }
-    Ok(Patch(operations.0))
 }
 
-/// Sets a VM network's labels, by the last part of their names, and the MTU in its configuration.
-///
-/// # Errors
-/// Says which field of the object can't be read.
-pub fn vm_network(
-    object: &str,
-    labels: &[(&str, String)],
-    mtu: Option<i64>,
-) -> Result<Patch, String> {
-    let network: NetworkAttachmentDefinition =
-        read(&mut serde_json::Deserializer::from_str(object))?;
-    let Labelled { metadata } = read(&mut serde_json::Deserializer::from_str(object))?;
-    let mut operations = Operations::default();
+/// Sets a VM network's labels, given by the last part of their names.
+fn vm_network(operations: &mut Operations, maps: &Maps, labels: &[(&str, String)]) {
+    let is = |name: &str| maps.labels.as_ref().and_then(|labels| labels.get(name));
     let wrong: Vec<(String, &str)> = labels
         .iter()
         .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), &**value))
-        .filter(|(name, value)| network.metadata.label(name) != Some(value))
+        .filter(|(name, value)| is(name) != Some(value))
         .collect();
-    if metadata.labels.is_some() {
+    if maps.labels.is_some() {
         for (name, value) in wrong {
             operations.add(&["metadata", "labels", &name], value.into());
         }
     } else if !wrong.is_empty() {
         operations.add(&["metadata", "labels"], wrong.into_iter().collect());
     }
-    if let Some(config) = mtu.and_then(|mtu| cni::with_mtu(&network.spec.config, mtu)) {
-        operations.add(&["spec", "config"], config.into());
-    }
-    Ok(Patch(operations.0))
 }
 
-/// Puts right the node affinity of a VM's template.
-///
-/// # Errors
-/// Says which field of the object can't be read.
-pub fn vm_affinity(object: &str, needs: &Needs) -> Result<Patch, String> {
-    #[derive(Deserialize)]
-    struct Vm {
-        spec: VmSpec,
-    }
-    #[derive(Deserialize)]
-    struct VmSpec {
-        template: Vmi,
-    }
-    let vm: Vm = read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(affinity(&["spec", "template", "spec"], vm.spec.template.spec, needs))
-}
-
-/// Puts right the node affinity of a VMI.
-///
-/// # Errors
-/// Says which field of the object can't be read.
-pub fn vmi_affinity(object: &str, needs: &Needs) -> Result<Patch, String> {
-    let vmi: Vmi = read(&mut serde_json::Deserializer::from_str(object))?;
-    Ok(affinity(&["spec"], vmi.spec, needs))
-}
-
-/// A VMI, or a VM's template of one.
-#[derive(Deserialize)]
-struct Vmi {
-    spec: Placed,
-}
-
-fn affinity(path: &[&str], Placed { affinity }: Placed, needs: &Needs) -> Patch {
+/// Puts right the node affinity of a VM's template or a VMI.
+fn affinity(
+    operations: &mut Operations,
+    path: &[&str],
+    Placed { affinity }: &Placed,
+    placement: &Placement,
+) {
     let node_affinity = affinity.as_ref().and_then(|it| it.node_affinity.as_ref());
     let required = node_affinity.and_then(|it| it.required.as_ref());
     let terms = required.and_then(|it| it.terms.as_ref());
-    let facts: Option<Vec<Term>> = terms.map(|terms| terms.iter().map(Term::from).collect());
-
-    let mut operations = Operations::default();
     let to = [path, &["affinity", "nodeAffinity", REQUIRED, "nodeSelectorTerms"]].concat();
-    match place(needs, facts.as_deref()) {
+    match placement {
         Placement::Right => {}
         Placement::Make(networks) => {
-            let terms = json!([{ "matchExpressions": requirements(&networks) }]);
+            let terms = json!([{ "matchExpressions": requirements(networks) }]);
             // As much of the path is made as is missing.
             let missing = [affinity.is_none(), node_affinity.is_none(), required.is_none(), true];
             let present = missing.iter().position(|missing| *missing).unwrap_or_default();
@@ -169,22 +218,21 @@ fn affinity(path: &[&str], Placed { affinity }: Placed, needs: &Needs) -> Patch 
         Placement::Drop => operations.remove(to.split_last().map_or(&[], |(_, parents)| parents)),
         Placement::Edit(edits) => {
             // From the last to the first, so that no removal moves what is still to be edited.
-            for (position, edit) in edits.into_iter().rev() {
+            for (position, edit) in edits.iter().rev() {
                 let has_list = terms
-                    .and_then(|terms| terms.get(position))
+                    .and_then(|terms| terms.0.get(*position))
                     .is_some_and(|term| term.match_expressions.is_some());
-                edit_term(&mut operations, &to, position, edit, has_list);
+                edit_term(operations, &to, *position, edit, has_list);
             }
         }
     }
-    Patch(operations.0)
 }
 
 fn edit_term(
     operations: &mut Operations,
     terms: &[&str],
     position: usize,
-    edit: TermEdit,
+    edit: &TermEdit,
     has_list: bool,
 ) {
     let position = position.to_string();
@@ -194,15 +242,15 @@ fn edit_term(
         return;
     };
     let list = [&*term, &["matchExpressions"]].concat();
-    for place in remove.into_iter().rev() {
+    for place in remove.iter().rev() {
         operations.remove(&[&*list, &[&*place.to_string()]].concat());
     }
     if has_list {
-        for requirement in requirements(&add) {
+        for requirement in requirements(add) {
             operations.add(&[&*list, &["-"]].concat(), requirement);
         }
     } else {
-        operations.add(&list, requirements(&add).into());
+        operations.add(&list, requirements(add).into());
     }
 }
 
@@ -216,8 +264,8 @@ fn requirements(networks: &[Name]) -> Vec<Value> {
         .collect()
 }
 
-#[derive(Deserialize)]
-struct Placed {
+/// A VMI, or a VM's template of one.
+pub(super) struct Placed {
     affinity: Option<Affinity>,
 }
 
@@ -236,33 +284,64 @@ struct NodeAffinity {
 #[derive(Deserialize)]
 struct NodeSelector {
     #[serde(rename = "nodeSelectorTerms")]
-    terms: Option<Vec<NodeSelectorTerm>>,
+    terms: Option<List<NodeSelectorTerm, MAX_TERMS>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NodeSelectorTerm {
-    match_expressions: Option<Vec<Requirement>>,
-    match_fields: Option<Vec<IgnoredAny>>,
+    match_expressions: Option<List<Requirement, MAX_EXPRESSIONS>>,
+    match_fields: Option<List<IgnoredAny, MAX_EXPRESSIONS>>,
 }
 
-#[derive(Deserialize)]
-struct Requirement {
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    operator: String,
-    values: Option<Vec<String>>,
+/// A requirement: the cluster network that it requires, if it is one of ours.
+struct Requirement(Option<Name>);
+
+impl<'de> Deserialize<'de> for Requirement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            #[serde(default)]
+            key: String,
+            #[serde(default)]
+            operator: String,
+            #[serde(default, deserialize_with = "nullable")]
+            values: Values,
+        }
+        /// What the first value is, if there is just one.
+        #[derive(Default)]
+        struct Values(Option<String>);
+
+        impl<'de> Deserialize<'de> for Values {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let (mut first, mut count) = (None, 0_usize);
+                each(deserializer, |value: String| {
+                    count += 1;
+                    first.get_or_insert(value);
+                    Ok(())
+                })?;
+                Ok(Self(first.filter(|_| count == 1)))
+            }
+        }
+        let Written { key, operator, values } = Written::deserialize(deserializer)?;
+        Ok(Self(required_network(&key, &operator, values.0.as_slice())))
+    }
+}
+
+impl Placed {
+    /// The node selector terms, as far as they matter, if there are any.
+    fn terms(&self) -> Option<Vec<Term>> {
+        let terms = self.affinity.as_ref()?.node_affinity.as_ref()?.required.as_ref()?;
+        Some(terms.terms.as_ref()?.0.iter().map(Term::from).collect())
+    }
 }
 
 impl From<&NodeSelectorTerm> for Term {
     fn from(term: &NodeSelectorTerm) -> Self {
-        let ours = |it: &Requirement| {
-            required_network(&it.key, &it.operator, it.values.as_deref().unwrap_or_default())
-        };
+        let expressions = term.match_expressions.iter().flat_map(|list| &list.0);
         Self {
-            expressions: term.match_expressions.iter().flatten().map(ours).collect(),
-            has_fields: term.match_fields.as_ref().is_some_and(|fields| !fields.is_empty()),
+            expressions: expressions.map(|it| it.0.clone()).collect(),
+            has_fields: term.match_fields.as_ref().is_some_and(|fields| !fields.0.is_empty()),
         }
     }
 }

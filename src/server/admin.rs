@@ -1,5 +1,5 @@
 //! The plain port: probes and metrics, and nothing of the cluster's but counts and names of
-//! cluster networks (spec, section 7).
+//! cluster networks (docs/reference.md, "Server").
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 
+use crate::cluster::Kind;
 use crate::metrics::Metrics;
 use crate::pki::Validity;
-use crate::publish::{Published, Reader, Watches};
+use crate::publish::{Published, Snapshots, Watches};
 
-use super::text;
+use super::reply::text;
 
 /// What probes and scrapes need.
 pub struct Admin {
-    reader: Reader,
+    snapshots: Snapshots,
     watches: Watches,
     metrics: Arc<Metrics>,
     certificate: ArcSwap<Validity>,
@@ -31,13 +32,13 @@ impl Admin {
     /// been broken for long.
     #[must_use]
     pub fn new(
-        reader: Reader,
+        snapshots: Snapshots,
         watches: Watches,
         metrics: Arc<Metrics>,
         certificate: Validity,
     ) -> Self {
         Self {
-            reader,
+            snapshots,
             watches,
             metrics,
             certificate: ArcSwap::from_pointee(certificate),
@@ -45,7 +46,7 @@ impl Admin {
         }
     }
 
-    /// Notes that another certificate is served now.
+    /// Takes over the dates of the certificate that is served from now on.
     pub fn certificate(&self, validity: Validity) {
         self.certificate.store(Arc::new(validity));
     }
@@ -60,7 +61,7 @@ impl Admin {
         if self.stopping.load(Ordering::Relaxed) {
             return vec!["shutting down".to_owned()];
         }
-        let mut waiting = match &*self.reader.current() {
+        let mut waiting = match &*self.snapshots.current() {
             Published::Synced { .. } => Vec::new(),
             Published::Waiting(what) => what.clone(),
         };
@@ -86,14 +87,14 @@ async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> R
     let body = match (verbose, waiting.is_empty()) {
         (false, true) => "ok".to_owned(),
         (true, true) => {
-            let missing: Vec<_> =
-                admin.watches.missing().iter().map(|it| it.kubernetes()).collect();
-            let missing = if missing.is_empty() {
-                String::new()
-            } else {
-                format!("; not served, so counted as empty: {}", missing.join(", "))
-            };
-            format!("[+] every kind is listed{missing}\n[+] the serving certificate is valid\nok")
+            let missing = named("not served, so counted as empty", &admin.watches.missing());
+            let kept = named(
+                "no longer served, so what was known of it still counts",
+                &admin.watches.kept(),
+            );
+            format!(
+                "[+] every kind is listed{missing}{kept}\n[+] the serving certificate is valid\nok"
+            )
         }
         (_, false) => {
             let lines: Vec<String> = waiting.iter().map(|what| format!("[-] {what}")).collect();
@@ -103,8 +104,14 @@ async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> R
     text(status, body)
 }
 
+/// Says which kinds something holds for, if it holds for any.
+fn named(what: &str, kinds: &[Kind]) -> String {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.kubernetes()).collect();
+    if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
+}
+
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.metrics.scrape(&admin.reader, admin.certificate.load().until) {
+    match admin.metrics.scrape(&admin.snapshots, admin.certificate.load().until) {
         Ok(metrics) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics).into_response(),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -1,33 +1,30 @@
-//! The webhooks (spec, section 5).
+//! The webhooks (docs/reference.md, "Admission").
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::Request;
 
 use crate::cluster::{Kind, Snapshot};
-use crate::decide::review::{self, Policy, Scope};
-use crate::k8s::admission::{self, admit, admit_with, judged, unread};
-use crate::k8s::mutation;
-use crate::metrics::AdmissionLabels;
+use crate::decide::review::{self, Evidence, Outcome, Question, Subject, Webhook};
+use crate::k8s::admission::{Review, parse};
+use crate::metrics::{AdmissionLabels, FreshRead};
+use crate::threads::off_thread;
 
-use super::{Answer, App, Refusal, respond};
+use super::app::App;
+use super::body::{Cost, Held};
+use super::reply::Refusal;
 
 /// The largest AdmissionReview, in bytes.
-const MOST_BYTES: usize = 8 << 20;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Webhook {
-    Validate,
-    Mutate,
-}
-
+const MAX_BYTES: usize = 8 << 20;
 /// How long reads may take of a webhook's time where the request does not say; the API server's own
 /// default.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest time that an API server gives a webhook.
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 /// What of that time is left for all but reads.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -39,159 +36,155 @@ pub(super) async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) 
     app.review(Webhook::Mutate, request).await
 }
 
-/// An answer, and how it counts.
-type Counted = (Answer, &'static str);
-
-/// What a review goes by.
-struct Known {
-    /// What is known, with what was read afresh for it.
-    snapshot: Snapshot,
-    /// Why something could not be read afresh.
-    unread: Option<String>,
-}
-
-/// The time that a webhook call has, as the API server says in its address.
-fn time_of(query: Option<&str>) -> Duration {
+/// The time that reads have, of a webhook call whose body took so long to come in. The API server
+/// says in the call's address how long it waits.
+fn time_for_reads(query: Option<&str>, body_took: Duration) -> Duration {
     let given = query.into_iter().flat_map(|query| query.split('&'));
     let mut seconds =
         given.filter_map(|it| it.strip_prefix("timeout=")?.strip_suffix('s')?.parse().ok());
-    let all = seconds.next_back().map_or(TIMEOUT, Duration::from_secs);
-    all.saturating_sub(MARGIN).max(MARGIN / 2)
+    let all = seconds.next_back().map_or(DEFAULT_TIMEOUT, Duration::from_secs).min(MAX_TIMEOUT);
+    all.saturating_sub(body_took).saturating_sub(MARGIN).max(MARGIN / 2)
 }
 
-/// The kind that a request is about, if the webhook has anything to do with it.
-fn asks(webhook: Webhook, request: &admission::Request<'_>) -> Option<Kind> {
-    request.kind().filter(|kind| match webhook {
-        Webhook::Validate => admission::has_rules(*kind),
-        Webhook::Mutate => mutation::applies(request.operation, *kind),
-    })
+/// What a review came to.
+enum Answer {
+    /// An outcome, and the review that it answers.
+    Outcome(Review, Outcome),
+    /// Nothing is known yet.
+    NotSynced(Review),
 }
 
 impl App {
     async fn review(self: Arc<Self>, webhook: Webhook, request: Request<Body>) -> Response {
+        let arrived = Instant::now();
+        let query = request.uri().query().map(str::to_owned);
+        let held = self.bodies.read(request, MAX_BYTES, Cost::Twice).await;
         let started = Instant::now();
-        let time = time_of(request.uri().query());
-        let held = self.bodies.read(request, MOST_BYTES).await;
-        let known = match &held {
-            Ok(held) => self.known(webhook, &held.bytes, time).await,
-            Err(_) => None,
-        };
-        respond(held, move |body| self.count(webhook, started, body, known)).await
+        let within = time_for_reads(query.as_deref(), started - arrived);
+        match self.answer(webhook, held, within).await {
+            Ok((held, answer)) => self.finish(webhook, held, answer, started.elapsed()),
+            Err(refusal) => {
+                let labels = AdmissionLabels {
+                    webhook: label(webhook),
+                    resource: "other",
+                    operation: "none",
+                };
+                self.metrics.admitted(labels, "refused", started.elapsed());
+                refusal.into_response()
+            }
+        }
     }
 
-    /// What is known, once what the request needs has been read afresh. Nothing before we are synced.
-    async fn known(&self, webhook: Webhook, body: &[u8], time: Duration) -> Option<Known> {
-        let snapshot = self.reader.current().snapshot()?.clone();
-        let objects = &self.options.objects;
-        let change = self.present.as_ref().zip(admission::request(body).ok());
-        let change = change.and_then(|(present, request)| {
-            let kind = asks(webhook, &request)?;
-            let change = match webhook {
-                Webhook::Validate => {
-                    let known = |name: &str| snapshot.config(name).cloned();
-                    request.change(kind, &request.reader(objects), known).ok()??
-                }
-                Webhook::Mutate => mutation::speaks_of(&request, kind, objects)?,
-            };
-            Some((present, change))
+    /// Parse, read what must be read afresh, judge.
+    async fn answer(
+        &self,
+        webhook: Webhook,
+        held: Result<Held, Refusal>,
+        within: Duration,
+    ) -> Result<(Held, Answer), Refusal> {
+        let mut held = held?;
+        let decoder = self.settings.decoder.clone();
+        let parsed = off_thread(held.is_large(), move || {
+            let review = parse(held.text(), webhook, &decoder)?;
+            // The review owns what it needs.
+            held.forget();
+            Ok::<_, Refusal>((held, review))
         });
-        let Some((present, change)) = change else { return Some(Known { snapshot, unread: None }) };
-        let scope = |snapshot: &Snapshot| match webhook {
-            Webhook::Validate => review::scope(snapshot, &change),
-            // A patch destroys nothing.
-            Webhook::Mutate => {
-                let Scope { unknown, configs_of, .. } = review::scope(snapshot, &change);
-                Scope { unknown, configs_of, ..Scope::default() }
-            }
+        let (held, review) = parsed.await??;
+        if matches!(review.question.subject, Subject::Nothing) {
+            return Ok((held, Answer::Outcome(review, Outcome::admitted())));
+        }
+        let Some(snapshot) = self.snapshots.current().snapshot().cloned() else {
+            return Ok((held, Answer::NotSynced(review)));
         };
-        let refreshed = tokio::time::timeout(time, present.refresh(snapshot.clone(), scope)).await;
-        Some(match refreshed {
-            Ok(Ok(snapshot)) => Known { snapshot, unread: None },
-            Ok(Err(why)) => Known { snapshot, unread: Some(why) },
-            Err(_) => Known { snapshot, unread: Some(format!("not within {} s", time.as_secs())) },
-        })
+        let question = review.question.clone();
+        let evidence = self.evidence(snapshot, &question, within).await;
+        let policy = self.settings.policy.clone();
+        let is_large = question.is_large();
+        let judged = off_thread(is_large, move || review::judge(&evidence, &question, &policy));
+        let outcome = judged.await?;
+        Ok((held, Answer::Outcome(review, outcome)))
     }
 
-    fn count(
+    /// What is known, once what the question needs has been read afresh.
+    async fn evidence(
         &self,
-        webhook: Webhook,
-        started: Instant,
-        body: Result<&[u8], Refusal>,
-        known: Option<Known>,
-    ) -> Answer {
-        let mut labels = AdmissionLabels {
-            webhook: if webhook == Webhook::Validate { "validate" } else { "mutate" },
-            resource: "other",
-            operation: "none",
-        };
-        let request = body.and_then(|body| admission::request(body).map_err(Refusal::bad));
-        let (answer, outcome) = match request {
-            Err(refusal) => (Err(refusal), "refused"),
-            Ok(request) => {
-                labels.resource = request.kind().map_or("other", Kind::kubernetes);
-                labels.operation = request.operation.label();
-                self.answer(webhook, &request, known)
+        snapshot: Snapshot,
+        question: &Arc<Question>,
+        within: Duration,
+    ) -> Evidence {
+        let Some(present) = &self.present else { return Evidence::of(snapshot) };
+        let started = Instant::now();
+        let read = tokio::time::timeout(within, present.refresh(&snapshot, question)).await;
+        let (outcome, evidence) = match read {
+            Ok(Ok(None)) => return Evidence::of(snapshot),
+            Ok(Ok(Some(snapshot))) => (FreshRead::Read, Evidence::of(snapshot)),
+            Ok(Err(error)) => {
+                (FreshRead::Failed, Evidence { snapshot, unread: Some(error.to_string()) })
+            }
+            Err(_) => {
+                let why = format!("it took longer than {:.1} s", within.as_secs_f64());
+                (FreshRead::TimedOut, Evidence { snapshot, unread: Some(why) })
             }
         };
-        self.metrics.admitted(labels, outcome, started.elapsed());
-        answer
+        self.metrics.fresh_read(outcome, started.elapsed());
+        if let Some(why) = &evidence.unread {
+            tracing::warn!(%why, "the current state could not be read");
+        }
+        evidence
     }
 
-    fn answer(
-        &self,
-        webhook: Webhook,
-        request: &admission::Request<'_>,
-        known: Option<Known>,
-    ) -> Counted {
-        let Some(kind) = asks(webhook, request) else {
-            return (Ok(admit(&request.uid)), "allowed");
+    /// Writes the answer, counts and logs it.
+    fn finish(&self, webhook: Webhook, held: Held, answer: Answer, took: Duration) -> Response {
+        let labels = |review: &Review| AdmissionLabels {
+            webhook: label(webhook),
+            resource: review.kind.map_or("other", Kind::kubernetes),
+            operation: review.operation.label(),
         };
-        let Some(known) = known else {
-            return (Err(Refusal::not_synced()), "not_synced");
+        let (review, outcome) = match answer {
+            Answer::NotSynced(review) => {
+                self.metrics.admitted(labels(&review), "not_synced", took);
+                return Refusal::not_synced().into_response();
+            }
+            Answer::Outcome(review, outcome) => (review, outcome),
         };
-        match webhook {
-            Webhook::Validate => self.judge(&known, request, kind),
-            Webhook::Mutate => {
-                match mutation::patch(&known.snapshot, &self.options.objects, request, kind) {
-                    Ok(patch) => {
-                        let outcome = if patch.0.is_empty() { "allowed" } else { "patched" };
-                        (Ok(admit_with(&request.uid, &patch)), outcome)
-                    }
-                    // It is for validation, ours or the API server's own, to refuse it.
-                    Err(why) => {
-                        tracing::debug!(uid = %request.uid, %why, "not mutated");
-                        (Ok(admit(&request.uid)), "allowed")
-                    }
-                }
+        let patch = review.patch(&outcome);
+        let word = match &outcome {
+            Outcome::Admitted { .. } if !patch.0.is_empty() => "patched",
+            Outcome::Admitted { .. } => "allowed",
+            Outcome::Denied(_) => "denied",
+            Outcome::Undecided(_) => "unread",
+        };
+        self.metrics.admitted(labels(&review), word, took);
+        self.log(&review, &outcome);
+        held.answer(review.encode(&outcome, &patch))
+    }
+
+    fn log(&self, review: &Review, outcome: &Outcome) {
+        let kind = review.kind.map_or("other", Kind::kubernetes);
+        let (namespace, name) = (&*review.namespace, &*review.name);
+        let (uid, user) = (&*review.uid, &*review.question.user);
+        let operation = review.operation.label();
+        match outcome {
+            Outcome::Denied(judgement) => {
+                self.metrics.violations(judgement);
+                let codes = judgement.codes().join(",");
+                tracing::info!(uid, user, operation, kind, namespace, name, codes, "denied");
+            }
+            Outcome::Undecided(why) => {
+                tracing::warn!(uid, user, operation, kind, namespace, name, %why, "undecided");
+            }
+            Outcome::Admitted { .. } => {
+                tracing::debug!(uid, user, operation, kind, namespace, name, "admitted");
             }
         }
     }
+}
 
-    fn judge(&self, known: &Known, request: &admission::Request<'_>, kind: Kind) -> Counted {
-        let trusted = self.options.trusted_users.iter().any(|user| user == request.user());
-        let policy = Policy { trusted, deny_unschedulable: self.options.deny_unschedulable };
-        let mut judgement = request.judge(kind, &known.snapshot, &self.options.objects, policy);
-        if let Some(why) = &known.unread {
-            tracing::warn!(uid = %request.uid, %why, "not read afresh");
-            // An outage must not hold up a VM's edit or a node's change.
-            if !matches!(kind, Kind::Vm | Kind::Host) {
-                return (Ok(unread(&request.uid, why)), "unread");
-            }
-            judgement.warnings.push(format!("judged by what was known before: {why}"));
-        }
-        let answer = Ok(judged(&request.uid, &judgement));
-        if judgement.admitted() {
-            return (answer, "allowed");
-        }
-        self.metrics.violations(&judgement);
-        tracing::info!(
-            uid = %request.uid,
-            user = request.user(),
-            operation = request.operation.label(),
-            violations = judgement.codes().join(","),
-            "denied"
-        );
-        (answer, "denied")
+fn label(webhook: Webhook) -> &'static str {
+    match webhook {
+        Webhook::Validate => "validate",
+        Webhook::Mutate => "mutate",
     }
 }
 
@@ -201,10 +194,19 @@ mod tests {
 
     #[test]
     fn the_api_server_says_how_much_time_there_is() {
-        let seconds = |query: &str| time_of(Some(query)).as_secs_f64();
+        let seconds = |query: &str| time_for_reads(Some(query), Duration::ZERO).as_secs_f64();
         assert_eq!((seconds("timeout=10s"), seconds("timeout=30s")), (9.0, 29.0));
+        assert_eq!((seconds("timeout=31s"), seconds("timeout=9999999s")), (29.0, 29.0));
         assert_eq!((seconds("timeout=1s"), seconds("timeout=0s")), (0.5, 0.5));
         assert_eq!((seconds("a=b&timeout=5s"), seconds("timeout=soon")), (4.0, 9.0));
-        assert_eq!(time_of(None), Duration::from_secs(9));
+        assert_eq!(time_for_reads(None, Duration::ZERO), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn what_the_body_took_is_not_there_for_reads() {
+        let seconds =
+            |took| time_for_reads(Some("timeout=10s"), Duration::from_secs(took)).as_secs();
+        assert_eq!((seconds(0), seconds(3), seconds(8)), (9, 6, 1));
+        assert_eq!(time_for_reads(Some("timeout=10s"), Duration::from_secs(29)), MARGIN / 2);
     }
 }

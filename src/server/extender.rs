@@ -1,115 +1,156 @@
-//! The scheduler's three verbs (spec, section 4).
+//! The scheduler's three verbs (docs/reference.md, "Scheduler extender").
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
-use http::Request;
+use axum::response::{IntoResponse, Response};
+use http::{Request, StatusCode};
 
-use crate::cluster::Selection;
-use crate::decide::filter::{Filter, Verdict, filter as decide_filter};
+use crate::decide::filter::{Filter, Verdict};
 use crate::decide::needs::Needs;
 use crate::decide::prioritize::{BEST, prioritize as decide_prioritize};
-use crate::k8s::extender::{
-    Args, args, filter_error, filter_result, preemption_args, preemption_result, priorities,
-};
-use crate::metrics::FilterOutcome;
+use crate::k8s::ScheduledPod;
+use crate::k8s::extender::{Args, Candidate, args, preemption_args};
+use crate::k8s::replies::{filter_error, filter_result, preemption_result, priorities};
+use crate::metrics::{FilterOutcome, Verb, VerbOutcome};
+use crate::threads::off_thread;
 
-use super::{Answer, App, NOT_SYNCED, Refusal};
+use super::app::App;
+use super::body::{Cost, Held};
+use super::reply::{NOT_SYNCED, Refusal};
 
 pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let most = app.options.max_filter_body;
-    app.decide(request, most, |app, body| {
-        let answer = body.and_then(|body| app.filter(body));
-        if answer.is_err() {
-            app.metrics.filter_without_verdict(FilterOutcome::Refused);
-        }
-        answer
-    })
-    .await
+    let worker = app.clone();
+    let answer = app.work(request, move |held| worker.filter(held)).await;
+    if answer.is_err() {
+        app.metrics.filter_without_verdict(FilterOutcome::Refused);
+    }
+    answer.into_response()
 }
 
 pub(super) async fn prioritize(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let most = app.options.max_filter_body;
-    app.decide(request, most, |app, body| app.prioritize(body?)).await
+    let worker = app.clone();
+    let answer = app.work(request, move |held| worker.prioritize(held)).await;
+    app.count(Verb::Prioritize, answer)
 }
 
 pub(super) async fn preempt(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let most = app.options.max_filter_body;
-    app.decide(request, most, |app, body| app.preempt(body?)).await
+    let worker = app.clone();
+    let answer = app.work(request, move |held| worker.preempt(held)).await;
+    app.count(Verb::Preempt, answer)
 }
 
+type Answer = Result<Response, Refusal>;
+
 impl App {
-    fn selection(&self, pod: &str) -> Result<Selection, Refusal> {
-        let selection = self.options.objects.pod_selection(pod);
-        selection.map_err(|why| Refusal::bad(format!("Pod: {why}")))
+    /// Reads the body and decides, off the threads that serve connections if there is much of it.
+    async fn work(
+        &self,
+        request: Request<Body>,
+        decide: impl FnOnce(Held) -> Answer + Send + 'static,
+    ) -> Answer {
+        let held = self.bodies.read(request, self.settings.max_filter_body, Cost::Bytes).await?;
+        off_thread(held.is_large(), move || decide(held)).await?
     }
 
-    fn filter(&self, body: &[u8]) -> Answer {
+    fn count(&self, verb: Verb, answer: Answer) -> Response {
+        let outcome = match &answer {
+            Ok(_) => VerbOutcome::Answered,
+            Err(refusal) if refusal.status == StatusCode::SERVICE_UNAVAILABLE => {
+                VerbOutcome::Unavailable
+            }
+            Err(_) => VerbOutcome::Refused,
+        };
+        self.metrics.verb(verb, outcome);
+        answer.into_response()
+    }
+
+    fn pod(&self, pod: &str) -> Result<ScheduledPod, Refusal> {
+        let pod = self.settings.decoder.scheduled_pod(pod);
+        pod.map_err(|why| why.within("Pod").into())
+    }
+
+    fn filter(&self, mut held: Held) -> Answer {
         let started = Instant::now();
-        let Args { pod, candidates } = args(body).map_err(Refusal::bad)?;
-        let selection = self.selection(pod)?;
-        let current = self.reader.current();
+        let Args { pod, candidates } = args(held.text())?;
+        let pod = self.pod(pod)?;
+        held.charge(candidates.cost())?;
+        let body = held.text();
+        let current = self.snapshots.current();
         let snapshot = current.snapshot();
         let verdict = match snapshot {
-            _ if selection.is_empty() => Verdict::all_kept(candidates.len()),
+            _ if pod.networks.is_empty() => Verdict::all_kept(candidates.len()),
             Some(snapshot) => {
-                let needs = Needs::of(snapshot, &selection);
+                let needs = Needs::of(snapshot, &pod.networks);
                 let mut filter = Filter::new(snapshot, &needs, candidates.len());
-                for (position, name) in candidates.names().enumerate() {
-                    filter.candidate(&name, || candidates.host(position));
+                for candidate in candidates.iter(body) {
+                    filter.candidate(&candidate.name(), || {
+                        candidates.are_nodes().then(|| candidate.host(&self.settings.decoder))?
+                    });
                 }
                 filter.finish()
             }
             None => {
                 self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
-                return Ok(filter_error(NOT_SYNCED));
+                return Ok(held.answer(filter_error(NOT_SYNCED)));
             }
         };
-        let answer = filter_result(&candidates, &verdict, self.options.rejections, body.len());
         self.metrics.filtered(snapshot, &verdict, started.elapsed());
         tracing::debug!(
             candidates = candidates.len(),
             kept = verdict.kept(),
-            asked = ?selection.vm_networks,
+            asked = ?pod.networks.vm_networks,
+            namespace = &*pod.namespace,
+            pod = &*pod.name,
             "filtered"
         );
-        Ok(answer)
+        Ok(held.reply(filter_result(candidates, verdict, self.settings.rejections)))
     }
 
-    fn prioritize(&self, body: &[u8]) -> Answer {
-        let Args { pod, candidates } = args(body).map_err(Refusal::bad)?;
-        let selection = self.selection(pod)?;
-        let current = self.reader.current();
+    fn prioritize(&self, mut held: Held) -> Answer {
+        let Args { pod, candidates } = args(held.text())?;
+        let pod = self.pod(pod)?;
+        held.charge(candidates.cost())?;
+        let current = self.snapshots.current();
         let scores = match current.snapshot() {
-            Some(snapshot) if !selection.is_empty() => {
-                decide_prioritize(snapshot, &Needs::of(snapshot, &selection), candidates.names())
+            Some(snapshot) if !pod.networks.is_empty() => {
+                let needs = Needs::of(snapshot, &pod.networks);
+                let names = candidates.iter(held.text()).map(Candidate::name);
+                decide_prioritize(snapshot, &needs, names)
             }
             _ => vec![BEST; candidates.len()],
         };
-        Ok(priorities(&candidates, &scores))
+        Ok(held.reply(priorities(candidates, scores)))
     }
 
-    fn preempt(&self, body: &[u8]) -> Answer {
-        let args = preemption_args(body).map_err(Refusal::bad)?;
-        let selection = self.selection(args.pod)?;
-        let verdict = if selection.is_empty() {
-            Verdict::all_kept(args.victims.len())
+    fn preempt(&self, mut held: Held) -> Answer {
+        let Args { pod, candidates } = preemption_args(held.text())?;
+        let pod = self.pod(pod)?;
+        held.charge(candidates.cost())?;
+        let verdict = if pod.networks.is_empty() {
+            Verdict::all_kept(candidates.len())
         } else {
-            let current = self.reader.current();
+            let current = self.snapshots.current();
             let Some(snapshot) = current.snapshot() else {
                 return Err(Refusal::not_synced());
             };
-            decide_filter(snapshot, &Needs::of(snapshot, &selection), args.victims.keys())
+            let needs = Needs::of(snapshot, &pod.networks);
+            let mut filter = Filter::new(snapshot, &needs, candidates.len());
+            for candidate in candidates.iter(held.text()) {
+                filter.candidate(&candidate.name(), || None);
+            }
+            filter.finish()
         };
         tracing::debug!(
-            candidates = args.victims.len(),
+            candidates = candidates.len(),
             kept = verdict.kept(),
-            asked = ?selection.vm_networks,
+            asked = ?pod.networks.vm_networks,
+            namespace = &*pod.namespace,
+            pod = &*pod.name,
             "preemption"
         );
-        Ok(preemption_result(&args, &verdict))
+        Ok(held.reply(preemption_result(candidates, verdict)))
     }
 }

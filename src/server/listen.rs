@@ -4,15 +4,20 @@ use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::middleware::AddExtension;
+use axum::{Extension, Router};
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::server::TlsStream;
+use tower_layer::Layer as _;
 
 /// How long a client may take over its first request, from its handshake on.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
@@ -22,6 +27,10 @@ const HEAD: Duration = Duration::from_mins(2);
 /// How long a client may take nothing of an answer.
 const STALLED: Duration = Duration::from_secs(30);
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many connections of the scheduler and the API server may be open at a time: they keep a few.
+const MAX_CONNECTIONS: usize = 512;
+/// How many connections of probes and scrapes.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// A socket that listens already, so that its address is known.
 ///
@@ -45,8 +54,9 @@ pub async fn https(
     router: Router,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE).acceptor(Impatient);
-    let server = axum_server::from_tcp(listener)?.acceptor(acceptor);
+    let limited = Limited(Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE).acceptor(limited);
+    let server = axum_server::from_tcp(listener)?.acceptor(Identified(acceptor));
     bounded(server).handle(handle).serve(router.into_make_service()).await
 }
 
@@ -59,29 +69,83 @@ pub async fn http(
     router: Router,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    bounded(axum_server::from_tcp(listener)?.acceptor(Impatient))
+    let limited = Limited(Arc::new(Semaphore::new(MAX_ADMIN_CONNECTIONS)));
+    bounded(axum_server::from_tcp(listener)?.acceptor(limited))
         .handle(handle)
         .serve(router.into_make_service())
         .await
 }
 
-/// Gives up a connection whose client takes nothing of an answer for a while: the answer takes room
-/// until it is written.
+/// The accepting of connections, within limits: so many at a time, and one whose client takes
+/// nothing of an answer for a while is given up, since the answer takes room until it is written.
 #[derive(Clone)]
-struct Impatient;
+struct Limited(Arc<Semaphore>);
 
-impl<S> Accept<TcpStream, S> for Impatient {
+/// A place among the connections that may be open at a time.
+#[derive(Clone)]
+struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl<S> Accept<TcpStream, S> for Limited {
     type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
-    type Service = S;
-    type Future = Ready<io::Result<(Self::Stream, S)>>;
+    type Service = AddExtension<S, Place>;
+    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let prepared = stream.set_nodelay(true).map(|()| {
+        let prepared = || {
+            let Ok(permit) = self.0.clone().try_acquire_owned() else {
+                tracing::warn!("a connection is closed: too many are open");
+                return Err(io::Error::other("too many connections"));
+            };
+            stream.set_nodelay(true)?;
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(STALLED));
-            (Box::pin(stream), service)
-        });
-        ready(prepared)
+            // It is given back with the connection's service, so with the connection.
+            let place = Place { _permit: Arc::new(permit) };
+            Ok((Box::pin(stream), Extension(place).layer(service)))
+        };
+        ready(prepared())
+    }
+}
+
+/// What is known of the client at the other end of a connection.
+#[derive(Clone)]
+pub(super) struct Client {
+    has_certificate: bool,
+}
+
+impl Client {
+    /// Returns whether the client proved who it is by a certificate of the CA that we trust for
+    /// that.
+    pub fn is_known(&self) -> bool {
+        self.has_certificate
+    }
+}
+
+/// TLS, and then a look at the client's certificate: rustls has checked it if there is one.
+#[derive(Clone)]
+struct Identified<A>(A);
+
+impl<I, S, A, T> Accept<I, S> for Identified<A>
+where
+    A: Accept<I, S, Stream = TlsStream<T>>,
+    A::Future: Send + 'static,
+    A::Stream: Send,
+    A::Service: Send,
+{
+    type Stream = A::Stream;
+    type Service = AddExtension<A::Service, Client>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        let accepted = self.0.accept(stream, service);
+        Box::pin(async move {
+            let (stream, service) = accepted.await?;
+            let (_, session) = stream.get_ref();
+            let client = Client { has_certificate: session.peer_certificates().is_some() };
+            Ok((stream, Extension(client).layer(service)))
+        })
     }
 }
 

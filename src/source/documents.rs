@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// How many events, nodes, documents and bytes a YAML file may have: the file's size is bounded where
-/// it is read. The reader's own limits are for a configuration file, and a dump of a cluster is larger.
+/// How many events, nodes, documents and bytes a YAML file may have: the file's size is bounded
+/// where it is read. The reader's own limits are for a configuration file, and a dump of a cluster
+/// is larger.
 const MOST: usize = 1 << 30;
 
 /// A file that can't be read, and where.

@@ -1,4 +1,4 @@
-//! Manifests on disk as the source of truth, followed as they change (spec, section 7).
+//! Manifests on disk as the source of truth, followed as they change (docs/reference.md, "Server").
 //!
 //! ```text
 //! files ─▶ settled? ─▶ read ─▶ what each file holds ─▶ one map of objects ─▶ difference ─▶ index
@@ -8,13 +8,14 @@
 //! published.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::cluster::{Change, Fact, Index, Kind, Name, Now, ObjectRef, Options, Snapshot};
-use crate::k8s::objects::Reader;
+use crate::k8s::Decoder;
 use crate::publish::Publisher;
 
 use super::documents::{self, Broken};
@@ -27,10 +28,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What stands behind a complaint about something that was good before.
 const STILL_COUNTS: &str = "what it held before still counts";
 
+/// Why manifests can't be read: file by file, with the line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Unreadable(pub Vec<String>);
+
 /// Manifests under a directory, or in one file.
 pub struct Manifests {
     root: PathBuf,
-    reader: Reader,
+    decoder: Decoder,
     index: Index,
     files: BTreeMap<PathBuf, File>,
     /// What all files together hold.
@@ -76,10 +82,10 @@ struct Content {
 impl Manifests {
     /// Manifests at `root`, which is not looked at yet.
     #[must_use]
-    pub fn new(root: PathBuf, reader: Reader, options: Options) -> Self {
+    pub fn new(root: PathBuf, decoder: Decoder, options: Options) -> Self {
         Self {
             root,
-            reader,
+            decoder,
             index: Index::new(options),
             files: BTreeMap::new(),
             objects: BTreeMap::new(),
@@ -93,22 +99,20 @@ impl Manifests {
     ///
     /// # Errors
     /// Every file that can't be read, with the line.
-    pub fn read(&mut self) -> Result<Snapshot, Vec<String>> {
+    pub fn read(&mut self) -> Result<Snapshot, Unreadable> {
         self.look()?;
-        self.index.snapshot().ok_or_else(Vec::new)
+        self.index.snapshot().ok_or_else(|| Unreadable(Vec::new()))
     }
 
     /// The objects themselves, as the files that were read have them now. The later of two counts.
     ///
     /// # Errors
     /// Every file that can't be read any more.
-    pub fn objects(&self) -> Result<BTreeMap<ObjectRef, Value>, Vec<String>> {
+    pub fn objects(&self) -> Result<BTreeMap<ObjectRef, Value>, Unreadable> {
         let mut all = BTreeMap::new();
         for path in self.files.keys() {
-            let objects =
-                objects_in(path).map_err(|why| vec![format!("{}: {why}", path.display())])?;
-            for object in objects {
-                if let Ok(Some(change)) = self.reader.change(&object) {
+            for object in objects_in(path)? {
+                if let Ok(Some(change)) = self.decoder.change(&object) {
                     all.insert(change.object, object);
                 }
             }
@@ -141,8 +145,8 @@ impl Manifests {
                         publisher.publish(snapshot, started.elapsed());
                     }
                 }
-                Err(broken) if broken == reported => {}
-                Err(broken) => {
+                Err(Unreadable(broken)) if broken == reported => {}
+                Err(Unreadable(broken)) => {
                     for why in &broken {
                         tracing::error!("not ready: {why}");
                     }
@@ -157,7 +161,7 @@ impl Manifests {
     ///
     /// # Errors
     /// Before everything was good once: what is not.
-    fn look(&mut self) -> Result<bool, Vec<String>> {
+    fn look(&mut self) -> Result<bool, Unreadable> {
         let found = files::find(&self.root);
         let mut paths: BTreeSet<PathBuf> = found.files.keys().cloned().collect();
         paths.extend(self.files.keys().cloned());
@@ -185,7 +189,7 @@ impl Manifests {
     }
 
     /// Whether everything there is could be read, and is anything.
-    fn all_good(&self, found: &Found) -> Result<(), Vec<String>> {
+    fn all_good(&self, found: &Found) -> Result<(), Unreadable> {
         let unreadable =
             found.unreadable.iter().map(|(path, why)| format!("{}: {why}", path.display()));
         let broken = self.files.iter().filter_map(|(path, file)| {
@@ -197,7 +201,7 @@ impl Manifests {
             let root = self.root.display();
             wrong.push(format!("{root}: no object in any *.yaml, *.yml or *.json file"));
         }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+        if wrong.is_empty() { Ok(()) } else { Err(Unreadable(wrong)) }
     }
 
     /// Looks at one file, and reads it if it changed and is settled: if it looked the same twice,
@@ -213,7 +217,7 @@ impl Manifests {
             self.files.remove(path);
             return true;
         };
-        let (content, read) = load(path, stamp, &self.reader);
+        let (content, read) = load(path, stamp, &self.decoder);
         // One that changed while it was read is read again at the next look.
         file.read = read;
         match content {
@@ -305,9 +309,10 @@ fn last_good(before: &Now) -> Option<Box<Fact>> {
 ///
 /// # Errors
 /// Says why it can't be read, and where.
-pub fn objects_in(path: &Path) -> Result<Vec<Value>, String> {
-    let (text, _) = files::read(path).map_err(|error| error.to_string())?;
-    documents::read(&text, is_json(path)).map_err(|broken| broken.to_string())
+pub fn objects_in(path: &Path) -> Result<Vec<Value>, Unreadable> {
+    let unreadable = |why: &dyn Display| Unreadable(vec![format!("{}: {why}", path.display())]);
+    let (text, _) = files::read(path).map_err(|error| unreadable(&error))?;
+    documents::read(&text, is_json(path)).map_err(|broken| unreadable(&broken))
 }
 
 fn is_json(path: &Path) -> bool {
@@ -316,7 +321,7 @@ fn is_json(path: &Path) -> bool {
 
 /// Reads a file that looks like `stamp`; with the stamp of what was read, if it did not change
 /// meanwhile. What can't be read is not tried again before it looks otherwise.
-fn load(path: &Path, stamp: Stamp, reader: &Reader) -> (Result<Content, Broken>, Option<Stamp>) {
+fn load(path: &Path, stamp: Stamp, decoder: &Decoder) -> (Result<Content, Broken>, Option<Stamp>) {
     let (text, stamp) = match files::read(path) {
         Ok(read) => read,
         Err(error) => return (Err(Broken::whole(error.to_string())), Some(stamp)),
@@ -324,7 +329,7 @@ fn load(path: &Path, stamp: Stamp, reader: &Reader) -> (Result<Content, Broken>,
     let content = documents::read(&text, is_json(path)).map(|objects| {
         let mut content = Content { objects: objects.len(), ..Content::default() };
         for (position, object) in objects.iter().enumerate() {
-            match reader.change(object) {
+            match decoder.change(object) {
                 Ok(change) => content.changes.extend(change),
                 Err(why) => {
                     content.nameless.push(format!("object {} is ignored: {why}", position + 1));
@@ -349,7 +354,7 @@ mod tests {
         };
         std::fs::write(&path, host("one") + &host("two")).unwrap();
         let mut manifests =
-            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+            Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
         assert_eq!(manifests.look(), Ok(true), "at the start there is nothing to wait for");
         let hosts = |manifests: &Manifests| manifests.index.snapshot().unwrap().count(Kind::Host);
         std::fs::write(&path, host("one")).unwrap();
@@ -369,7 +374,7 @@ mod tests {
         let host = "{apiVersion: v1, kind: Node, metadata: {name: h}}";
         std::fs::write(path("a.yaml"), host).unwrap();
         let mut manifests =
-            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+            Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
         assert_eq!(manifests.look(), Ok(true));
         std::fs::write(path("b.yaml"), [0xff]).unwrap();
         assert_eq!(manifests.look(), Ok(false), "not settled");
@@ -389,7 +394,7 @@ mod tests {
         let odd = "{apiVersion: v1, kind: Node, metadata: {name: h, labels: [x]}}";
         std::fs::write(path("b.yaml"), odd).unwrap();
         let mut manifests =
-            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
+            Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
         let snapshot = manifests.read().unwrap();
         assert_eq!((snapshot.count(Kind::Host), snapshot.problems().len()), (1, 2));
     }

@@ -5,7 +5,8 @@ mod files;
 pub mod live;
 pub mod manifests;
 mod once;
+mod owner;
 
 pub use live::Live;
-pub use manifests::{Manifests, objects_in};
-pub use once::Once;
+pub use manifests::{Manifests, Unreadable, objects_in};
+pub use once::{Once, OnceError};

@@ -6,12 +6,12 @@ use std::path::Path;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, ConnectError};
 use crate::cluster::{ObjectRef, Options, Snapshot};
-use crate::k8s::objects::Reader;
+use crate::k8s::Decoder;
 
-use super::Manifests;
-use super::live;
+use super::live::{self, ReadError};
+use super::manifests::{Manifests, Unreadable};
 
 /// Manifests, or an API server.
 pub enum Once {
@@ -29,10 +29,27 @@ pub enum Once {
         /// The API server.
         api: Api,
         /// How objects are read.
-        reader: Reader,
+        decoder: Decoder,
         /// How facts are.
         options: Options,
     },
+}
+
+/// Why a source can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    /// Manifests can't be read.
+    #[error(transparent)]
+    Manifests(#[from] Unreadable),
+    /// There is no API server to be asked.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The API server can't be read.
+    #[error(transparent)]
+    Live(#[from] ReadError),
+    /// What runs the requests can't be started.
+    #[error("can't start the runtime: {0}")]
+    Runtime(std::io::Error),
 }
 
 impl Once {
@@ -48,26 +65,26 @@ impl Once {
     /// If none is named, or what is named can't be used.
     pub fn live(
         kubeconfig: Option<&Path>,
-        reader: Reader,
+        decoder: Decoder,
         options: Options,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, OnceError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| format!("can't start the runtime: {error}"))?;
+            .map_err(OnceError::Runtime)?;
         let api = runtime.block_on(async { api::connect(kubeconfig).await.map(Api::new) })?;
-        Ok(Self::Live { runtime, api, reader, options })
+        Ok(Self::Live { runtime, api, decoder, options })
     }
 
     /// What there is.
     ///
     /// # Errors
     /// What can't be read, and why.
-    pub fn snapshot(&mut self) -> Result<Snapshot, Vec<String>> {
+    pub fn snapshot(&mut self) -> Result<Snapshot, OnceError> {
         match self {
-            Self::Manifests { manifests, .. } => manifests.read(),
-            Self::Live { runtime, api, reader, options } => {
-                runtime.block_on(live::read(api, reader, *options)).map_err(|why| vec![why])
+            Self::Manifests { manifests, .. } => Ok(manifests.read()?),
+            Self::Live { runtime, api, decoder, options } => {
+                Ok(runtime.block_on(live::read(api, decoder, *options))?)
             }
         }
     }
@@ -76,7 +93,7 @@ impl Once {
     ///
     /// # Errors
     /// What can't be read, and why.
-    pub fn object(&mut self, of: &ObjectRef) -> Result<Option<Value>, Vec<String>> {
+    pub fn object(&mut self, of: &ObjectRef) -> Result<Option<Value>, OnceError> {
         match self {
             Self::Manifests { manifests, objects } => {
                 let objects = match objects {
@@ -85,9 +102,7 @@ impl Once {
                 };
                 Ok(objects.get(of).cloned())
             }
-            Self::Live { runtime, api, .. } => {
-                runtime.block_on(live::object(api, of)).map_err(|why| vec![why])
-            }
+            Self::Live { runtime, api, .. } => Ok(runtime.block_on(live::object(api, of))?),
         }
     }
 }

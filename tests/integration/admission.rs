@@ -1,4 +1,5 @@
-//! The webhooks' wire format, and what becomes of reviews that are odd (spec, section 5).
+//! The webhooks' wire format, and what becomes of reviews that are odd (docs/reference.md,
+//! "Admission").
 
 use http::StatusCode;
 use json_patch::Patch;
@@ -224,7 +225,7 @@ async fn the_reference_change_is_refused_naming_the_vms() {
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("default/vm0 (host1), default/vm1 (host2)"), "{message}");
     assert_eq!(status["details"]["causes"][0]["reason"], "vc-running-vms");
-    let metrics = server.metrics.scrape(&server.reader, 0).unwrap();
+    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
     for line in [
         r#"lanekeeper_admission_requests_total{operation="update",outcome="denied",resource="VlanConfig",webhook="validate"} 1"#,
         r#"lanekeeper_admission_violations_total{code="vc-running-vms"} 1"#,

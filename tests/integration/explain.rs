@@ -1,4 +1,4 @@
-//! `lanekeeper explain`: what it prints, and how it ends (spec, section 8).
+//! `lanekeeper explain`: what it prints, and how it ends (docs/reference.md, "Commands").
 
 use std::fs;
 use std::path::Path;

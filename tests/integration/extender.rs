@@ -1,10 +1,11 @@
-//! The extender's wire format and its verbs, called without a socket (spec, section 4).
+//! The extender's wire format and its verbs, called without a socket (docs/reference.md, "Scheduler
+//! extender").
 
 use std::fmt::Write as _;
 
 use http::StatusCode;
 use lanekeeper::cluster::{Activation, Options};
-use lanekeeper::k8s::extender::Rejections;
+use lanekeeper::k8s::replies::Rejections;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -433,7 +434,7 @@ async fn requests_and_rejections_are_counted_with_closed_labels() {
     filter(&server, &pod(VM1), &["host0", "host3"]).await;
     filter(&server, &pod(VM1), &["host2"]).await;
     server.post("/scheduler/filter", "nonsense").await;
-    let metrics = server.metrics.scrape(&server.reader, 0).unwrap();
+    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
     for line in [
         r#"lanekeeper_filter_requests_total{outcome="kept"} 1"#,
         r#"lanekeeper_filter_requests_total{outcome="none_kept"} 1"#,

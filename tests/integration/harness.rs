@@ -8,11 +8,13 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use lanekeeper::cluster::{self, Index, Kind, Snapshot};
-use lanekeeper::k8s::extender::Rejections;
-use lanekeeper::k8s::objects::Reader;
+use lanekeeper::decide::review::Policy;
+use lanekeeper::k8s::Decoder;
+use lanekeeper::k8s::replies::Rejections;
 use lanekeeper::metrics::Metrics;
+use lanekeeper::present::Present;
 use lanekeeper::publish;
-use lanekeeper::server::{self, App, Bodies, Options};
+use lanekeeper::server::{self, App, Bodies, Settings};
 use lanekeeper::source::Manifests;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -29,7 +31,7 @@ pub fn examples() -> PathBuf {
 
 /// A snapshot of manifests in a folder or file.
 pub fn snapshot_of(path: &Path) -> Snapshot {
-    Manifests::new(path.to_owned(), Reader::default(), cluster::Options::default()).read().unwrap()
+    Manifests::new(path.to_owned(), Decoder::default(), cluster::Options::default()).read().unwrap()
 }
 
 /// A snapshot of these manifests, in YAML.
@@ -49,7 +51,7 @@ pub fn snapshot_from(
 ) -> Snapshot {
     let mut index = Index::new(options);
     for document in objects {
-        let change = Reader::default().change(&document).unwrap();
+        let change = Decoder::default().change(&document).unwrap();
         index.apply(change.expect("an object that matters"));
     }
     for kind in Kind::ALL {
@@ -64,11 +66,16 @@ pub fn documents(yaml: &str) -> Vec<Value> {
     documents.into_iter().filter(|document| !document.is_null()).collect()
 }
 
+/// How the tests' servers judge.
+pub fn policy() -> Policy {
+    Policy { trusted_users: vec!["agent".to_owned()], deny_unschedulable: false }
+}
+
 /// A server without a socket.
 pub struct Server {
     router: axum::Router,
     pub metrics: Arc<Metrics>,
-    pub reader: publish::Reader,
+    pub snapshots: publish::Snapshots,
 }
 
 /// What a server answered.
@@ -94,33 +101,57 @@ impl Server {
         rejections: Rejections,
         max_filter_body: usize,
     ) -> Self {
-        Self::of(snapshot, Options { rejections, max_filter_body, ..Self::options() })
+        Self::of(snapshot, Settings { rejections, max_filter_body, ..Self::settings() })
     }
 
     /// One that refuses VMs which no host can run.
     pub fn denying(snapshot: Snapshot) -> Self {
-        Self::of(Some(snapshot), Options { deny_unschedulable: true, ..Self::options() })
+        Self::judging(snapshot, Policy { deny_unschedulable: true, ..policy() })
     }
 
-    fn options() -> Options {
-        Options {
-            objects: Reader::default(),
+    /// One that judges so.
+    pub fn judging(snapshot: Snapshot, policy: Policy) -> Self {
+        Self::of(Some(snapshot), Settings { policy, ..Self::settings() })
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            decoder: Decoder::default(),
             rejections: Rejections::Needed,
             max_filter_body: 1 << 20,
-            trusted_users: vec!["agent".to_owned()],
-            deny_unschedulable: false,
+            policy: policy(),
+            clients_only: false,
         }
     }
 
-    fn of(snapshot: Option<Snapshot>, options: Options) -> Self {
-        let (publisher, reader) = publish::channel();
+    /// One that reads this API server's present state.
+    pub fn reading(snapshot: Snapshot, present: Present) -> Self {
+        Self::with_present(Some(snapshot), Self::settings(), Some(present))
+    }
+
+    /// One that answers no client without a certificate.
+    pub fn for_clients_only(snapshot: Snapshot, present: Present) -> Self {
+        let settings = Settings { clients_only: true, ..Self::settings() };
+        Self::with_present(Some(snapshot), settings, Some(present))
+    }
+
+    fn of(snapshot: Option<Snapshot>, settings: Settings) -> Self {
+        Self::with_present(snapshot, settings, None)
+    }
+
+    fn with_present(
+        snapshot: Option<Snapshot>,
+        settings: Settings,
+        present: Option<Present>,
+    ) -> Self {
+        let (publisher, snapshots) = publish::channel();
         if let Some(snapshot) = snapshot {
             publisher.publish(snapshot, Duration::ZERO);
         }
         let metrics = Arc::new(Metrics::new().unwrap());
-        let app =
-            App::new(options, reader.clone(), None, metrics.clone(), Bodies::with_room(256 << 20));
-        Self { router: server::router(Arc::new(app)), metrics, reader }
+        let bodies = Bodies::with_room(256 << 20);
+        let app = App::new(settings, snapshots.clone(), present, metrics.clone(), bodies);
+        Self { router: server::router(Arc::new(app)), metrics, snapshots }
     }
 
     pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {

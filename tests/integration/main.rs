@@ -20,5 +20,6 @@ mod plan;
 mod properties;
 mod readme;
 mod scenarios;
+mod scripted;
 mod serve;
 mod tidy;

@@ -1,5 +1,5 @@
-//! Manifests on disk: what is read, what is a problem, and that changes are followed (spec,
-//! section 7).
+//! Manifests on disk: what is read, what is a problem, and that changes are followed
+//! (docs/reference.md, "Server").
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use lanekeeper::cluster::{Kind, Options, Snapshot};
-use lanekeeper::k8s::objects::Reader;
+use lanekeeper::k8s::Decoder;
 use lanekeeper::publish::{self, Published};
-use lanekeeper::source::Manifests;
+use lanekeeper::source::{Manifests, Unreadable};
 use tempfile::TempDir;
 
 use crate::harness::snapshot_of;
@@ -39,8 +39,8 @@ fn nothing_at_all_is_no_cluster() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "comment.yaml", "# nothing\n");
     let mut manifests =
-        Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
-    assert!(manifests.read().err().unwrap()[0].contains(": no object in any *.yaml"));
+        Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
+    assert!(manifests.read().err().unwrap().0[0].contains(": no object in any *.yaml"));
 }
 
 #[test]
@@ -151,21 +151,21 @@ fn broken_at_the_start_it_names_file_and_line() {
     write(folder.path(), "odd.json", "{\n\n]");
     fs::write(folder.path().join("bytes.yaml"), [0xff]).unwrap();
     let mut manifests =
-        Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
-    let errors = manifests.read().err().unwrap();
+        Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
+    let Unreadable(errors) = manifests.read().err().unwrap();
     assert_eq!(errors.len(), 3, "{errors:#?}");
     assert!(errors[0].contains("bytes.yaml: ") && errors[0].contains("UTF-8"), "{errors:#?}");
     assert!(errors[1].contains("odd.json: line 3: "), "{errors:#?}");
     assert!(errors[2].contains("odd.yaml: line 2: "), "{errors:#?}");
     let mut manifests =
-        Manifests::new(folder.path().join("nowhere"), Reader::default(), Options::default());
-    assert!(manifests.read().err().unwrap()[0].contains("nowhere: No such file"));
+        Manifests::new(folder.path().join("nowhere"), Decoder::default(), Options::default());
+    assert!(manifests.read().err().unwrap().0[0].contains("nowhere: No such file"));
 }
 
 /// Manifests in a temporary folder, followed.
 struct Followed {
     folder: TempDir,
-    reader: publish::Reader,
+    snapshots: publish::Snapshots,
 }
 
 impl Followed {
@@ -173,10 +173,10 @@ impl Followed {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path());
         let manifests =
-            Manifests::new(folder.path().to_owned(), Reader::default(), Options::default());
-        let (publisher, reader) = publish::channel();
+            Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
+        let (publisher, snapshots) = publish::channel();
         tokio::spawn(manifests.follow(publisher));
-        Self { folder, reader }
+        Self { folder, snapshots }
     }
 
     fn path(&self) -> &Path {
@@ -187,7 +187,7 @@ impl Followed {
     async fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) {
         let mut every = tokio::time::interval(Duration::from_millis(5));
         let waited = tokio::time::timeout(Duration::from_secs(20), async {
-            while !is_so(&self.reader.current()) {
+            while !is_so(&self.snapshots.current()) {
                 every.tick().await;
             }
         });

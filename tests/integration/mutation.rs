@@ -1,4 +1,4 @@
-//! What the mutating webhook changes, and what it leaves alone (spec, section 5, "Mutation").
+//! What the mutating webhook changes, and what it leaves alone (docs/reference.md, "Mutation").
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

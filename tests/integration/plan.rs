@@ -1,4 +1,4 @@
-//! `lanekeeper plan`: the webhooks' own rules, over files (spec, section 8).
+//! `lanekeeper plan`: the webhooks' own rules, over files (docs/reference.md, "Commands").
 
 use std::fs;
 use std::path::Path;

@@ -10,7 +10,7 @@ use lanekeeper::cluster::{
     UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
 };
 use lanekeeper::decide::causes::Cause;
-use lanekeeper::decide::filter::{Outcome, filter};
+use lanekeeper::decide::filter::Filter;
 use lanekeeper::decide::needs::Needs;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -48,6 +48,8 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                     nics: Box::new([]),
                     options: UplinkOptions::default(),
                     deleting,
+                    label: None,
+                    description: "".into(),
                 })
             })
             .boxed(),
@@ -391,9 +393,13 @@ proptest! {
         }
         let snapshot = index.snapshot().unwrap();
         let needs = Needs::of(&snapshot, &asked);
-        let verdict = filter(&snapshot, &needs, candidates.iter());
+        let mut filter = Filter::new(&snapshot, &needs, candidates.len());
+        for name in &candidates {
+            filter.candidate(name, || None);
+        }
+        let verdict = filter.finish();
         prop_assert_eq!(verdict.outcomes().len(), candidates.len());
-        let kept = verdict.outcomes().iter().filter(|it| **it == Outcome::Kept).count();
+        let kept = verdict.outcomes().iter().filter(|it| it.is_kept()).count();
         prop_assert_eq!(verdict.kept(), kept);
         let rejected: u64 = verdict.rejections().iter().map(|it| it.hosts).sum();
         prop_assert_eq!(kept as u64 + rejected, candidates.len() as u64);
@@ -404,11 +410,11 @@ proptest! {
             };
             let should = needs.nothing()
                 || needs.everywhere.is_empty() && host.is_some_and(active);
-            match outcome {
-                Outcome::Kept => prop_assert!(should),
-                Outcome::Rejected(place) => {
+            match outcome.rejection() {
+                None => prop_assert!(should),
+                Some(place) => {
                     prop_assert!(!should);
-                    let causes = &verdict.rejections()[*place as usize].causes;
+                    let causes = &verdict.rejections()[place].causes;
                     prop_assert!(!causes.is_empty());
                     let reasons: Vec<_> = causes.iter().map(Cause::reason).collect();
                     prop_assert!(reasons.is_sorted(), "{:?}", reasons);

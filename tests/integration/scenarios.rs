@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
-use lanekeeper::cluster;
-use lanekeeper::decide::review::{self, Code, Scope};
-use lanekeeper::k8s::admission;
-use lanekeeper::k8s::objects::Reader;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use json_patch::Patch;
+use lanekeeper::cluster::{self, Key, Snapshot};
+use lanekeeper::commands::Form;
+use lanekeeper::commands::plan::{Mode, plan};
+use lanekeeper::decide::review::{self, Code, Policy, Scope, Webhook};
+use lanekeeper::k8s::Decoder;
+use lanekeeper::k8s::admission::parse;
+use lanekeeper::source::{Manifests, Once};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, project, snapshot_with};
+use crate::harness::{Server, policy, project, snapshot_with};
 
 #[derive(Deserialize)]
 struct Scenario {
@@ -130,6 +136,83 @@ fn review(case: &Case) -> String {
     .to_string()
 }
 
+/// The codes that refuse a review, empty if it is admitted.
+async fn codes(server: &Server, body: String) -> Vec<String> {
+    let answer = server.post("/validate", body).await.json();
+    let causes = answer["response"]["status"]["details"]["causes"].as_array().cloned();
+    let code = |cause: &Value| cause["reason"].as_str().unwrap().to_owned();
+    causes.unwrap_or_default().iter().map(code).collect()
+}
+
+/// Checks that `plan` refuses a case for the same codes as the two webhooks one after the other:
+/// what the mutating one sets right, neither complains about.
+async fn check_plan(
+    at: &str,
+    case: &Case,
+    snapshot: &Snapshot,
+    given: &str,
+    wrong: &mut Vec<String>,
+) {
+    let body: Value = serde_json::from_str(&review(case)).unwrap();
+    let (old, new) = (&body["request"]["oldObject"], &body["request"]["object"]);
+    let whole = |object: &Value| {
+        let mut object = object.clone();
+        let (kind, group, version) = kind(case);
+        let slash = if group.is_empty() { "" } else { "/" };
+        object["apiVersion"] = json!(format!("{group}{slash}{version}"));
+        object["kind"] = json!(kind);
+        object
+    };
+    // The API server's objects hold the old version, whatever else is given.
+    let change = |object: &Value| Decoder::default().change(&whole(object)).unwrap().unwrap();
+    let snapshot = match old {
+        Value::Null => snapshot.clone(),
+        old => snapshot.with([change(old)]),
+    };
+    let policy = Policy { deny_unschedulable: case.deny, ..policy() };
+    let server = Server::judging(snapshot.clone(), policy.clone());
+    let mut mutated = body.clone();
+    if !new.is_null() {
+        let answer = server.post("/mutate", body.to_string()).await.json();
+        if let Some(patch) = answer["response"]["patch"].as_str() {
+            let patch = STANDARD.decode(patch).unwrap();
+            let patch: Patch = serde_json::from_slice(&patch).unwrap();
+            json_patch::patch(&mut mutated["request"]["object"], &patch).unwrap();
+        }
+    }
+    let by_webhooks = codes(&server, mutated.to_string()).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let mut cluster = given.to_owned();
+    if !old.is_null() {
+        write!(cluster, "\n---\n{}", whole(old)).unwrap();
+    }
+    let cluster = write("cluster.yaml", cluster);
+    let file = write("change.json", whole(if new.is_null() { old } else { new }).to_string());
+    let source = Manifests::new(cluster, Decoder::default(), snapshot.options());
+    // In a cluster the user of `plan` is whoever runs it; a trusted one is trusted here too.
+    let trusted = case.user.as_deref() == Some("agent");
+    let trusted_users = if trusted { vec![String::new()] } else { Vec::new() };
+    let mode =
+        Mode { delete: new.is_null(), in_order: true, policy: Policy { trusted_users, ..policy } };
+    let source = Once::manifests(source);
+    let planned = plan(&file, source, &Decoder::default(), &mode, Form::Json).unwrap();
+    let planned: Value = serde_json::from_str(&planned.text).unwrap();
+    let violations = planned["objects"][0]["violations"].as_array().unwrap();
+    let by_plan: Vec<_> = violations.iter().map(|it| it["code"].as_str().unwrap()).collect();
+    if by_plan != by_webhooks {
+        wrong.push(format!(
+            "{at}: {}: plan says {by_plan:?}, the webhooks {by_webhooks:?}",
+            case.name
+        ));
+    }
+}
+
 #[tokio::test]
 async fn every_scenario_ends_as_it_should() {
     let folder = project().join("tests/scenarios");
@@ -154,10 +237,9 @@ async fn every_scenario_ends_as_it_should() {
                 cluster::Options { strict_vm_networks: case.strict, ..Default::default() };
             let snapshot = snapshot_with(&given, options);
             let body = review(case);
-            let request = admission::request(body.as_bytes()).unwrap();
-            let change =
-                request.change(request.kind().unwrap(), &Reader::default(), |_| None).unwrap();
-            let scope = change.map(|change| review::scope(&snapshot, &change)).unwrap_or_default();
+            let review = parse(&body, Webhook::Validate, &Decoder::default()).unwrap();
+            let scope = review::scope(&snapshot, &review.question);
+            check_plan(&at, case, &snapshot, &given, &mut wrong).await;
             let server =
                 if case.deny { Server::denying(snapshot) } else { Server::new(Some(snapshot)) };
             let answer = server.post("/validate", body).await;
@@ -195,15 +277,14 @@ async fn every_scenario_ends_as_it_should() {
             for warning in response["warnings"].as_array().into_iter().flatten() {
                 writeln!(told, "warning: {}", warning.as_str().unwrap()).unwrap();
             }
-            let Scope { running_vms_on, users_of, users_of_vm_network, unknown, configs_of } =
+            let Scope { running_vms_on, users_of, vmis_using, vms_using, unknown, configs_of } =
                 scope;
+            let name = |key: Option<Key>| key.map(|key| key.text().clone()).into_iter().collect();
             for (what, afresh) in [
                 ("VMs on", running_vms_on),
                 ("users of", users_of.into_iter().collect()),
-                (
-                    "users of VM network",
-                    users_of_vm_network.iter().map(|it| it.text().clone()).collect(),
-                ),
+                ("VMIs that use", name(vmis_using)),
+                ("VMs that use", name(vms_using)),
                 ("configs of", configs_of),
                 ("unknown", unknown.iter().map(|it| it.to_string().into()).collect()),
             ] {

@@ -74,11 +74,64 @@ fn code(text: &str) -> String {
 
 /// The words right behind every `prefix` in a text.
 fn words_after<'t>(text: &'t str, prefix: &'t str) -> impl Iterator<Item = &'t str> {
-    text.match_indices(prefix).map(move |(at, _)| {
-        let rest = &text[at + prefix.len()..];
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        &rest[..end]
-    })
+    text.match_indices(prefix).map(move |(at, _)| word(&text[at + prefix.len()..]))
+}
+
+/// The word that a text begins with, empty if it begins with none.
+fn word(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// Every path in a text that begins with `root`, without that; `root::{a, b::{c, d}}` is three.
+fn paths(text: &str, root: &str) -> Vec<Vec<String>> {
+    let root = format!("{root}::");
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(&root) {
+        let before = text[..at].chars().next_back();
+        if !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            expand(&text[at + root.len()..], &mut Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// Reads a path, or a list of paths in braces, behind what is read of it. Returns the rest.
+fn expand<'t>(text: &'t str, so_far: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> &'t str {
+    let text = text.trim_start();
+    if let Some(mut list) = text.strip_prefix('{') {
+        loop {
+            list = list.trim_start().trim_start_matches(',').trim_start();
+            if let Some(rest) = list.strip_prefix('}') {
+                return rest;
+            }
+            let before = list.len();
+            list = expand(list, so_far, found);
+            assert!(list.len() < before, "not a list of paths: {text:.80}");
+        }
+    }
+    let name = word(text);
+    let mut rest = &text[name.len()..];
+    so_far.push(name.to_owned());
+    match rest.strip_prefix("::") {
+        Some(more) if more.starts_with(['{', '*']) || !word(more).is_empty() => {
+            rest = expand(more.trim_start_matches('*'), so_far, found);
+        }
+        _ => found.push(so_far.clone()),
+    }
+    so_far.pop();
+    // `a as b`
+    match rest.trim_start().strip_prefix("as ") {
+        Some(alias) => &alias[word(alias).len()..],
+        None => rest,
+    }
+}
+
+#[test]
+fn paths_in_braces_are_taken_apart() {
+    let text = "use crate::{a, b::{c, self as d}, e::*};\nlet x = crate::f::g(mycrate::h);";
+    let found: Vec<_> = paths(text, "crate").iter().map(|path| path.join("::")).collect();
+    assert_eq!(found, ["a", "b::c", "b::self", "e::", "f::g"]);
 }
 
 #[test]
@@ -93,15 +146,129 @@ fn modules_use_only_the_layers_below_them() {
             continue;
         }
         let may = layers.get(&module).unwrap_or_else(|| panic!("{module} is in no layer"));
-        for used in words_after(&code(&text), "crate::") {
+        for used in paths(&code(&text), "crate") {
             seen.insert(module.clone());
-            if used != module && !may.iter().any(|it| it == used) {
+            let used = &used[0];
+            if *used != module && !may.contains(used) {
                 wrong.push(format!("{} uses {used}", path.display()));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen.len() > 8, "uses are found");
+}
+
+/// The parts of a folder of modules: its files and folders by name, `mod` for its `mod.rs`.
+fn parts(folder: &Path, sources: &BTreeMap<PathBuf, String>) -> BTreeMap<String, Vec<PathBuf>> {
+    let mut parts: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in sources.keys() {
+        let Ok(inner) = path.strip_prefix(folder) else { continue };
+        let first = inner.components().next().unwrap().as_os_str().to_string_lossy();
+        parts.entry(first.trim_end_matches(".rs").to_owned()).or_default().push(path.clone());
+    }
+    parts
+}
+
+/// Which parts of a folder each part uses, by the paths in it.
+fn uses(folder: &Path, sources: &BTreeMap<PathBuf, String>) -> BTreeMap<String, BTreeSet<String>> {
+    let parts = parts(folder, sources);
+    let from_root: Vec<String> =
+        folder.components().skip(1).map(|it| it.as_os_str().to_string_lossy().into()).collect();
+    let head = sources.get(&folder.join("mod.rs")).map(|text| code(text)).unwrap_or_default();
+    // What `mod.rs` only passes on lies in another part.
+    let passed_on: BTreeMap<String, String> = parts
+        .keys()
+        .flat_map(|part| {
+            let names = paths(&head, part).into_iter().filter_map(|path| path.last().cloned());
+            names.map(|name| (name, part.clone())).collect::<Vec<_>>()
+        })
+        .collect();
+    let part_of = |path: &[String]| {
+        // What lies further up is no part of this folder.
+        let first = path.first().filter(|first| *first != "super")?;
+        let part = parts.contains_key(first).then(|| first.clone());
+        part.or_else(|| passed_on.get(first).cloned()).or_else(|| Some("mod".to_owned()))
+    };
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (part, files) in &parts {
+        let used = all.entry(part.clone()).or_default();
+        for file in files {
+            let text = code(&sources[file]);
+            let absolute = paths(&text, "crate").into_iter();
+            used.extend(
+                absolute
+                    .filter_map(|path| part_of(path.strip_prefix(&*from_root)?))
+                    .collect::<Vec<_>>(),
+            );
+            if part == "mod" {
+                let own = text.lines().filter(|line| !line.trim_start().starts_with("pub use "));
+                let own = own.collect::<Vec<_>>().join("\n");
+                let below = parts.keys().filter(|below| !paths(&own, below).is_empty());
+                used.extend(below.cloned());
+            } else if file.parent() == Some(folder) {
+                used.extend(paths(&text, "super").iter().filter_map(|path| part_of(path)));
+            } else {
+                let above = paths(&text, "super::super");
+                used.extend(above.iter().filter_map(|path| part_of(path)));
+            }
+        }
+        used.remove(part);
+    }
+    all
+}
+
+/// A way from a part back to it, if there is one.
+fn circle(uses: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn walk(
+        uses: &BTreeMap<String, BTreeSet<String>>,
+        way: &mut Vec<String>,
+        done: &mut BTreeSet<String>,
+    ) -> Option<Vec<String>> {
+        let at = way.last().unwrap().clone();
+        for next in &uses[&at] {
+            if let Some(start) = way.iter().position(|it| it == next) {
+                return Some(way[start..].to_vec());
+            }
+            if done.insert(next.clone()) {
+                way.push(next.clone());
+                if let Some(found) = walk(uses, way, done) {
+                    return Some(found);
+                }
+                way.pop();
+            }
+        }
+        None
+    }
+    let mut done = BTreeSet::new();
+    uses.keys().find_map(|part| walk(uses, &mut vec![part.clone()], &mut done))
+}
+
+#[test]
+fn no_files_of_a_module_use_each_other_in_a_circle() {
+    let sources = sources();
+    let folders: BTreeSet<PathBuf> =
+        sources.keys().map(|path| path.parent().unwrap().to_owned()).collect();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for folder in folders.iter().filter(|folder| *folder != Path::new("src")) {
+        let uses = uses(folder, &sources);
+        seen += uses.values().map(BTreeSet::len).sum::<usize>();
+        if let Some(way) = circle(&uses) {
+            wrong.push(format!("{}: {}", folder.display(), way.join(" → ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 50, "uses are found: {seen}");
+    let circular = |pairs: &[(&str, &str)]| {
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in pairs {
+            uses.entry((*to).to_owned()).or_default();
+            uses.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        circle(&uses).is_some()
+    };
+    assert!(circular(&[("a", "b"), ("b", "c"), ("c", "a")]));
+    assert!(!circular(&[("a", "b"), ("b", "c"), ("a", "c")]));
 }
 
 #[test]
@@ -211,5 +378,5 @@ async fn the_schedulers_configuration_names_routes_that_there_are() {
 #[test]
 fn ci_runs_what_the_readme_says() {
     let ci = fs::read_to_string(project().join(".ci/run")).unwrap();
-    assert!(ci.lines().any(|line| line.trim().ends_with("cargo test")), "{ci}");
+    assert!(ci.lines().any(|line| line.trim().ends_with("cargo test --locked")), "{ci}");
 }

@@ -335,7 +335,8 @@ pub async fn what_no_watch_has_told_is_read_afresh() {
         json!({"clusterNetwork": "cluster-b", "nodeSelector": {"no": "host"}, "uplink": {}});
     plane.create(&named).await;
 
-    // Of a cluster network that is known, the configs may not be yet: its MTU would be taken for 1500.
+    // Of a cluster network that is known, the configs may not be yet: its MTU would be taken for
+    // 1500.
     let mut half_known = like("VlanConfig", "half-known");
     half_known["spec"] =
         json!({"clusterNetwork": "half-known", "uplink": {"linkAttributes": {"mtu": 9000}}});
@@ -383,7 +384,8 @@ pub async fn what_no_watch_has_told_is_read_afresh() {
             };
             let said = refusal(said);
             let missed = format!("cannot {verb} resource \"{resource}\"");
-            (said.contains("could not be read") && said.contains(&missed)).then_some(())
+            (said.contains("reading the current state failed") && said.contains(&missed))
+                .then_some(())
         })
         .await;
     }

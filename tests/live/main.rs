@@ -1,7 +1,7 @@
 //! Against a real control plane: etcd, kube-apiserver and kube-scheduler, each test its own.
 //!
-//! They need Go, to build the control plane; without it they are ignored, and say so. In CI they are
-//! never ignored.
+//! They need Go, to build the control plane; without it they are ignored, and say so. In CI they
+//! are never ignored.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! When a cluster network is active on a host, and if not, why (spec, section 2).
+//! When a cluster network is active on a host, and if not, why (docs/reference.md, "When a cluster
+//! network is active").
 
 use crate::cluster::facts::{Host, NetworkConfig};
 use crate::cluster::hosts::{HostRef, HostSet};

@@ -68,14 +68,14 @@ pub(in crate::cluster) struct State {
     pub vmis_using: OrdSet<(Key, Key)>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(in crate::cluster) struct ConfigState {
     pub facts: Arc<NetworkConfig>,
     /// The hosts that it covers: none if it does not count.
     pub hosts: Arc<HostSet>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(in crate::cluster) struct NetworkState {
     /// The ClusterNetwork object, if it exists.
     pub facts: Option<Arc<ClusterNetwork>>,
@@ -156,7 +156,8 @@ impl State {
             || self.networks.get(cluster_network).is_some_and(|network| network.facts.is_some())
     }
 
-    /// The cluster network that a VM network is under, if it is under one (spec, section 1).
+    /// The cluster network that a VM network is under, if it is under one (docs/reference.md,
+    /// "Objects").
     pub fn cluster_network_of(&self, vm_network: &VmNetwork) -> Option<Name> {
         let claimed = vm_network.claim()?;
         let certain = vm_network.label.is_some() || self.options.strict_vm_networks;

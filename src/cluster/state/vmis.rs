@@ -1,5 +1,5 @@
-//! Where a VMI sits and what it uses, by its own word and by its launcher pods' (spec, sections 3
-//! and 5, "Running VM").
+//! Where a VMI sits and what it uses, by its own word and by its launcher pods' (docs/reference.md,
+//! "What a pod or VM needs" and "Running VMs").
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! The review of a cluster network: every `cn-*` rule, one function each (spec, section 5).
+//! The review of a cluster network: every `cn-*` rule, one function each (docs/reference.md,
+//! "Admission").
 
 use std::collections::BTreeSet;
 
@@ -7,43 +8,33 @@ use crate::cluster::{
 };
 
 use super::super::names::list;
-use super::{Code, Judgement, MAX_MTU, MIN_MTU, MOST_NAME, Scope, Violation, Write, mtu_in_range};
-
-/// A cluster network as a request has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Its name.
-    pub name: Name,
-    /// Its facts.
-    pub facts: ClusterNetwork,
-    /// Whether it is being deleted. An update of such a one passes.
-    pub deleting: bool,
-}
+use super::bounds::{MAX_MTU, MAX_NAME, MIN_MTU, mtu_in_range};
+use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// What must be read afresh: for a delete, who uses the cluster network.
 #[must_use]
-pub fn scope(_: &Snapshot, write: &Write<Subject>) -> Scope {
+pub fn scope(write: &Write<ClusterNetwork>) -> Scope {
     let users_of = match write {
-        Write::Delete(old) => Some(old.name.clone()),
+        Write::Delete(old) => Some(old.name().clone()),
         _ => None,
     };
     Scope { users_of, ..Scope::default() }
 }
 
 /// Judges the change. `trusted` says that its author is one of those who keep `mgmt`.
-pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judgement {
+pub fn judge(snapshot: &Snapshot, write: &Write<ClusterNetwork>, trusted: bool) -> Judgement {
     let mut judgement = Judgement::default();
     let violations = &mut judgement.violations;
     match write {
         Write::Create(new) => {
-            violations.extend(name(&new.name));
+            violations.extend(name(new.name()));
             violations.extend(mtu_form(&new.facts));
         }
         Write::Update { new, .. } if new.deleting => {}
         Write::Update { old, new } if old.facts == new.facts => {}
         Write::Update { old, new } => {
             violations.extend(mtu_form(&new.facts).or_else(|| {
-                if &*new.name == MGMT {
+                if &**new.name() == MGMT {
                     mgmt_mtu(snapshot, old, new)
                 } else {
                     mtu_change(snapshot, new)
@@ -51,8 +42,8 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judg
             }));
         }
         Write::Delete(old) => {
-            violations.extend((!trusted).then(|| mgmt_delete(&old.name)).flatten());
-            violations.extend(in_use(snapshot, &old.name));
+            violations.extend((!trusted).then(|| mgmt_delete(old.name())).flatten());
+            violations.extend(in_use(snapshot, old.name()));
         }
     }
     judgement
@@ -64,7 +55,7 @@ fn name(name: &Name) -> Option<Violation> {
     let is_label = name.bytes().all(|c| inner(c) || c == b'-')
         && name.bytes().next().is_some_and(inner)
         && name.bytes().last().is_some_and(inner);
-    let fault = if name.len() > MOST_NAME {
+    let fault = if name.len() > MAX_NAME {
         format!("has {} characters", name.len())
     } else if is_label {
         return None;
@@ -76,7 +67,7 @@ fn name(name: &Name) -> Option<Violation> {
         field: Some("metadata.name"),
         message: format!(
             "the name {name} {fault}; its bridge {name}-br must fit 15 characters, so at most \
-             {MOST_NAME} lower-case letters, digits and inner hyphens are allowed"
+             {MAX_NAME} lower-case letters, digits and inner hyphens are allowed"
         ),
         of_the_object_alone: true,
     })
@@ -135,9 +126,9 @@ fn mtu_form(facts: &ClusterNetwork) -> Option<Violation> {
 
 /// `cn-mtu`, its second part: a change must equal the configs' MTU, and while these differ there is
 /// none. Without `uplink-mtu` the configs' counts, so it may be taken away.
-fn mtu_change(snapshot: &Snapshot, new: &Subject) -> Option<Violation> {
+fn mtu_change(snapshot: &Snapshot, new: &Reviewed<ClusterNetwork>) -> Option<Violation> {
     let UplinkMtu::Is(written) = new.facts.uplink_mtu else { return None };
-    let name = &new.name;
+    let name = new.name();
     let configs: Vec<(&Name, i64)> = snapshot
         .configs_of(name)
         .map(|(config, facts, _)| (config, facts.options.effective_mtu()))
@@ -165,8 +156,12 @@ fn mtu_change(snapshot: &Snapshot, new: &Subject) -> Option<Violation> {
 
 /// `cn-mtu`, its third part: on `mgmt` a change needs every VM on it stopped and no system network
 /// attached.
-fn mgmt_mtu(snapshot: &Snapshot, old: &Subject, new: &Subject) -> Option<Violation> {
-    let effective = |subject: &Subject| match subject.facts.uplink_mtu {
+fn mgmt_mtu(
+    snapshot: &Snapshot,
+    old: &Reviewed<ClusterNetwork>,
+    new: &Reviewed<ClusterNetwork>,
+) -> Option<Violation> {
+    let effective = |subject: &Reviewed<ClusterNetwork>| match subject.facts.uplink_mtu {
         UplinkMtu::Is(mtu) => Some(effective_mtu(mtu)),
         UplinkMtu::Unset => Some(DEFAULT_MTU),
         UplinkMtu::Unreadable(_) => None,
@@ -174,7 +169,7 @@ fn mgmt_mtu(snapshot: &Snapshot, old: &Subject, new: &Subject) -> Option<Violati
     if effective(old) == effective(new) {
         return None;
     }
-    let under: Vec<_> = snapshot.vm_networks_of(&new.name).collect();
+    let under: Vec<_> = snapshot.vm_networks_of(new.name()).collect();
     let system: Vec<&Key> =
         under.iter().filter(|(_, facts)| facts.system).map(|(key, _)| *key).collect();
     let vms: BTreeSet<&Key> = under.iter().flat_map(|(key, _)| snapshot.vmis_using(key)).collect();

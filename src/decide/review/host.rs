@@ -1,49 +1,40 @@
 //! The review of a host's labels: they may not pull a network from under a running VM, nor put the
-//! host under two network configs (spec, section 5, `node-*`).
+//! host under two network configs (docs/reference.md, "Admission", `node-*`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Host, Key, Name, NetworkConfig, Snapshot};
 
 use super::super::names::list;
-use super::{Code, Judgement, Scope, Violation, Write};
-
-/// A host as a request has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Its name.
-    pub name: Name,
-    /// Its facts.
-    pub facts: Host,
-    /// Whether it is being deleted. An update of such a one passes.
-    pub deleting: bool,
-}
+use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// The configs that cover a host, by cluster network.
 type Covering<'s> = BTreeMap<&'s Name, BTreeMap<&'s Name, &'s NetworkConfig>>;
 
 /// A change of labels; nothing else is judged.
-fn relabelled(write: &Write<Subject>) -> Option<(&Subject, &Subject)> {
+fn relabelled(write: &Write<Host>) -> Option<(&Reviewed<Host>, &Reviewed<Host>)> {
     match write {
         Write::Update { old, new } if !new.deleting && old.facts != new.facts => Some((old, new)),
         _ => None,
     }
 }
 
-/// What must be read afresh: the VMs on the host.
+/// What must be read afresh: the VMs on the host, where the labels change what covers it.
 #[must_use]
-pub fn scope(write: &Write<Subject>) -> Scope {
-    let host = relabelled(write).map(|(_, new)| new.name.clone());
+pub fn scope(snapshot: &Snapshot, write: &Write<Host>) -> Scope {
+    let covered_otherwise = relabelled(write)
+        .filter(|(old, new)| covering(snapshot, &old.facts) != covering(snapshot, &new.facts));
+    let host = covered_otherwise.map(|(_, new)| new.name().clone());
     Scope { running_vms_on: host.into_iter().collect(), ..Scope::default() }
 }
 
 /// Judges the change.
-pub fn judge(snapshot: &Snapshot, write: &Write<Subject>) -> Judgement {
+pub fn judge(snapshot: &Snapshot, write: &Write<Host>) -> Judgement {
     let mut judgement = Judgement::default();
     let Some((old, new)) = relabelled(write) else { return judgement };
     let before = covering(snapshot, &old.facts);
     let after = covering(snapshot, &new.facts);
-    judgement.violations.extend(running_vms(snapshot, &new.name, &before, &after));
+    judgement.violations.extend(running_vms(snapshot, new.name(), &before, &after));
     judgement.violations.extend(overlap(&before, &after));
     judgement
 }

@@ -1,197 +1,140 @@
 //! The review of a change to an object, in two pure steps: `scope` says what must be read afresh
-//! before a verdict is safe, `judge` answers from a snapshot that has it (spec, section 5).
+//! before an answer is safe, `judge` answers from a snapshot that has it (docs/reference.md,
+//! "Admission").
 
-pub mod cluster_network;
+mod bounds;
+mod cluster_network;
 mod code;
-pub mod host;
-pub mod network_config;
+mod host;
+mod judgement;
+mod network_config;
+mod question;
+mod scope;
 mod uplink;
-pub mod vm;
-pub mod vm_network;
+mod vm;
+mod vm_network;
+mod write;
 
-use crate::cluster::{Key, Kind, MGMT, Name, ObjectRef, Snapshot};
+use crate::cluster::{Kind, NetworkConfig, Selection, Snapshot};
 
+use super::needs::Needs;
+use super::placement::{Term, place};
+
+pub use bounds::{MAX_MTU, MAX_NAME, MIN_MTU};
 pub use code::Code;
+pub use judgement::{Judgement, Violation};
+pub use question::{Edits, Evidence, Outcome, Policy, Question, Subject, Webhook};
+pub use scope::Scope;
+pub use write::{Proposal, Reviewed, Write};
 
-/// What a request does to an object.
-#[derive(Clone, Debug)]
-pub enum Write<T> {
-    /// Makes it.
-    Create(T),
-    /// Replaces the old one.
-    Update {
-        /// As it is now.
-        old: T,
-        /// As it would be.
-        new: T,
-    },
-    /// Deletes it.
-    Delete(T),
-}
-
-impl<T> Write<T> {
-    /// The old version, if there is one.
-    pub fn before(&self) -> Option<&T> {
-        match self {
-            Self::Create(_) => None,
-            Self::Update { old, .. } | Self::Delete(old) => Some(old),
-        }
-    }
-
-    /// The new version, if there is one.
-    pub fn after(&self) -> Option<&T> {
-        match self {
-            Self::Create(new) | Self::Update { new, .. } => Some(new),
-            Self::Delete(_) => None,
-        }
-    }
-}
-
-/// A change to an object of one of the kinds that have rules.
-#[derive(Clone, Debug)]
-pub enum Request {
-    /// To a cluster network.
-    ClusterNetwork(Write<cluster_network::Subject>),
-    /// To a network config.
-    NetworkConfig(Write<network_config::Subject>),
-    /// To a VM network.
-    VmNetwork(Write<vm_network::Subject>),
-    /// To a VM.
-    Vm(Write<vm::Subject>),
-    /// To a host.
-    Host(Write<host::Subject>),
-}
-
-/// What must be read afresh before a verdict is safe.
+/// What must be read afresh before the question can be answered safely.
 #[must_use]
-pub fn scope(snapshot: &Snapshot, request: &Request) -> Scope {
-    match request {
-        Request::ClusterNetwork(write) => cluster_network::scope(snapshot, write),
-        Request::NetworkConfig(write) => network_config::scope(snapshot, write),
-        Request::VmNetwork(write) => vm_network::scope(snapshot, write),
-        Request::Vm(write) => vm::scope(snapshot, write),
-        Request::Host(write) => host::scope(write),
+pub fn scope(snapshot: &Snapshot, question: &Question) -> Scope {
+    let Subject::Change { proposal, .. } = &question.subject else { return Scope::default() };
+    match question.webhook {
+        Webhook::Validate => scope_of(snapshot, proposal),
+        // The label and the annotation of a network config depend on hosts alone.
+        Webhook::Mutate
+            if matches!(
+                **proposal,
+                Proposal::NetworkConfig(_) | Proposal::KnownNetworkConfig { .. }
+            ) =>
+        {
+            Scope::default()
+        }
+        Webhook::Mutate => scope_of(snapshot, proposal).look_ups(),
     }
 }
 
-/// By whose word a change is judged, and how strictly.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Policy {
-    /// Whether its author is one of those who keep `mgmt`.
-    pub trusted: bool,
-    /// Whether a VM that no host can run is refused, and not only warned about.
-    pub deny_unschedulable: bool,
-}
-
-/// Judges a change.
-pub fn judge(snapshot: &Snapshot, request: &Request, policy: Policy) -> Judgement {
-    let Policy { trusted, deny_unschedulable } = policy;
-    match request {
-        Request::ClusterNetwork(write) => cluster_network::judge(snapshot, write, trusted),
-        Request::NetworkConfig(write) => network_config::judge(snapshot, write, trusted),
-        Request::VmNetwork(write) => vm_network::judge(snapshot, write),
-        Request::Vm(write) => vm::judge(snapshot, write, deny_unschedulable),
-        Request::Host(write) => host::judge(snapshot, write),
+fn scope_of(snapshot: &Snapshot, proposal: &Proposal) -> Scope {
+    match proposal.resolved(snapshot).as_deref() {
+        Some(Proposal::ClusterNetwork(write)) => cluster_network::scope(write),
+        Some(Proposal::NetworkConfig(write)) => network_config::scope(snapshot, write),
+        Some(Proposal::VmNetwork(write)) => vm_network::scope(snapshot, write),
+        Some(Proposal::Vm(write)) => vm::scope(snapshot, write),
+        Some(Proposal::Vmi(asked)) => vm::scope_of_networks(snapshot, &asked.vm_networks),
+        Some(Proposal::Host(write)) => host::scope(snapshot, write),
+        Some(Proposal::KnownNetworkConfig { .. }) | None => Scope::default(),
     }
 }
 
-/// How long a cluster network's name may be: with `-br` behind it, it must fit an interface's 15
-/// characters.
-pub const MOST_NAME: usize = 12;
-/// The lowest MTU, in bytes, that may be set.
-pub const MIN_MTU: i64 = 576;
-/// The highest MTU, in bytes, that may be set.
-pub const MAX_MTU: i64 = 9000;
-
-/// Whether an MTU may be set: 0 stands for the default.
-fn mtu_in_range(mtu: i64) -> bool {
-    mtu == 0 || (MIN_MTU..=MAX_MTU).contains(&mtu)
-}
-
-/// What must be read afresh before a verdict is safe.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// The hosts whose running VMs matter.
-    pub running_vms_on: Vec<Name>,
-    /// The cluster network whose network configs and VM networks matter.
-    pub users_of: Option<Name>,
-    /// The VM network whose VMs matter.
-    pub users_of_vm_network: Option<Key>,
-    /// Objects that the change speaks of and that are unknown here.
-    pub unknown: Vec<ObjectRef>,
-    /// Cluster networks whose network configs matter, and may be too young to be known.
-    pub configs_of: Vec<Name>,
-}
-
-/// Whether a cluster network has no network config that is known. A new one and its first config come
-/// by two watches, of which one may be ahead.
-fn lacks_configs(snapshot: &Snapshot, cluster_network: &Name) -> bool {
-    &**cluster_network != MGMT && snapshot.configs_of(cluster_network).next().is_none()
-}
-
-/// What there is to say about a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Judgement {
-    /// The rules that it breaks, in the order of the spec's table; none admits it.
-    pub violations: Vec<Violation>,
-    /// What its author should know, though nothing forbids it.
-    pub warnings: Vec<String>,
-}
-
-impl Judgement {
-    /// Whether the change may pass.
-    #[must_use]
-    pub fn admitted(&self) -> bool {
-        self.violations.is_empty()
-    }
-
-    /// Whether each violation is a fault of the object alone, whatever else the cluster holds.
-    #[must_use]
-    pub fn faults_of_the_object_alone(&self) -> bool {
-        self.violations.iter().all(|violation| violation.of_the_object_alone)
-    }
-
-    /// The codes of all violations.
-    #[must_use]
-    pub fn codes(&self) -> Vec<&'static str> {
-        self.violations.iter().map(|violation| violation.code.as_str()).collect()
-    }
-
-    /// All violations, one line each: `code: text`.
-    #[must_use]
-    pub fn message(&self) -> String {
-        let lines: Vec<String> = self
-            .violations
-            .iter()
-            .map(|violation| format!("{}: {}", violation.code, violation.message))
-            .collect();
-        lines.join("\n")
-    }
-}
-
-impl Judgement {
-    /// Refuses an object that can't be read, and so not judged.
-    pub fn unreadable(kind: Kind, why: &str) -> Self {
-        let violation = Violation {
-            code: Code::Unreadable,
-            field: None,
-            message: format!("this {} can't be read: {why}", kind.kubernetes()),
-            of_the_object_alone: true,
+/// Answers a question from what is known.
+pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outcome {
+    let Evidence { snapshot, unread } = evidence;
+    let (kind, proposal, terms) = match &question.subject {
+        Subject::Nothing => return Outcome::admitted(),
+        // Refusing it is for validation: ours, or the API server's own.
+        Subject::Unreadable(..) if question.webhook == Webhook::Mutate => {
+            return Outcome::admitted();
+        }
+        Subject::Unreadable(kind, why) => {
+            return Outcome::Denied(Judgement::unreadable(*kind, why));
+        }
+        Subject::Change { kind, proposal, terms } => (*kind, proposal, terms.as_deref()),
+    };
+    if question.webhook == Webhook::Mutate {
+        // What is not known can't be told from what is not there, so nothing is changed for it.
+        let edits = match unread {
+            None => edits(snapshot, proposal, terms),
+            Some(_) => Edits::None,
         };
-        Self { violations: vec![violation], warnings: Vec::new() }
+        return Outcome::Admitted { warnings: Vec::new(), edits };
+    }
+    // An outage must not hold up a VM's edit or a node's change.
+    if let Some(why) = unread.as_ref().filter(|_| !matches!(kind, Kind::Vm | Kind::Host)) {
+        return Outcome::Undecided(why.clone());
+    }
+    let trusted = policy.trusted_users.iter().any(|user| **user == *question.user);
+    let mut judgement = match proposal.resolved(snapshot).as_deref() {
+        Some(Proposal::ClusterNetwork(write)) => cluster_network::judge(snapshot, write, trusted),
+        Some(Proposal::NetworkConfig(write)) => network_config::judge(snapshot, write, trusted),
+        Some(Proposal::VmNetwork(write)) => vm_network::judge(snapshot, write),
+        Some(Proposal::Vm(write)) => vm::judge(snapshot, write, policy.deny_unschedulable),
+        Some(Proposal::Host(write)) => host::judge(snapshot, write),
+        Some(Proposal::Vmi(_) | Proposal::KnownNetworkConfig { .. }) | None => Judgement::default(),
+    };
+    if let Some(why) = unread {
+        judgement.warnings.push(format!("checked against cached state only: {why}"));
+    }
+    if judgement.admitted() {
+        Outcome::Admitted { warnings: judgement.warnings, edits: Edits::None }
+    } else {
+        Outcome::Denied(judgement)
     }
 }
 
-/// A rule that a change breaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The rule.
-    pub code: Code,
-    /// The path of the field that breaks it, if it is one field.
-    pub field: Option<&'static str>,
-    /// What is wrong, and the objects to act on.
-    pub message: String,
-    /// Whether the object is at fault whatever else the cluster holds.
-    pub of_the_object_alone: bool,
+/// What is changed about an object on its way in (docs/reference.md, "Mutation").
+fn edits(snapshot: &Snapshot, proposal: &Proposal, terms: Option<&[Term]>) -> Edits {
+    let affinity =
+        |networks: &Selection| Edits::Affinity(place(&Needs::of(snapshot, networks), terms));
+    match proposal {
+        Proposal::NetworkConfig(write) => network_config_edits(snapshot, write.after()),
+        Proposal::KnownNetworkConfig { new, .. } => network_config_edits(snapshot, new.as_ref()),
+        Proposal::VmNetwork(write) => match write.after().filter(|new| !new.deleting) {
+            Some(new) => Edits::VmNetwork {
+                labels: vm_network::labels(snapshot, &new.facts),
+                mtu: vm_network::mtu_to_set(
+                    snapshot,
+                    &new.facts,
+                    write.before().map(|old| &old.facts),
+                ),
+            },
+            None => Edits::None,
+        },
+        Proposal::Vm(write) => write
+            .after()
+            .filter(|new| !new.deleting)
+            .map_or(Edits::None, |new| affinity(&new.facts.networks)),
+        Proposal::Vmi(networks) => affinity(networks),
+        Proposal::ClusterNetwork(_) | Proposal::Host(_) => Edits::None,
+    }
+}
+
+fn network_config_edits(snapshot: &Snapshot, new: Option<&Reviewed<NetworkConfig>>) -> Edits {
+    let Some(new) = new.filter(|new| new.facts.counts()) else { return Edits::None };
+    let covered = snapshot.covered(&new.facts.selector);
+    Edits::NetworkConfig {
+        cluster_network: new.facts.cluster_network.clone(),
+        covered: snapshot.names(&covered).into_iter().cloned().collect(),
+    }
 }

@@ -1,30 +1,19 @@
-//! The review of a network config: every `vc-*` rule, one function each (spec, section 5).
+//! The review of a network config: every `vc-*` rule, one function each (docs/reference.md,
+//! "Admission").
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{HostSet, Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::list;
+use super::bounds::{MAX_MTU, MIN_MTU, mtu_in_range};
 use super::uplink;
-use super::{Code, Judgement, MAX_MTU, MIN_MTU, Scope, Violation, Write, mtu_in_range};
-
-/// A network config as a request has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Its name.
-    pub name: Name,
-    /// Its facts. An update of one that is being deleted is not for judging: it passes.
-    pub facts: NetworkConfig,
-    /// Its label `network.harvesterhci.io/clusternetwork`.
-    pub label: Option<Name>,
-    /// Its description, which no host sees.
-    pub description: Name,
-}
+use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// What must be read afresh: the VMs on hosts that lose the network, and a cluster network that is
 /// not known yet.
 #[must_use]
-pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
+pub fn scope(snapshot: &Snapshot, write: &Write<NetworkConfig>) -> Scope {
     let Some(review) = Review::of(snapshot, write) else { return Scope::default() };
     let unknown = review.missing_network().filter(|name| !name.is_empty());
     Scope {
@@ -42,7 +31,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
 }
 
 /// Judges the change. `trusted` says that its author is one of those who keep `mgmt`'s records.
-pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judgement {
+pub fn judge(snapshot: &Snapshot, write: &Write<NetworkConfig>, trusted: bool) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(review) = Review::of(snapshot, write) else { return judgement };
     let violations = &mut judgement.violations;
@@ -65,8 +54,8 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, trusted: bool) -> Judg
 }
 
 /// `vc-mgmt`: users cannot create, change or delete network configs of `mgmt`.
-fn mgmt(write: &Write<Subject>) -> Option<Violation> {
-    let is = |subject: &Subject| subject.facts.is_mgmt();
+fn mgmt(write: &Write<NetworkConfig>) -> Option<Violation> {
+    let is = |subject: &Reviewed<NetworkConfig>| subject.facts.is_mgmt();
     let (does, config) = match write {
         Write::Create(new) if is(new) => ("created", new),
         Write::Delete(old) if is(old) => ("deleted", old),
@@ -80,7 +69,7 @@ fn mgmt(write: &Write<Subject>) -> Option<Violation> {
         message: format!(
             "network config {} can't be {does} by a user: network configs of cluster network mgmt \
              are the node agent's records",
-            config.name
+            config.name()
         ),
         of_the_object_alone: false,
     })
@@ -97,8 +86,8 @@ enum Mtu {
 /// alone, so it is left out here; one that moves to `mgmt` is judged for what it leaves.
 struct Review<'a> {
     snapshot: &'a Snapshot,
-    old: Option<&'a Subject>,
-    new: Option<&'a Subject>,
+    old: Option<&'a Reviewed<NetworkConfig>>,
+    new: Option<&'a Reviewed<NetworkConfig>>,
     /// Whether the change is an update, though one of its ends may be left out.
     update: bool,
     old_hosts: HostSet,
@@ -107,13 +96,13 @@ struct Review<'a> {
 
 impl<'a> Review<'a> {
     /// The change; none, of an object that is being deleted, which is always let through.
-    fn of(snapshot: &'a Snapshot, write: &'a Write<Subject>) -> Option<Self> {
+    fn of(snapshot: &'a Snapshot, write: &'a Write<NetworkConfig>) -> Option<Self> {
         if matches!(write, Write::Update { new, .. } if new.facts.deleting) {
             return None;
         }
-        let counting = |subject: &&Subject| subject.facts.counts();
+        let counting = |subject: &&Reviewed<NetworkConfig>| subject.facts.counts();
         let (old, new) = (write.before().filter(counting), write.after().filter(counting));
-        let hosts = |subject: Option<&Subject>| {
+        let hosts = |subject: Option<&Reviewed<NetworkConfig>>| {
             subject.map(|it| snapshot.covered(&it.facts.selector)).unwrap_or_default()
         };
         Some(Self {
@@ -127,7 +116,7 @@ impl<'a> Review<'a> {
     }
 
     /// The old version, if it belongs to the same cluster network as the new one.
-    fn old_of_same_network(&self) -> Option<&'a Subject> {
+    fn old_of_same_network(&self) -> Option<&'a Reviewed<NetworkConfig>> {
         let new = self.new?;
         self.old.filter(|old| old.facts.cluster_network == new.facts.cluster_network)
     }
@@ -144,7 +133,7 @@ impl<'a> Review<'a> {
 
     /// What its author should know of the uplinks that it makes, where they are not as before.
     fn warnings(&self) -> Vec<String> {
-        let same = |new: &Subject| {
+        let same = |new: &Reviewed<NetworkConfig>| {
             self.old_of_same_network().is_some_and(|old| {
                 (&old.facts.nics, &old.facts.selector) == (&new.facts.nics, &new.facts.selector)
             })
@@ -190,15 +179,16 @@ impl<'a> Review<'a> {
     /// `vc-label`: on update the label equals `spec.clusterNetwork`.
     fn label(&self) -> Option<Violation> {
         let new = self.new.filter(|_| self.update)?;
-        let unchanged = self.old_of_same_network().is_some_and(|old| old.label == new.label);
+        let unchanged =
+            self.old_of_same_network().is_some_and(|old| old.facts.label == new.facts.label);
         let name = &new.facts.cluster_network;
-        (!unchanged && new.label.as_ref() != Some(name)).then(|| Violation {
+        (!unchanged && new.facts.label.as_ref() != Some(name)).then(|| Violation {
             code: Code::VcLabel,
             field: Some("metadata.labels[network.harvesterhci.io/clusternetwork]"),
             message: format!(
                 "label network.harvesterhci.io/clusternetwork is {}, but spec.clusterNetwork is \
                  {name}; make them equal",
-                new.label.as_deref().unwrap_or("missing")
+                new.facts.label.as_deref().unwrap_or("missing")
             ),
             of_the_object_alone: true,
         })
@@ -210,7 +200,8 @@ impl<'a> Review<'a> {
         let Some(new) = self.new else { return Mtu::Fine };
         let options = &new.facts.options;
         let (mtu, effective) = (options.mtu, options.effective_mtu());
-        let unchanged = |old: &Subject| old.facts.options.effective_mtu() == effective;
+        let unchanged =
+            |old: &Reviewed<NetworkConfig>| old.facts.options.effective_mtu() == effective;
         if self.old_of_same_network().is_some_and(unchanged) {
             return Mtu::Fine;
         }
@@ -227,7 +218,7 @@ impl<'a> Review<'a> {
             .snapshot
             .configs_of(name)
             .filter(|(sibling, facts, _)| {
-                **sibling != new.name && facts.options.effective_mtu() != effective
+                *sibling != new.name() && facts.options.effective_mtu() != effective
             })
             .map(|(sibling, facts, _)| format!("{sibling} ({})", facts.options.effective_mtu()))
             .collect();
@@ -308,7 +299,7 @@ impl<'a> Review<'a> {
         });
         by_selector
             .chain(by_report)
-            .filter(|(other, _)| **other != new.name)
+            .filter(|(other, _)| *other != new.name())
             .map(|(_, message)| Violation {
                 code: Code::VcOverlap,
                 field: Some("spec.nodeSelector"),
@@ -343,7 +334,7 @@ impl<'a> Review<'a> {
         let old = self.old_of_same_network();
         let mut violations = Vec::new();
         for (other, theirs, hosts) in self.snapshot.configs() {
-            if theirs.cluster_network == facts.cluster_network || *other == new.name {
+            if theirs.cluster_network == facts.cluster_network || other == new.name() {
                 continue;
             }
             let shared: BTreeSet<&Name> =

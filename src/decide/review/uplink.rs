@@ -1,5 +1,5 @@
 //! What the author of a network config should know of the uplinks that it makes, though nothing
-//! forbids it (spec, section 5, "Warnings").
+//! forbids it (docs/reference.md, "Warnings").
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! The review of a VM: its MAC addresses, and whether any host can run it (spec, section 5).
+//! The review of a VM: its MAC addresses, and whether any host can run it (docs/reference.md,
+//! "Admission").
 
 use std::collections::BTreeSet;
 
@@ -7,23 +8,20 @@ use crate::cluster::{HostSet, Key, Kind, Name, ObjectRef, Selection, Snapshot, V
 use super::super::causes::Cause;
 use super::super::names::{list, list_in};
 use super::super::needs::Needs;
-use super::{Code, Judgement, Scope, Violation, Write, lacks_configs};
-
-/// A VM as a request has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Its key.
-    pub key: Key,
-    /// Its facts. An update of one that is being deleted passes.
-    pub facts: Vm,
-}
+use super::scope::lacks_configs;
+use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// What must be read afresh: the VM networks that it asks for and that are unknown here.
 #[must_use]
-pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
+pub fn scope(snapshot: &Snapshot, write: &Write<Vm>) -> Scope {
     let before = write.before().map(|old| &old.facts.networks);
     let asked = write.after().map(|new| &new.facts.networks).filter(|new| Some(*new) != before);
-    let asked = asked.map(|asked| &*asked.vm_networks).unwrap_or_default();
+    scope_of_networks(snapshot, asked.map(|asked| &*asked.vm_networks).unwrap_or_default())
+}
+
+/// The same, of VM networks that a VM or VMI asks for.
+#[must_use]
+pub fn scope_of_networks(snapshot: &Snapshot, asked: &[Key]) -> Scope {
     let unknown = asked.iter().filter_map(|key| match snapshot.vm_network(key) {
         None => Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
         Some(vm_network) => {
@@ -41,7 +39,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
 }
 
 /// Judges the change. What no host can run is warned about, or refused if that is asked for.
-pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, deny_unschedulable: bool) -> Judgement {
+pub fn judge(snapshot: &Snapshot, write: &Write<Vm>, deny_unschedulable: bool) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(new) = write.after().filter(|new| !new.facts.deleting) else { return judgement };
     let old = write.before();
@@ -63,7 +61,7 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Subject>, deny_unschedulable: bo
 
 /// `vm-mac`: no two interfaces of VMs on one cluster network have the same MAC address. The VM that
 /// receives one from another cluster has its address until that is over.
-fn mac(snapshot: &Snapshot, old: Option<&Subject>, new: &Subject) -> Vec<Violation> {
+fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> Vec<Violation> {
     if new.facts.receiving {
         return Vec::new();
     }
@@ -147,8 +145,8 @@ fn network_missing(needs: &Needs) -> Option<Violation> {
 /// A running VM that is given a network which is not active where it runs.
 fn inactive_where_it_runs(
     snapshot: &Snapshot,
-    new: &Subject,
-    old: Option<&Subject>,
+    new: &Reviewed<Vm>,
+    old: Option<&Reviewed<Vm>>,
 ) -> Vec<String> {
     let had = old.map(|old| &*old.facts.networks.vm_networks).unwrap_or_default();
     let given = new.facts.networks.vm_networks.iter().filter(|key| !had.contains(key));

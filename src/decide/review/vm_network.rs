@@ -1,32 +1,23 @@
-//! The review of a VM network: every `nad-*` rule, one function each (spec, section 5).
+//! The review of a VM network: every `nad-*` rule, one function each (docs/reference.md,
+//! "Admission").
 
 use std::collections::BTreeSet;
 
 use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::{list, list_in};
-use super::{Code, Judgement, Scope, Violation, Write, lacks_configs};
+use super::scope::lacks_configs;
+use super::{Code, Judgement, Scope, Violation, Write};
 
 /// How long a bridge's name may be: as long as an interface's.
 const MOST_BRIDGE: usize = 15;
 /// The highest VLAN.
 const MAX_VLAN: i64 = 4094;
 
-/// A VM network as a request has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// Its key.
-    pub key: Key,
-    /// Its facts.
-    pub facts: VmNetwork,
-    /// Whether it is being deleted. An update of such a one passes.
-    pub deleting: bool,
-}
-
 /// What must be read afresh: who uses a VM network that goes or changes, and a cluster network that
 /// is not known yet.
 #[must_use]
-pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
+pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
     let users_of = match write {
         Write::Update { old, new } if !new.deleting && text(&old.facts) != text(&new.facts) => {
             Some(new.key.clone())
@@ -34,10 +25,12 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
         Write::Delete(old) => Some(old.key.clone()),
         _ => None,
     };
+    let gone = users_of.clone().filter(|_| matches!(write, Write::Delete(_)));
     let claim = write.after().and_then(|new| new.facts.claim());
     let unknown = claim.clone().filter(|name| !snapshot.exists(name));
     Scope {
-        users_of_vm_network: users_of,
+        vmis_using: users_of,
+        vms_using: gone,
         configs_of: claim.filter(|name| lacks_configs(snapshot, name)).into_iter().collect(),
         unknown: unknown
             .map(|name| ObjectRef { kind: Kind::ClusterNetwork, key: Key::cluster_scoped(name) })
@@ -48,7 +41,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Subject>) -> Scope {
 }
 
 /// Judges the change.
-pub fn judge(snapshot: &Snapshot, write: &Write<Subject>) -> Judgement {
+pub fn judge(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Judgement {
     let mut judgement = Judgement::default();
     let violations = &mut judgement.violations;
     let (old, new) = match write {
@@ -317,7 +310,7 @@ fn in_use(snapshot: &Snapshot, key: &Key) -> Option<Violation> {
 
 /// The MTU that a VM network of this configuration should be given: its cluster network's where its
 /// own differs. Corrected on create; on update only filled in, where it is absent or 0 and the old
-/// one was the cluster network's (spec, section 5, "Mutation").
+/// one was the cluster network's (docs/reference.md, "Mutation").
 #[must_use]
 pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>) -> Option<i64> {
     let cni = new.bridge()?;
@@ -330,7 +323,7 @@ pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>)
 }
 
 /// The labels that a VM network should have, by their last part, in a fixed order: those of a
-/// bridge under a cluster network, or that of an overlay (spec, section 5, "Mutation").
+/// bridge under a cluster network, or that of an overlay (docs/reference.md, "Mutation").
 #[must_use]
 pub fn labels(snapshot: &Snapshot, facts: &VmNetwork) -> Vec<(&'static str, String)> {
     let Some(cni) = facts.cni() else { return Vec::new() };

@@ -1,0 +1,151 @@
+//! What can go wrong when the API server is asked, as far as callers tell it apart.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+
+/// Why something could not be had from the API server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It has no such object, or serves no such kind.
+    #[error("not found")]
+    NotFound,
+    /// The resource version, or the token of a list's next page, is too old: relist.
+    #[error("the resource version is too old")]
+    Gone,
+    /// Another write came first.
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// We may not, or are not known.
+    #[error("forbidden: {0}")]
+    Forbidden(String),
+    /// It can't answer now, and says after what time to ask again, if it says so.
+    #[error("the API server is busy: {message}")]
+    Busy {
+        /// What it says.
+        message: String,
+        /// After what time to ask again.
+        retry_after: Option<Duration>,
+    },
+    /// It does not accept the request.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+    /// The connection can't be made, or broke.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// No answer came in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The answer can't be read.
+    #[error("unreadable answer: {0}")]
+    Unreadable(String),
+    /// Anything else that it says.
+    #[error("{message} ({code})")]
+    Other {
+        /// The HTTP status code.
+        code: u16,
+        /// What it says.
+        message: String,
+    },
+}
+
+/// Kubernetes' Status, as far as it is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    code: u16,
+    message: String,
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: Option<u64>,
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let Status { code, message, details } = status;
+        let retry_after = details.and_then(|details| details.retry_after_seconds);
+        match code {
+            404 => Self::NotFound,
+            410 => Self::Gone,
+            409 => Self::Conflict(message),
+            401 | 403 => Self::Forbidden(message),
+            429 | 503 | 504 => {
+                Self::Busy { message, retry_after: retry_after.map(Duration::from_secs) }
+            }
+            400 | 422 => Self::Invalid(message),
+            code => Self::Other { code, message },
+        }
+    }
+}
+
+impl Error {
+    /// What an answer other than success says.
+    pub(super) fn of_answer(code: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let mut status: Status = serde_json::from_slice(body).unwrap_or_default();
+        status.code = code.as_u16();
+        if status.message.is_empty() {
+            code.canonical_reason().unwrap_or("no reason given").clone_into(&mut status.message);
+        }
+        let header = headers.get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
+        let details = status.details.get_or_insert_default();
+        details.retry_after_seconds = header.or(details.retry_after_seconds);
+        status.into()
+    }
+
+    /// A connection that can't be made or broke, with all that is behind it: the first of a chain
+    /// of errors says only that something failed.
+    pub(super) fn unreachable(error: &dyn std::error::Error) -> Self {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            let text = inner.to_string();
+            if !why.contains(&text) {
+                why = format!("{why}: {text}");
+            }
+            source = inner.source();
+        }
+        Self::Unreachable(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(code: u16, retry_after: Option<&str>, body: &str) -> Error {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.parse().unwrap());
+        }
+        Error::of_answer(StatusCode::from_u16(code).unwrap(), &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn answers_are_told_apart_by_their_code() {
+        let says = r#"{"kind":"Status","message":"says","code":1}"#;
+        assert_eq!(answer(404, None, says), Error::NotFound);
+        assert_eq!(answer(410, None, says), Error::Gone);
+        assert_eq!(answer(409, None, says), Error::Conflict("says".into()));
+        assert_eq!(answer(403, None, says), Error::Forbidden("says".into()));
+        assert_eq!(answer(401, None, "odd"), Error::Forbidden("Unauthorized".into()));
+        assert_eq!(answer(422, None, says), Error::Invalid("says".into()));
+        assert_eq!(answer(500, None, says).to_string(), "says (500)");
+    }
+
+    #[test]
+    fn a_busy_server_says_when_to_ask_again() {
+        let delay = |error| match error {
+            Error::Busy { retry_after, .. } => retry_after.map(|delay| delay.as_secs()),
+            other => panic!("{other}"),
+        };
+        let body = r#"{"message":"later","details":{"retryAfterSeconds":7}}"#;
+        assert_eq!(delay(answer(429, None, body)), Some(7));
+        assert_eq!(delay(answer(503, Some("3"), body)), Some(3), "the header counts");
+        assert_eq!(delay(answer(504, Some("soon"), "")), None);
+    }
+}

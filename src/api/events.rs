@@ -1,0 +1,118 @@
+//! The events of a watch, line by line as they come.
+
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::error::{Error, Status};
+use super::object::RawObject;
+
+/// The most bytes that one event may have. An API server stores no object of a tenth of it.
+const MAX_LINE: usize = 16 << 20;
+/// The annotation of the bookmark behind a streamed list.
+const LIST_ENDS: &str = "k8s.io/initial-events-end";
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Event {
+    /// The object is like this now.
+    Applied(RawObject),
+    /// The object is gone; this is how it was.
+    Deleted(RawObject),
+    /// Everything up to this resource version has been told.
+    Bookmark {
+        /// The resource version.
+        version: String,
+        /// Whether this is the end of a streamed list.
+        ends_list: bool,
+    },
+}
+
+/// The events of one watch.
+pub struct Events {
+    body: Body,
+    buffer: BytesMut,
+    /// How much of the buffer holds no end of a line.
+    searched: usize,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta {
+    resource_version: String,
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+impl Events {
+    pub(super) fn of(body: Body) -> Self {
+        Self { body, buffer: BytesMut::new(), searched: 0 }
+    }
+
+    /// The next event; nothing, once the API server has ended the watch.
+    ///
+    /// # Errors
+    /// If the connection broke, the event can't be read, or the API server reports an error.
+    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+            if let Some(at) = memchr::memchr(b'\n', unsearched) {
+                let line = self.buffer.split_to(self.searched + at + 1);
+                self.searched = 0;
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                return event(&line).map(Some);
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > MAX_LINE {
+                return Err(Error::Unreadable(format!("an event of more than {MAX_LINE} bytes")));
+            }
+            match self.body.frame().await {
+                None if self.buffer.trim_ascii().is_empty() => return Ok(None),
+                None => return Err(Error::Unreachable("the watch broke off in an event".into())),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(Error::unreachable(&error)),
+            }
+        }
+    }
+}
+
+/// Reads an event. What it holds is not told in an error: objects hold secrets.
+fn event(line: &[u8]) -> Result<Event, Error> {
+    let odd = |error: serde_json::Error| {
+        Error::Unreadable(format!("an event that is no JSON of the kind expected: {error}"))
+    };
+    let Line { kind, object } = serde_json::from_slice(line).map_err(odd)?;
+    let json = object.get();
+    match kind {
+        "ADDED" | "MODIFIED" => serde_json::from_str(json).map(Event::Applied).map_err(odd),
+        "DELETED" => serde_json::from_str(json).map(Event::Deleted).map_err(odd),
+        "BOOKMARK" => {
+            let Bookmark { metadata } = serde_json::from_str(json).map_err(odd)?;
+            let ends_list = metadata.annotations.contains_key(LIST_ENDS);
+            Ok(Event::Bookmark { version: metadata.resource_version, ends_list })
+        }
+        "ERROR" => Err(serde_json::from_str::<Status>(json).map_err(odd)?.into()),
+        other => Err(Error::Unreadable(format!("an event of the unknown type {other:?}"))),
+    }
+}

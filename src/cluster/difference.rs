@@ -1,0 +1,161 @@
+//! What became different from one snapshot to a later one, told by names: a host's number means
+//! something within one snapshot only.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
+use super::hosts::HostSet;
+use super::names::{Key, Kind, MGMT, Name, ObjectRef};
+use super::snapshot::Snapshot;
+
+/// What became different from one snapshot to a later one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// The objects that came, went or changed their facts, sorted.
+    pub objects: Vec<ObjectRef>,
+    /// The cluster networks that are active on other hosts than before, by name.
+    pub cluster_networks: Vec<(Name, HostsChanged)>,
+}
+
+/// Hosts gained and lost, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostsChanged {
+    /// Those that were not there before.
+    pub gained: Vec<Name>,
+    /// Those that were and are no longer.
+    pub lost: Vec<Name>,
+    /// How many there are now.
+    pub left: usize,
+}
+
+impl HostsChanged {
+    /// What leads from one set of hosts to another; nothing, if they are the same.
+    #[must_use]
+    pub fn between(before: &BTreeSet<Name>, after: &BTreeSet<Name>) -> Option<Self> {
+        (before != after).then(|| Self {
+            gained: after.difference(before).cloned().collect(),
+            lost: before.difference(after).cloned().collect(),
+            left: after.len(),
+        })
+    }
+}
+
+impl Difference {
+    /// What leads from `before` to `after`. Two snapshots of one index share what did not change,
+    /// and only the rest is looked at.
+    #[must_use]
+    pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
+        let mut objects = BTreeSet::new();
+        let (old, new) = (&before.0, &after.0);
+        let mut named = |kind, names: Vec<Name>| {
+            objects.extend(
+                names.into_iter().map(|name| ObjectRef { kind, key: Key::cluster_scoped(name) }),
+            );
+        };
+        named(Kind::UplinkStatus, changed(&old.statuses, &new.statuses));
+        named(Kind::LinkMonitor, changed(&old.monitors, &new.monitors));
+        named(Kind::Namespace, changed(&old.namespaces, &new.namespaces));
+        named(
+            Kind::NetworkConfig,
+            changed_by(&old.configs, &new.configs, |a, b| a.facts == b.facts),
+        );
+        let networks = changed_by(&old.networks, &new.networks, |a, b| a.facts == b.facts);
+        let existing = networks.into_iter().filter(|name| {
+            let facts = |snapshot: &Snapshot| snapshot.cluster_network(name).cloned();
+            facts(before) != facts(after)
+        });
+        named(Kind::ClusterNetwork, existing.collect());
+        named(Kind::Host, hosts_changed(before, after));
+        let mut keyed = |kind, keys: Vec<Key>| {
+            objects.extend(keys.into_iter().map(|key| ObjectRef { kind, key }));
+        };
+        keyed(Kind::VmNetwork, changed(&old.vm_networks, &new.vm_networks));
+        keyed(Kind::Vm, changed(&old.vms, &new.vms));
+        keyed(Kind::Vmi, changed(&old.vmis, &new.vmis));
+        keyed(Kind::Migration, changed(&old.migrations, &new.migrations));
+        keyed(Kind::LauncherPod, changed(&old.pods, &new.pods));
+        Self {
+            objects: objects.into_iter().collect(),
+            cluster_networks: networks_changed(before, after),
+        }
+    }
+
+    /// Returns whether nothing became different.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.cluster_networks.is_empty()
+    }
+}
+
+/// The keys under which facts came, went or changed.
+fn changed<K: Ord + Clone, V: PartialEq>(
+    old: &OrdMap<K, Arc<V>>,
+    new: &OrdMap<K, Arc<V>>,
+) -> Vec<K> {
+    changed_by(old, new, |a, b| a == b)
+}
+
+fn changed_by<K: Ord + Clone, V: PartialEq>(
+    old: &OrdMap<K, V>,
+    new: &OrdMap<K, V>,
+    same: impl Fn(&V, &V) -> bool,
+) -> Vec<K> {
+    old.diff(new)
+        .filter_map(|item| match item {
+            DiffItem::Add(key, _) | DiffItem::Remove(key, _) => Some(key.clone()),
+            DiffItem::Update { old, new } => (!same(old.1, new.1)).then(|| new.0.clone()),
+        })
+        .collect()
+}
+
+fn hosts_changed(before: &Snapshot, after: &Snapshot) -> Vec<Name> {
+    if before.0.hosts.same(&after.0.hosts) {
+        return Vec::new();
+    }
+    let facts = |snapshot: &Snapshot, name: &str| {
+        let host = snapshot.host(name)?;
+        snapshot.0.hosts.facts(host.number).cloned()
+    };
+    let names: BTreeSet<Name> =
+        [before, after].iter().flat_map(|it| it.hosts()).map(|host| host.name().clone()).collect();
+    names.into_iter().filter(|name| facts(before, name) != facts(after, name)).collect()
+}
+
+fn networks_changed(before: &Snapshot, after: &Snapshot) -> Vec<(Name, HostsChanged)> {
+    let same_hosts = before.0.hosts.same(&after.0.hosts);
+    let networks: BTreeSet<&Name> =
+        before.cluster_networks().chain(after.cluster_networks()).collect();
+    let changed = networks.into_iter().filter_map(|name| {
+        if same_hosts && is_shared(before, after, name) {
+            return None;
+        }
+        let difference = HostsChanged::between(&active(before, name), &active(after, name))?;
+        Some((name.clone(), difference))
+    });
+    changed.collect()
+}
+
+/// Returns whether both snapshots have one and the same set of hosts for the cluster network.
+fn is_shared(before: &Snapshot, after: &Snapshot, name: &Name) -> bool {
+    let set = |snapshot: &Snapshot| -> Option<(bool, Arc<HostSet>)> {
+        let network = snapshot.0.networks.get(name)?;
+        Some((network.facts.is_some(), network.active.clone()))
+    };
+    match (set(before), set(after)) {
+        (Some((existed, old)), Some((exists, new))) => {
+            existed == exists && (&**name == MGMT || Arc::ptr_eq(&old, &new))
+        }
+        _ => false,
+    }
+}
+
+/// The hosts on which a cluster network that exists is active.
+fn active(snapshot: &Snapshot, name: &Name) -> BTreeSet<Name> {
+    match snapshot.network(name).active() {
+        Some(hosts) => snapshot.names(&hosts).into_iter().cloned().collect(),
+        None => snapshot.hosts().into_iter().map(|host| host.name().clone()).collect(),
+    }
+}

@@ -1,0 +1,68 @@
+//! What the rules say about a change.
+
+use crate::cluster::Kind;
+
+use super::code::Code;
+
+/// What the rules say about a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Judgement {
+    /// The rules that it breaks, in the order of [`Code::ALL`]; none admits it.
+    pub violations: Vec<Violation>,
+    /// What its author should know, though nothing forbids it.
+    pub warnings: Vec<String>,
+}
+
+/// A rule that a change breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub code: Code,
+    /// The path of the field that breaks it, if it is one field.
+    pub field: Option<&'static str>,
+    /// What is wrong, and the objects to act on.
+    pub message: String,
+    /// Whether the object is at fault whatever else the cluster holds.
+    pub of_the_object_alone: bool,
+}
+
+impl Judgement {
+    /// Refuses an object that can't be read, and so not judged.
+    pub fn unreadable(kind: Kind, why: &str) -> Self {
+        let violation = Violation {
+            code: Code::Unreadable,
+            field: None,
+            message: format!("this {} can't be read: {why}", kind.kubernetes()),
+            of_the_object_alone: true,
+        };
+        Self { violations: vec![violation], warnings: Vec::new() }
+    }
+
+    /// Returns whether the change is admitted.
+    #[must_use]
+    pub fn admitted(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// Returns whether each violation is a fault of the object alone, whatever else the cluster
+    /// holds.
+    #[must_use]
+    pub fn faults_of_the_object_alone(&self) -> bool {
+        self.violations.iter().all(|violation| violation.of_the_object_alone)
+    }
+
+    /// The codes of all violations.
+    #[must_use]
+    pub fn codes(&self) -> Vec<&'static str> {
+        self.violations.iter().map(|violation| violation.code.as_str()).collect()
+    }
+
+    /// All violations, a line each.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let lines: Vec<String> =
+            self.violations.iter().map(|it| format!("{}: {}", it.code, it.message)).collect();
+        lines.join("\n")
+    }
+}

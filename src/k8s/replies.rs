@@ -1,0 +1,233 @@
+//! kube-scheduler's `extender/v1` on the way out. A reply is written piece by piece from the
+//! request's own bytes, so that even one that names 100,000 hosts with their reasons takes little
+//! room.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::decide::causes::Cause;
+use crate::decide::filter::{Outcome, Verdict};
+
+use super::extender::{Candidate, Candidates, Cursor};
+use super::victims;
+
+/// A reply to the scheduler, to be written from the body of its request.
+pub struct Reply {
+    candidates: Candidates,
+    verdict: Answers,
+    parts: [Part; 5],
+}
+
+/// What there is to say of each candidate.
+enum Answers {
+    /// Whether it is kept, and if not, which of the reasons, in JSON, it is rejected for.
+    Outcomes(Vec<Outcome>, Vec<String>),
+    /// Its score.
+    Scores(Vec<u8>),
+}
+
+/// A part of a reply.
+#[derive(Clone)]
+enum Part {
+    /// The same for every request.
+    Text(Cow<'static, str>),
+    /// What is kept of the request, as a list.
+    Kept,
+    /// The rejected hosts with their reasons, as members of a map.
+    Rejected,
+    /// Every host with its score, as a list.
+    Scored,
+    /// The victims on the hosts that are kept, as members of a map.
+    Victims,
+}
+
+/// How much of a reply has been written.
+#[derive(Clone, Copy, Default)]
+pub struct Progress {
+    part: usize,
+    cursor: Cursor,
+    /// Whether something of this part has been written already.
+    begun: bool,
+}
+
+/// Whether rejected hosts are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rejections {
+    /// When no host is kept: the only time that the scheduler uses them.
+    #[default]
+    Needed,
+    /// Always.
+    All,
+}
+
+const EMPTY: Part = Part::Text(Cow::Borrowed(""));
+
+fn text(text: &'static str) -> Part {
+    Part::Text(Cow::Borrowed(text))
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// ExtenderFilterResult.
+#[must_use]
+pub fn filter_result(candidates: Candidates, verdict: Verdict, rejections: Rejections) -> Reply {
+    let named = rejections == Rejections::All || verdict.kept() == 0;
+    let (before, between) = if candidates.are_nodes() {
+        (
+            r#"{"Nodes":{"metadata":{},"items":["#,
+            r#"]},"NodeNames":null,"FailedNodes":{},"FailedAndUnresolvableNodes":{"#,
+        )
+    } else {
+        (r#"{"Nodes":null,"NodeNames":["#, r#"],"FailedNodes":{},"FailedAndUnresolvableNodes":{"#)
+    };
+    let rejected = if named { Part::Rejected } else { EMPTY };
+    Reply {
+        candidates,
+        verdict: outcomes(verdict),
+        parts: [text(before), Part::Kept, text(between), rejected, text(r#"},"Error":""}"#)],
+    }
+}
+
+/// An ExtenderFilterResult that fails this cycle of the pod, which is tried again.
+#[must_use]
+pub fn filter_error(why: &str) -> Vec<u8> {
+    format!(
+        r#"{{"Nodes":null,"NodeNames":null,"FailedNodes":{{}},"FailedAndUnresolvableNodes":{{}},"Error":{}}}"#,
+        json_string(why)
+    )
+    .into_bytes()
+}
+
+/// HostPriorityList; `scores` are the candidates', in their order.
+#[must_use]
+pub fn priorities(candidates: Candidates, scores: Vec<u8>) -> Reply {
+    Reply {
+        candidates,
+        verdict: Answers::Scores(scores),
+        parts: [text("["), Part::Scored, text("]"), EMPTY, EMPTY],
+    }
+}
+
+/// ExtenderPreemptionResult: the victims, as they came, on the hosts that are kept.
+#[must_use]
+pub fn preemption_result(candidates: Candidates, verdict: Verdict) -> Reply {
+    Reply {
+        candidates,
+        verdict: outcomes(verdict),
+        parts: [text(r#"{"NodeNameToMetaVictims":{"#), Part::Victims, text("}}"), EMPTY, EMPTY],
+    }
+}
+
+fn outcomes(verdict: Verdict) -> Answers {
+    let reasons = verdict.rejections().iter();
+    let reasons = reasons.map(|rejection| json_string(&reason(&rejection.causes))).collect();
+    Answers::Outcomes(verdict.into_outcomes(), reasons)
+}
+
+impl Reply {
+    /// Writes the next piece: all that is left, or what makes `out` at least `enough` bytes long.
+    /// Returns whether that was the last. `body` is the request's.
+    pub fn write(
+        &self,
+        body: &str,
+        progress: &mut Progress,
+        out: &mut Vec<u8>,
+        enough: usize,
+    ) -> bool {
+        while let Some(part) = self.parts.get(progress.part) {
+            if let Part::Text(text) = part {
+                out.extend_from_slice(text.as_bytes());
+            } else {
+                while let Some(candidate) = self.candidates.next(body, &mut progress.cursor) {
+                    let position = progress.cursor.position - 1;
+                    self.write_one(part, position, candidate, &mut progress.begun, out);
+                    if out.len() >= enough {
+                        return false;
+                    }
+                }
+            }
+            *progress = Progress { part: progress.part + 1, ..Progress::default() };
+        }
+        true
+    }
+
+    /// All of the reply at once.
+    #[must_use]
+    pub fn to_vec(&self, body: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(body, &mut Progress::default(), &mut out, usize::MAX);
+        out
+    }
+
+    fn write_one(
+        &self,
+        part: &Part,
+        position: usize,
+        candidate: Candidate<'_>,
+        begun: &mut bool,
+        out: &mut Vec<u8>,
+    ) {
+        let Candidate { quoted, item } = candidate;
+        let mut put = |pieces: &[&str]| {
+            if std::mem::replace(begun, true) {
+                out.push(b',');
+            }
+            for piece in pieces {
+                out.extend_from_slice(piece.as_bytes());
+            }
+        };
+        match (part, &self.verdict) {
+            (Part::Kept, Answers::Outcomes(outcomes, _))
+                if outcomes.get(position).is_some_and(|outcome| outcome.is_kept()) =>
+            {
+                put(&[item]);
+            }
+            (Part::Rejected, Answers::Outcomes(outcomes, reasons)) => {
+                let rejection = outcomes.get(position).and_then(|outcome| outcome.rejection());
+                if let Some(reason) = rejection.and_then(|rejection| reasons.get(rejection)) {
+                    put(&[quoted, ":", reason]);
+                }
+            }
+            (Part::Scored, Answers::Scores(scores)) => {
+                put(&[r#"{"Host":"#, quoted]);
+                // Into memory, which can't fail.
+                let score = scores.get(position).copied().unwrap_or_default();
+                let _ = write!(out, r#","Score":{score}}}"#);
+            }
+            (Part::Victims, Answers::Outcomes(outcomes, _)) => {
+                let kept = outcomes.get(position).is_some_and(|outcome| outcome.is_kept());
+                if let Some(form) = self.candidates.victims().filter(|_| kept) {
+                    put(&[quoted, ":"]);
+                    // They were read before, so nothing is wrong with them.
+                    let _ = victims::write(item, form, out);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How long a reason may be, in bytes, before causes are only counted: an event holds no more, and
+/// a pod that asks for thousands of networks must not make each host's reason as long as that.
+const MAX_REASON: usize = 1024;
+
+/// All causes, joined.
+fn reason(causes: &[Cause]) -> String {
+    let mut text = String::new();
+    for (position, cause) in causes.iter().enumerate() {
+        let reason = cause.reason();
+        if position > 0 {
+            if text.len() + reason.len() > MAX_REASON {
+                // Writing to a String can't fail.
+                let _ = write!(text, "; and {} more", causes.len() - position);
+                break;
+            }
+            text.push_str("; ");
+        }
+        text.push_str(&reason);
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! The victims of a preemption: the pods to evict from each candidate host.
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::decode::{MAX_CANDIDATES, Malformed, check_name, each};
+use super::fold::{self, Fold, Folded, Taken, value};
+
+/// How many victims one host may have.
+const MAX_VICTIMS: usize = 10_000;
+/// What a `null` comes to: nobody to evict. The scheduler could not read `null`.
+const NO_VICTIMS: &str = r#"{"Pods":[],"NumPDBViolations":0}"#;
+
+/// In which form victims come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By UID (MetaVictims).
+    Meta,
+    /// As whole pods (Victims).
+    Full,
+}
+
+/// How many hosts a map of victims has, once all of it was read.
+pub(super) fn count(map: &str, form: Form) -> Result<usize, Malformed> {
+    struct Hosts(Form);
+
+    impl<'de> Visitor<'de> for Hosts {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a map from hosts to victims")
+        }
+
+        /// Says less than serde would: a message that quotes the whole string could be larger than
+        /// the body.
+        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<usize, E> {
+            Err(E::custom("a string where a map is expected"))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+            let mut count = 0;
+            let mut scratch = Vec::new();
+            while let Some((host, victims)) = map.next_entry::<&RawValue, &RawValue>()? {
+                check_name(host.get()).map_err(A::Error::custom)?;
+                count += 1;
+                if count > MAX_CANDIDATES {
+                    let why = format_args!("more than {MAX_CANDIDATES} hosts");
+                    return Err(A::Error::custom(why));
+                }
+                scratch.clear();
+                write(victims.get(), self.0, &mut scratch).map_err(A::Error::custom)?;
+            }
+            Ok(count)
+        }
+    }
+
+    let mut map = serde_json::Deserializer::from_str(map);
+    serde::Deserializer::deserialize_any(&mut map, Hosts(form)).map_err(Malformed::from)
+}
+
+/// Writes a host's victims as MetaVictims, those that came so as they came.
+pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    if victims == "null" {
+        out.extend_from_slice(NO_VICTIMS.as_bytes());
+        return Ok(());
+    }
+    let Folded(found) = serde_json::from_str::<Folded<Victims<'_>>>(victims)?;
+    if form == Form::Meta {
+        out.extend_from_slice(victims.as_bytes());
+        return Ok(());
+    }
+    out.extend_from_slice(br#"{"Pods":["#);
+    if let Some(pods) = found.pods {
+        let (mut first, mut count) = (true, 0);
+        let write_pod = |pod: Option<Folded<Pod<'_>>>| {
+            count += 1;
+            if count > MAX_VICTIMS {
+                let why = format_args!("more than {MAX_VICTIMS} victims on one host");
+                return Err(serde_json::Error::custom(why));
+            }
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(br#"{"UID":"#);
+            let uid = pod.and_then(|pod| pod.0.0).and_then(|metadata| metadata.0.0);
+            out.extend_from_slice(uid.map_or("\"\"", RawValue::get).as_bytes());
+            out.push(b'}');
+            Ok(())
+        };
+        each(&mut serde_json::Deserializer::from_str(pods.get()), write_pod)
+            .map_err(|error| Malformed::from(error).within("Pods"))?;
+    }
+    out.extend_from_slice(br#"],"NumPDBViolations":"#);
+    out.extend_from_slice(found.violations.map_or("0", RawValue::get).as_bytes());
+    out.push(b'}');
+    Ok(())
+}
+
+/// Victims, their pods unread.
+#[derive(Default)]
+struct Victims<'a> {
+    pods: Option<&'a RawValue>,
+    violations: Option<&'a RawValue>,
+}
+
+impl<'de> Fold<'de> for Victims<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("Pods") {
+            self.pods = value(map, "Pods")?;
+            if self.pods.is_some_and(|pods| !pods.get().starts_with('[')) {
+                return Err(A::Error::custom("Pods: not a list"));
+            }
+        } else if name.is("NumPDBViolations") {
+            self.violations = value(map, "NumPDBViolations")?;
+            let number = self.violations.map(|it| serde_json::from_str::<i64>(it.get()));
+            if number.is_some_and(|number| number.is_err()) {
+                return Err(A::Error::custom("NumPDBViolations: not a number"));
+            }
+        } else {
+            return Ok(Taken::No);
+        }
+        Ok(Taken::Yes)
+    }
+}
+
+/// A pod's metadata.
+#[derive(Default)]
+struct Pod<'a>(Option<Folded<PodMeta<'a>>>);
+
+/// A pod's UID, unread.
+#[derive(Default)]
+struct PodMeta<'a>(Option<&'a RawValue>);
+
+impl<'de> Fold<'de> for Pod<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("metadata") {
+            self.0 = value(map, "metadata")?;
+            return Ok(Taken::Yes);
+        }
+        Ok(Taken::No)
+    }
+}
+
+impl<'de> Fold<'de> for PodMeta<'de> {
+    fn member<A: MapAccess<'de>>(
+        &mut self,
+        name: &fold::Name<'de>,
+        map: &mut A,
+    ) -> Result<Taken, A::Error> {
+        if name.is("uid") {
+            self.0 = value(map, "uid")?;
+            if self.0.is_some_and(|uid| !uid.get().starts_with('"')) {
+                return Err(A::Error::custom("uid: not a string"));
+            }
+            return Ok(Taken::Yes);
+        }
+        Ok(Taken::No)
+    }
+}

@@ -1,0 +1,259 @@
+//! What Prometheus reads (docs/reference.md, "Metrics"). Counters are counted as things happen;
+//! what the snapshot can tell is computed from it at scrape time, so that it can't drift.
+
+mod registry;
+mod snapshot;
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramVec, IntCounterVec, TextEncoder};
+
+use crate::cluster::{Kind, Snapshot};
+use crate::decide::filter::Verdict;
+use crate::decide::review::Judgement;
+use crate::publish::{Published, Snapshots};
+
+use registry::Registry;
+
+/// Seconds; from a pod that needs nothing to 1,000 whole nodes.
+const FILTER_BUCKETS: [f64; 12] =
+    [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 50e-3, 250e-3, 1.0];
+/// Seconds; from a review from memory to the longest time that an API server gives a webhook.
+const ADMISSION_BUCKETS: [f64; 14] =
+    [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 100e-3, 250e-3, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Seconds; from one small read to the longest time that an API server gives a webhook.
+const READ_BUCKETS: [f64; 10] = [1e-3, 5e-3, 25e-3, 100e-3, 250e-3, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    filter_duration: Histogram,
+    filter_requests: IntCounterVec,
+    filter_rejections: IntCounterVec,
+    extender_requests: IntCounterVec,
+    admission_duration: Histogram,
+    admission_requests: IntCounterVec,
+    admission_violations: IntCounterVec,
+    fresh_read_duration: HistogramVec,
+    watch_errors: IntCounterVec,
+}
+
+/// How a filter request ended.
+#[derive(Clone, Copy, Debug)]
+pub enum FilterOutcome {
+    /// Some host was kept.
+    Kept,
+    /// No host was kept.
+    NoneKept,
+    /// There was no snapshot yet.
+    NotSynced,
+    /// The body was refused: malformed, too large, too slow, or one too many.
+    Refused,
+}
+
+/// The scheduler's other verbs.
+#[derive(Clone, Copy, Debug)]
+pub enum Verb {
+    /// Hosts are scored.
+    Prioritize,
+    /// Hosts are dropped on which pods would be evicted in vain.
+    Preempt,
+}
+
+/// How a request of one of these ended.
+#[derive(Clone, Copy, Debug)]
+pub enum VerbOutcome {
+    /// It was answered.
+    Answered,
+    /// There was no snapshot yet, or no room.
+    Unavailable,
+    /// The body was refused: malformed, too large or too slow.
+    Refused,
+}
+
+/// How a fresh read ended.
+#[derive(Clone, Copy, Debug)]
+pub enum FreshRead {
+    /// All was read.
+    Read,
+    /// Something could not be read.
+    Failed,
+    /// It took longer than the webhook has time.
+    TimedOut,
+}
+
+/// What an admission request was about, from closed sets.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLabels {
+    /// `validate` or `mutate`.
+    pub webhook: &'static str,
+    /// The kind, or `other`.
+    pub resource: &'static str,
+    /// `create`, `update`, `delete`, `connect`, or `none` where it could not be read.
+    pub operation: &'static str,
+}
+
+impl Metrics {
+    /// Every metric, at zero.
+    ///
+    /// # Errors
+    /// If two metrics had the same name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::for_process()?;
+        Ok(Self {
+            filter_duration: registry.histogram(
+                "filter_duration_seconds",
+                "Time to work on a filter request, once its body is there, until its answer can be written.",
+                &FILTER_BUCKETS,
+            )?,
+            filter_requests: registry.counters(
+                "filter_requests_total",
+                "Filter requests by outcome.",
+                &["outcome"],
+            )?,
+            filter_rejections: registry.counters(
+                "filter_rejections_total",
+                "Hosts that filter requests rejected, by cause; a host may have several.",
+                &["cluster_network", "cause"],
+            )?,
+            extender_requests: registry.counters(
+                "extender_requests_total",
+                "Requests of the scheduler's verbs prioritize and preempt by outcome.",
+                &["verb", "outcome"],
+            )?,
+            admission_duration: registry.histogram(
+                "admission_duration_seconds",
+                "Time to work on an admission request, once its body is there, until its answer can be written; fresh reads included.",
+                &ADMISSION_BUCKETS,
+            )?,
+            admission_requests: registry.counters(
+                "admission_requests_total",
+                "Admission requests by outcome.",
+                &["webhook", "resource", "operation", "outcome"],
+            )?,
+            admission_violations: registry.counters(
+                "admission_violations_total",
+                "Rules that refused requests broke.",
+                &["code"],
+            )?,
+            fresh_read_duration: registry.histograms(
+                "fresh_read_duration_seconds",
+                "Time to read from the API server what a review must not take from a watch.",
+                &READ_BUCKETS,
+                &["outcome"],
+            )?,
+            watch_errors: registry.counters(
+                "watch_errors_total",
+                "Lists and watches of the API server that broke, by kind.",
+                &["kind"],
+            )?,
+            registry,
+        })
+    }
+
+    /// Counts a filter request that reached no verdict.
+    pub fn filter_without_verdict(&self, outcome: FilterOutcome) {
+        self.filter_requests.with_label_values(&[outcome.label()]).inc();
+    }
+
+    /// Counts a filter request by its verdict. Cluster networks that do not exist share one empty
+    /// label, since anyone who makes a VM network could make up more.
+    pub fn filtered(&self, snapshot: Option<&Snapshot>, verdict: &Verdict, took: Duration) {
+        self.filter_duration.observe(took.as_secs_f64());
+        let outcome = if verdict.kept() == 0 && !verdict.outcomes().is_empty() {
+            FilterOutcome::NoneKept
+        } else {
+            FilterOutcome::Kept
+        };
+        self.filter_requests.with_label_values(&[outcome.label()]).inc();
+        for rejection in verdict.rejections() {
+            for cause in &rejection.causes {
+                let network = cause
+                    .cluster_network()
+                    .filter(|name| snapshot.is_some_and(|snapshot| snapshot.exists(name)));
+                let labels = [network.map_or("", |name| name), cause.code()];
+                self.filter_rejections.with_label_values(&labels).inc_by(rejection.hosts);
+            }
+        }
+    }
+
+    /// Counts a request of another verb of the scheduler.
+    pub fn verb(&self, verb: Verb, outcome: VerbOutcome) {
+        let verb = match verb {
+            Verb::Prioritize => "prioritize",
+            Verb::Preempt => "preempt",
+        };
+        let outcome = match outcome {
+            VerbOutcome::Answered => "answered",
+            VerbOutcome::Unavailable => "unavailable",
+            VerbOutcome::Refused => "refused",
+        };
+        self.extender_requests.with_label_values(&[verb, outcome]).inc();
+    }
+
+    /// Counts an admission request; `outcome` is `allowed`, `patched`, `denied`, `unread`,
+    /// `not_synced`, or `refused` where its body was.
+    pub fn admitted(&self, labels: AdmissionLabels, outcome: &'static str, took: Duration) {
+        self.admission_duration.observe(took.as_secs_f64());
+        let AdmissionLabels { webhook, resource, operation } = labels;
+        let labels = [webhook, resource, operation, outcome];
+        self.admission_requests.with_label_values(&labels).inc();
+    }
+
+    /// Counts the rules that a refused request breaks.
+    pub fn violations(&self, judgement: &Judgement) {
+        for violation in &judgement.violations {
+            self.admission_violations.with_label_values(&[violation.code.as_str()]).inc();
+        }
+    }
+
+    /// Counts a fresh read.
+    pub fn fresh_read(&self, outcome: FreshRead, took: Duration) {
+        let outcome = match outcome {
+            FreshRead::Read => "read",
+            FreshRead::Failed => "failed",
+            FreshRead::TimedOut => "timeout",
+        };
+        self.fresh_read_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a list or watch that broke.
+    pub fn watch_failed(&self, kind: Kind) {
+        self.watch_errors.with_label_values(&[kind.kubernetes()]).inc();
+    }
+
+    /// All metrics as Prometheus reads them; `certificate_expires` is when the serving certificate
+    /// does, in seconds since 1970. What only a snapshot can tell is left out while there is none.
+    ///
+    /// # Errors
+    /// If a metric can't be written as text.
+    pub fn scrape(
+        &self,
+        snapshots: &Snapshots,
+        certificate_expires: i64,
+    ) -> Result<String, prometheus::Error> {
+        let now = Registry::default();
+        now.gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When the serving certificate ends, in seconds since 1970.",
+        )?
+        .set(certificate_expires);
+        if let Published::Synced { snapshot, at, took, .. } = &*snapshots.current() {
+            snapshot::gauges(&now, snapshot, at.elapsed(), *took)?;
+        }
+        let mut families = self.registry.gather();
+        families.extend(now.gather());
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+impl FilterOutcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::NoneKept => "none_kept",
+            Self::NotSynced => "not_synced",
+            Self::Refused => "refused",
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a snapshot tells, computed when it is asked for.
+
+use std::time::Duration;
+
+use prometheus::Error;
+
+use crate::cluster::{Kind, Snapshot};
+
+use super::registry::Registry;
+
+/// Sets every gauge that a snapshot has a value for.
+pub(super) fn gauges(
+    registry: &Registry,
+    snapshot: &Snapshot,
+    age: Duration,
+    took: Duration,
+) -> Result<(), Error> {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let objects = registry.gauges("objects", "Objects known, by kind.", "kind")?;
+    let problems = registry.gauges("problems", "Problems known, by the kind of object.", "kind")?;
+    for kind in Kind::ALL {
+        let count = number(snapshot.count(kind));
+        objects.with_label_values(&[kind.kubernetes()]).set(count);
+        problems.with_label_values(&[kind.kubernetes()]).set(0);
+    }
+    problems.with_label_values(&["source"]).set(0);
+    for problem in &snapshot.problems() {
+        let kind = problem.object.as_ref().map_or("source", |object| object.kind.kubernetes());
+        problems.with_label_values(&[kind]).inc();
+    }
+    let active_hosts = registry.gauges(
+        "cluster_network_active_hosts",
+        "Hosts on which a cluster network is active.",
+        "cluster_network",
+    )?;
+    for name in snapshot.cluster_networks() {
+        let active = snapshot.network(name).active().map(|hosts| hosts.len());
+        let active = active.unwrap_or_else(|| snapshot.count(Kind::Host));
+        active_hosts.with_label_values(&[name]).set(number(active));
+    }
+    registry
+        .seconds("snapshot_age_seconds", "Time since the current snapshot was published.")?
+        .set(age.as_secs_f64());
+    registry
+        .seconds(
+            "snapshot_rebuild_seconds",
+            "Time that the last change took to become the current snapshot.",
+        )?
+        .set(took.as_secs_f64());
+    Ok(())
+}

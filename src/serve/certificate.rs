@@ -1,0 +1,90 @@
+//! The serving certificate, read again as its files change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::tls_rustls::RustlsConfig;
+
+use crate::pki::{Files, Pair};
+use crate::server::admin::Admin;
+
+/// How often the certificate's files are looked at. They are compared by content, since a mounted
+/// Secret changes by a symlink swap.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Swaps the certificate when its files change, without dropping a connection. A pair that is not
+/// good is reported, and the last good one kept.
+pub(super) async fn follow(
+    files: Files,
+    mut served: Pair,
+    tls: RustlsConfig,
+    admin: Arc<Admin>,
+) -> std::io::Result<()> {
+    let mut reported = String::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match next(&files, &served) {
+            Ok(None) => reported.clear(),
+            Ok(Some(pair)) => {
+                admin.certificate(pair.validity);
+                tls.reload_from_config(pair.config.clone());
+                served = pair;
+                tracing::info!(certificate = %files.cert.display(), "certificate changed");
+            }
+            Err(why) => {
+                if why != reported {
+                    tracing::error!("the certificate is not changed: {why}");
+                }
+                reported = why;
+            }
+        }
+    }
+}
+
+/// The pair to serve from now on, if there is another. One that is not valid now never replaces one
+/// that is.
+fn next(files: &Files, served: &Pair) -> Result<Option<Pair>, String> {
+    let pair = files.load().map_err(|error| error.to_string())?;
+    if pair.content == served.content {
+        return Ok(None);
+    }
+    match pair.validity.fault() {
+        Some(fault) if served.validity.fault().is_none() => {
+            Err(format!("{}: {fault}", files.cert.display()))
+        }
+        _ => Ok(Some(pair)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::pki;
+
+    /// A pair that was valid in 2020.
+    fn expired(files: &Files) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+        fs::write(&files.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_pair_that_is_not_valid_now_never_replaces_one_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = pki::for_development(folder.path()).unwrap();
+        let served = files.load().unwrap();
+        assert!(next(&files, &served).unwrap().is_none(), "nothing changed");
+        expired(&files);
+        let why = next(&files, &served).err().unwrap();
+        assert!(why.contains("tls.crt"), "{why}");
+        let expired = files.load().unwrap();
+        fs::remove_file(&files.cert).unwrap();
+        pki::for_development(folder.path()).unwrap();
+        assert!(next(&files, &expired).unwrap().is_some(), "a valid one replaces any");
+    }
+}
