@@ -119,6 +119,11 @@ impl ControlPlane {
 
     /// With further arguments for the API server.
     pub async fn with(extra: &[&str]) -> Self {
+        Self::prepared(|_, _| extra.iter().map(|&it| it.to_owned()).collect()).await
+    }
+
+    /// With arguments that speak of files in the folder, or of the port that our program is to have.
+    pub async fn prepared(arguments: impl FnOnce(&Path, u16) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let (etcd_port, api_port, port) = (free_port(), free_port(), free_port());
@@ -133,7 +138,7 @@ impl ControlPlane {
         fs::write(path.join("sa.key"), key.serialize_pem()).unwrap();
         fs::write(path.join("sa.pub"), key.public_key_pem()).unwrap();
         lanekeeper::pki::for_development(&path.join("tls")).unwrap();
-        let extra: Vec<String> = extra.iter().map(|&it| it.to_owned()).collect();
+        let extra = arguments(path, port);
         let api = start_api_server(path, etcd_port, api_port, &extra);
         until("the API server's certificate", async || {
             path.join("certs/apiserver.crt").exists().then_some(())
@@ -197,6 +202,11 @@ impl ControlPlane {
 
     /// kube-scheduler, with the configuration that we ship and this cluster's addresses in it.
     pub fn start_scheduler(&mut self) {
+        self.start_scheduler_as(None);
+    }
+
+    /// The same, which shows a client certificate when it calls us.
+    pub fn start_scheduler_as(&mut self, known: Option<&ClientCertificate>) {
         let path = self.folder.path();
         let shipped = fs::read_to_string(project().join("manifests/kube-scheduler/config.yaml"));
         let mut config: Value = serde_saphyr::from_str(&shipped.unwrap()).unwrap();
@@ -208,6 +218,10 @@ impl ControlPlane {
         let extender = &mut config["extenders"][0];
         extender["urlPrefix"] = json!(format!("https://localhost:{}/scheduler", self.port));
         extender["tlsConfig"]["caFile"] = json!(path.join("tls/ca.crt"));
+        if let Some(known) = known {
+            extender["tlsConfig"]["certFile"] = json!(known.cert);
+            extender["tlsConfig"]["keyFile"] = json!(known.key);
+        }
         let file = path.join("scheduler.yaml");
         fs::write(&file, config.to_string()).unwrap();
         let scheduler = Process::start(
@@ -290,6 +304,11 @@ impl ControlPlane {
 
     /// Our program, under its own account; ready or not.
     pub async fn lanekeeper(&self) -> Lanekeeper {
+        self.lanekeeper_with(&[]).await
+    }
+
+    /// The same, with further arguments.
+    pub async fn lanekeeper_with(&self, extra: &[&str]) -> Lanekeeper {
         let kubeconfig = self.our_kubeconfig().await;
         let path = self.folder.path();
         let process = Process::start(
@@ -303,6 +322,7 @@ impl ControlPlane {
                 .arg(path.join("tls/tls.key"))
                 .args(["--listen", &format!("127.0.0.1:{}", self.port)])
                 .args(["--admin-listen", "127.0.0.1:0"])
+                .args(extra)
                 .env("RUST_LOG", "debug,hyper=info,rustls=info,tower=info,kube=info"),
         );
         let admin = until("our address", async || {
@@ -460,6 +480,35 @@ impl Lanekeeper {
             line.starts_with(name) && labels.iter().all(|label| line.contains(label))
         });
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+}
+
+/// A certificate by which a client is known, and the CA that issued it.
+pub struct ClientCertificate {
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl ClientCertificate {
+    /// Makes one, with a CA of its own.
+    pub fn make(folder: &Path) -> Self {
+        let made = Self {
+            ca: folder.join("client-ca.crt"),
+            cert: folder.join("client.crt"),
+            key: folder.join("client.key"),
+        };
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::default();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        fs::write(&made.ca, ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut client = rcgen::CertificateParams::new(["client".to_owned()]).unwrap();
+        client.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let issuer = rcgen::Issuer::from_params(&ca, &ca_key);
+        fs::write(&made.cert, client.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+        fs::write(&made.key, key.serialize_pem()).unwrap();
+        made
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod access;
 mod admission;
+mod clients;
 mod fixture;
 mod scheduling;
 mod source;
@@ -59,6 +60,8 @@ fn main() {
         admission::one_file_brings_a_whole_network,
         admission::a_vm_gets_its_affinity_and_a_host_keeps_its_labels,
         admission::an_outage_holds_up_only_what_could_cut_vms_off,
+        clients::clients_with_a_certificate_are_answered,
+        clients::clients_without_one_get_401_and_cause_no_read,
         scheduling::pods_land_where_their_networks_are,
         scheduling::nobody_is_evicted_in_vain,
         source::kinds_that_come_later_are_awaited,

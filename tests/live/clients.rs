@@ -1,0 +1,151 @@
+//! Who may ask: the real API server and scheduler with client certificates, and without.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{ClientCertificate, ControlPlane, launcher_pod, until, vmi};
+
+/// Arguments that make the API server write down each request of our account but its watches.
+fn audit(path: &Path) -> Vec<String> {
+    let ours = "system:serviceaccount:lanekeeper-system:lanekeeper";
+    let policy = json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": [ours], "verbs": ["get", "list"]}, {"level": "None"}],
+    });
+    fs::write(path.join("audit.yaml"), policy.to_string()).unwrap();
+    vec![
+        format!("--audit-policy-file={}", path.join("audit.yaml").display()),
+        format!("--audit-log-path={}", path.join("audit.log").display()),
+        "--audit-log-mode=blocking-strict".to_owned(),
+    ]
+}
+
+/// How many requests of ours but watches have reached the API server.
+fn reads(plane: &ControlPlane) -> usize {
+    let log = fs::read_to_string(plane.folder.path().join("audit.log")).unwrap_or_default();
+    log.lines().count()
+}
+
+/// Arguments that make the API server show a certificate to our webhooks, as the documentation says.
+fn admission(path: &Path, port: u16, client: &ClientCertificate) -> Vec<String> {
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config",
+        "users": [{"name": format!("localhost:{port}"), "user": {
+            "client-certificate": client.cert, "client-key": client.key,
+        }}],
+    });
+    let file = path.join("webhooks.kubeconfig");
+    fs::write(&file, kubeconfig.to_string()).unwrap();
+    let plugin = |name: &str| {
+        json!({"name": name, "configuration": {
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": file,
+        }})
+    };
+    let config = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",
+        "plugins": [plugin("ValidatingAdmissionWebhook"), plugin("MutatingAdmissionWebhook")],
+    });
+    let file = path.join("admission.yaml");
+    fs::write(&file, config.to_string()).unwrap();
+    vec![format!("--admission-control-config-file={}", file.display())]
+}
+
+fn config() -> Value {
+    json!({
+        "apiVersion": "network.harvesterhci.io/v1beta1", "kind": "VlanConfig",
+        "metadata": {"name": "network-config-b"},
+    })
+}
+
+/// The reference cluster, and our program, which answers clients of this CA alone.
+async fn install(plane: &ControlPlane, client: &ClientCertificate) -> crate::fixture::Lanekeeper {
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    plane.apply_examples().await;
+    let ca = client.ca.to_str().unwrap();
+    let lanekeeper = plane.lanekeeper_with(&["--client-ca", ca]).await.ready().await;
+    plane.install_webhooks().await;
+    lanekeeper
+}
+
+pub async fn clients_with_a_certificate_are_answered() {
+    let certificates = tempfile::tempdir().unwrap();
+    let client = ClientCertificate::make(certificates.path());
+    let mut plane =
+        ControlPlane::prepared(|path, port| [audit(path), admission(path, port, &client)].concat())
+            .await;
+    let lanekeeper = install(&plane, &client).await;
+    plane.start_scheduler_as(Some(&client));
+
+    let vmi = plane.create(&vmi("vm1", &["vm-network-b", "vm-network-c"])).await;
+    let pod = plane.create(&launcher_pod(&vmi)).await;
+    let host = until("vm1 to be bound", async || plane.host_of(&pod).await).await;
+    assert_eq!(host, "host2", "the scheduler asked");
+
+    let before = reads(&plane);
+    let refused = until("a refusal of ours", async || {
+        let error = plane.try_delete(&config()).await.err()?.to_string();
+        error.contains("vc-running-vms").then_some(error)
+    })
+    .await;
+    assert!(refused.contains("default/vm1 (host2)"), "{refused}");
+    assert!(reads(&plane) > before, "and what it read afresh is in the API server's log");
+    assert!(lanekeeper.metric("lanekeeper_filter_requests_total", &["kept"]).await >= 1);
+}
+
+pub async fn clients_without_one_get_401_and_cause_no_read() {
+    let certificates = tempfile::tempdir().unwrap();
+    let client = ClientCertificate::make(certificates.path());
+    let stranger = tempfile::tempdir().unwrap();
+    let stranger = ClientCertificate::make(stranger.path());
+    let mut plane = ControlPlane::prepared(|path, _| audit(path)).await;
+    let lanekeeper = install(&plane, &client).await;
+    plane.start_scheduler_as(None);
+    let before = reads(&plane);
+    assert!(before > 0, "what it asked at the start is in the API server's log");
+
+    let error = until("a call of a webhook to fail", async || {
+        let error = plane.try_delete(&config()).await.err()?.to_string();
+        error.contains("failed calling webhook").then_some(error)
+    })
+    .await;
+    assert!(error.contains("provide credentials"), "as the API server says it: {error}");
+    let vmi = plane.create(&vmi("vm1", &["vm-network-b", "vm-network-c"])).await;
+    let pod = plane.create(&launcher_pod(&vmi)).await;
+    let event = until("an event about the extender", async || {
+        let events = plane.events_of("virt-launcher-vm1").await;
+        events.into_iter().find(|event| event.contains("401") || event.contains("extender"))
+    })
+    .await;
+    assert!(event.contains("401"), "{event}");
+    assert_eq!(plane.host_of(&pod).await, None);
+
+    // By hand: without a certificate, and with one of another CA.
+    let url = format!("https://localhost:{}/validate", plane.port);
+    let ca = fs::read(plane.folder.path().join("tls/ca.crt")).unwrap();
+    let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+    let builder = || reqwest::Client::builder().tls_certs_only([ca.clone()]).no_proxy();
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "1", "operation": "DELETE", "name": "network-config-b",
+            "kind": {"group": "network.harvesterhci.io", "version": "v1beta1", "kind": "VlanConfig"},
+        },
+    });
+    let answer = builder().build().unwrap().post(&url).json(&review).send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    let text = answer.text().await.unwrap();
+    assert!(text.starts_with("a client certificate is required") && !text.contains("vm"), "{text}");
+    let pem = [fs::read(&stranger.cert).unwrap(), fs::read(&stranger.key).unwrap()].concat();
+    let identity = reqwest::Identity::from_pem(&pem).unwrap();
+    let answer =
+        builder().identity(identity).build().unwrap().post(&url).json(&review).send().await;
+    assert!(answer.is_err(), "a certificate that we don't trust ends the handshake");
+
+    assert_eq!(reads(&plane), before, "nobody made us read");
+    assert_eq!(lanekeeper.metric("lanekeeper_admission_requests_total", &[]).await, 0);
+    assert!(lanekeeper.readiness().await.0, "probes need none");
+}
