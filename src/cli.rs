@@ -1,4 +1,4 @@
-//! Arguments, as typed.
+//! The command line's arguments.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::k8s::Decoder;
 use crate::k8s::replies::Rejections;
 use crate::source::{self, Once, OnceError};
 
-/// Harvester's own agent.
+/// Harvester's network controller.
 const TRUSTED_USER: &str = "system:serviceaccount:harvester-system:harvester-network-controller";
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
@@ -19,63 +19,64 @@ const TRUSTED_USER: &str = "system:serviceaccount:harvester-system:harvester-net
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Answer the scheduler's extender calls and the API server's admission webhooks.
+    /// Answer the scheduler's extender requests and the API server's admission requests.
     ///
-    /// It logs on standard error: as JSON, or plainly on a terminal. `RUST_LOG=lanekeeper=debug`
-    /// logs each call.
+    /// Logs to standard error: as plain text on a terminal, otherwise as JSON.
+    /// `RUST_LOG=lanekeeper=debug` logs each request.
     Serve(Serve),
-    /// Say host by host whether a VM can run there, as far as its networks go, and why not.
+    /// Say for each host whether a VM's networks let it run there, and if not, why.
     ///
-    /// Exit status: 0 if some host fits, 1 if none does, 2 if the VM was not found or a file could
-    /// not be read. An object that can't be read is told on standard error: the answer may lack
-    /// what it would say.
+    /// Objects that can't be read are reported on standard error, since the answer may lack what
+    /// they say. Exit status: 0 if some host fits, 1 if no host fits, 2 if the VM was not found or
+    /// something could not be read.
     Explain(Explain),
-    /// Say what a change would do, as the webhooks would judge it: the verdict of every rule, the
-    /// hosts that cluster networks and VMs gain and lose.
+    /// Say what a change would do: the verdict of every rule of the webhooks, and the hosts that
+    /// cluster networks and VMs gain and lose.
     ///
     /// All objects of the file are one change: each is mutated, and then judged against the state
-    /// with all of them in it. Exit status: 0 if it would be admitted, with warnings or without, 1
-    /// if a rule refuses it, 2 if something could not be read.
+    /// with all of them applied. Exit status: 0 if the change would be admitted, with or without
+    /// warnings, 1 if a rule refuses it, 2 if something could not be read.
     Plan(Plan),
-    /// Print all that an installation applies, as one stream of YAML: definitions, namespace,
-    /// access, webhooks. `lanekeeper manifests ... | kubectl apply --server-side -f -`
+    /// Print everything that an installation applies, as one stream of YAML: definitions,
+    /// namespace, access rights and webhooks.
     ///
-    /// The server itself runs outside the cluster, at --url. What kube-scheduler needs is no object
-    /// of the API: see manifests/kube-scheduler/.
+    /// Apply the output with `kubectl apply --server-side -f -`. The server itself runs outside the
+    /// cluster, at --url. kube-scheduler's configuration is not part of the output: see
+    /// manifests/kube-scheduler/.
     Manifests(Manifests),
 }
 
 /// Where the cluster's objects come from, and how they are read.
 #[derive(Args, Debug)]
 pub struct Source {
-    /// Manifests: a directory, read recursively (*.yaml, *.yml, *.json), or one file, such as a
-    /// `kubectl get ... -o yaml` dump.
+    /// Read manifests in place of an API server: a directory, which is read recursively (*.yaml,
+    /// *.yml, *.json), or a file, such as a dump by `kubectl get ... -o yaml`.
     #[arg(long, value_name = "DIR|FILE", conflicts_with = "kubeconfig")]
     pub cluster: Option<PathBuf>,
 
-    /// The cluster itself: how its API server is reached. Without this and --cluster, what
-    /// KUBECONFIG names, else ~/.kube/config, else the pod's own service account.
+    /// The kubeconfig of the API server. Without this and --cluster, the file that KUBECONFIG names
+    /// is used, or ~/.kube/config, or the pod's service account.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Whether a host that reports nothing of an uplink has it: `covered`, it does; `reported`, a
-    /// VlanStatus must say that it is ready.
+    /// Whether a host that reports nothing about an uplink has it. `covered`: it has. `reported`:
+    /// it has not, until a VlanStatus says that the uplink is ready.
     #[arg(long, value_enum, default_value = "covered")]
     pub activation: ActivationArg,
 
-    /// Take a bridge named `foo-br` as cluster network `foo`'s even where there is no such one.
+    /// Treat a bridge `foo-br` as cluster network `foo`'s even if there is no such cluster network.
     #[arg(long)]
     pub strict_vm_networks: bool,
 
-    /// The namespace in which Multus looks for a default network that names none.
+    /// The namespace in which Multus looks for a default network that names no namespace.
     #[arg(long, default_value = "kube-system", value_name = "NAMESPACE")]
     pub multus_namespace: String,
 }
@@ -89,16 +90,16 @@ pub enum ActivationArg {
 }
 
 impl Source {
-    /// The manifests, if it is those, which are not looked at yet.
+    /// The manifests, if `--cluster` is given. They are not read yet.
     #[must_use]
     pub fn manifests(&self) -> Option<source::Manifests> {
         Some(source::Manifests::new(self.cluster.clone()?, self.decoder(), self.options()))
     }
 
-    /// The source, to be read once.
+    /// The source for a command that reads it once.
     ///
     /// # Errors
-    /// If there is no cluster, or it can't be used.
+    /// If no cluster is named, or its configuration can't be used.
     pub fn once(&self) -> Result<Once, OnceError> {
         match self.manifests() {
             Some(manifests) => Ok(Once::manifests(manifests)),
@@ -106,7 +107,7 @@ impl Source {
         }
     }
 
-    /// How facts are read.
+    /// How the index treats facts.
     #[must_use]
     pub fn options(&self) -> Options {
         Options {
@@ -132,17 +133,17 @@ pub struct Serve {
     #[command(flatten)]
     pub source: Source,
 
-    /// Where the extender and the webhooks listen, over HTTPS.
+    /// The address of the extender and the webhooks, over HTTPS.
     #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Where /livez, /readyz and /metrics are, over plain HTTP.
+    /// The address of /livez, /readyz and /metrics, over plain HTTP.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub admin_listen: SocketAddr,
 
-    /// The server's certificate, with those that lead to its CA, in PEM. It is read again when it
-    /// changes. Without it one for localhost is made under certs/dev/, its CA being
-    /// certs/dev/ca.crt.
+    /// The serving certificate with its chain, in PEM. The file is read again when it changes.
+    /// Required, unless --cluster is used: then, without this flag, a certificate for localhost is
+    /// made in certs/dev/, with the CA certs/dev/ca.crt.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -150,33 +151,34 @@ pub struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Answer only clients with a certificate that was issued by a CA in this file, in PEM; all
-    /// others get 401. It is read again when it changes. How kube-scheduler and the API server show
-    /// a certificate is described in docs/reference.md, "Client certificates".
+    /// Answer only clients with a certificate of a CA in this file, in PEM. All others get 401. The
+    /// file is read again when it changes. docs/reference.md, "Client certificates", describes how
+    /// kube-scheduler and the API server show a certificate.
     #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
-    /// When rejected hosts are named to the scheduler: `needed`, if no host is kept, since only
-    /// then it uses them; `all`, always.
+    /// When rejected hosts are named to the scheduler. `needed`: only if no host is kept, since the
+    /// scheduler uses the reasons only then. `all`: always.
     #[arg(long, value_enum, default_value = "needed")]
     pub rejections: RejectionsArg,
 
-    /// The largest body of a scheduler's call: bytes, or with a unit, KiB, MiB or GiB.
+    /// The largest body of a scheduler's request: a number of bytes, or a whole number with the
+    /// unit KiB, MiB or GiB.
     #[arg(long, default_value = "128MiB", value_name = "SIZE", value_parser = size)]
     pub max_filter_body: usize,
 
-    /// What the bodies of all calls in flight may take together; beyond it, calls are answered
-    /// with 503 at once.
+    /// The memory for all requests in flight. A request takes up to twice the size of its body.
+    /// Requests beyond this limit are answered with 503 at once.
     #[arg(long, default_value = "256MiB", value_name = "SIZE", value_parser = size)]
     pub max_body_memory: usize,
 
-    /// A user who keeps cluster network `mgmt` and its records, which others may not touch. Can be
-    /// given several times, and replaces the default.
+    /// A user who may delete cluster network `mgmt` and write its network configs. Repeatable, and
+    /// replaces the default.
     #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
     pub trusted_users: Vec<String>,
 
-    /// What becomes of a VM that no host can run, since its cluster networks share none, or since
-    /// one of its VM networks does not exist: `warn`, it is admitted with a warning; `deny`, it is
+    /// What happens to a VM that no host can run, because no host has all its cluster networks or
+    /// one of its VM networks does not exist. `warn`: it is admitted with a warning. `deny`: it is
     /// refused.
     #[arg(long, value_enum, default_value = "warn")]
     pub unschedulable_vm: Unschedulable,
@@ -210,7 +212,7 @@ impl From<RejectionsArg> for Rejections {
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub struct Explain {
-    /// What to explain.
+    /// The object to explain.
     #[command(subcommand)]
     pub what: Explained,
 }
@@ -218,9 +220,9 @@ pub struct Explain {
 /// What can be explained.
 #[derive(Debug, Subcommand)]
 pub enum Explained {
-    /// Where a VM can run. If there is no VM of this name, its running instance is explained.
+    /// Explain on which hosts a VM can run. If there is no VM of this name, its VMI is explained.
     Vm {
-        /// The VM, as NAMESPACE/NAME.
+        /// The VM.
         #[arg(value_name = "NAMESPACE/NAME")]
         vm: String,
 
@@ -228,7 +230,7 @@ pub enum Explained {
         #[command(flatten)]
         source: Source,
 
-        /// The form of the answer.
+        /// The output format.
         #[arg(short, long, value_enum, default_value = "table")]
         output: Output,
     },
@@ -241,11 +243,11 @@ pub struct Plan {
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
 
-    /// The objects are to be deleted, and not applied.
+    /// Delete the objects rather than apply them.
     #[arg(long)]
     pub delete: bool,
 
-    /// Judge the objects one after the other, as the API server would if they were applied so.
+    /// Judge the objects one after the other, each against the state that the ones before it leave.
     #[arg(long)]
     pub in_order: bool,
 
@@ -253,11 +255,11 @@ pub struct Plan {
     #[command(flatten)]
     pub source: Source,
 
-    /// What becomes of a VM that no host can run: `warn` or `deny`, as for `serve`.
+    /// What happens to a VM that no host can run, as for `serve`.
     #[arg(long, value_enum, default_value = "warn")]
     pub unschedulable_vm: Unschedulable,
 
-    /// The form of the answer.
+    /// The output format.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
 }
@@ -265,25 +267,24 @@ pub struct Plan {
 /// Arguments of `manifests`.
 #[derive(Args, Debug)]
 pub struct Manifests {
-    /// The namespace that is ours.
+    /// The namespace of Lanekeeper.
     #[arg(long, default_value = "lanekeeper-system", value_name = "NAMESPACE")]
     pub namespace: String,
 
-    /// Where the server is, outside the cluster: https://HOST:PORT, by a name that its certificate
-    /// is for.
+    /// The server's address, https://HOST:PORT. The server's certificate must be valid for HOST.
     #[arg(long, value_name = "URL", value_parser = https)]
     pub url: String,
 
-    /// The certificate, in PEM, of the CA that the server's own is under.
+    /// The CA certificate that verifies the server's certificate, in PEM.
     #[arg(long, value_name = "FILE")]
     pub ca_file: PathBuf,
 
-    /// A user who keeps the records of `mgmt`, as for `serve`.
+    /// A user who may write network configs of `mgmt`. Give the same users as to `serve`.
     #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
     pub trusted_users: Vec<String>,
 }
 
-/// The form of an answer.
+/// The output formats.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[expect(missing_docs, reason = "the option says what they mean")]
 pub enum Output {
@@ -305,19 +306,19 @@ impl From<Output> for Form {
 /// Why an argument can't be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Unusable {
-    #[error("it must begin with https://")]
+    #[error("the address must begin with https://")]
     NotHttps,
-    #[error("it must be https://HOST:PORT")]
+    #[error("the address must be https://HOST:PORT")]
     NotAnAddress,
-    #[error("{0:?} is no size")]
+    #[error("{0:?} is not a size")]
     NotASize(String),
-    #[error("{0:?} is no unit; there are KiB, MiB and GiB")]
+    #[error("{0:?} is not a unit; use KiB, MiB or GiB")]
     NotAUnit(String),
     #[error("{0:?} is too large")]
     TooLarge(String),
 }
 
-/// An address that webhooks may have.
+/// Checks the server's address: the API server calls webhooks only over HTTPS.
 fn https(text: &str) -> Result<String, Unusable> {
     let host = text.strip_prefix("https://").ok_or(Unusable::NotHttps)?;
     if host.is_empty() || host.contains(['?', '#', '@']) {

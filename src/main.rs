@@ -1,4 +1,4 @@
-//! Parse, dispatch, error → exit code.
+//! Parses the arguments, runs the command, and turns its result into an exit code.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,15 +10,20 @@ use lanekeeper::commands::manifests::{Installation, manifests};
 use lanekeeper::commands::plan::{Mode, plan};
 use lanekeeper::decide::review::Policy;
 use lanekeeper::{commands, serve, telemetry};
+use mimalloc::MiMalloc;
 
-/// What could not be told or done.
+/// The exit code of a command that failed.
 const FAILED: u8 = 2;
+
+/// After a burst of large bodies glibc's allocator keeps hundreds of MiB, this one gives them back.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            // With standard error gone there is nobody to tell.
+            // If standard error is closed, there is nobody to tell.
             let _ = writeln!(std::io::stderr(), "lanekeeper: {error:#}");
             ExitCode::from(FAILED)
         }
@@ -49,7 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             };
             let mode = Mode { delete, in_order, policy };
             let plan = plan(&file, source.once()?, &source.decoder(), &mode, output.into())?;
-            std::io::stdout().write_all(plan.text.as_bytes()).context("can't write")?;
+            std::io::stdout().write_all(plan.text.as_bytes()).context("can't write the output")?;
             Ok(u8::from(!plan.admitted))
         }
         Command::Manifests(Manifests { namespace, url, ca_file, trusted_users }) => {
@@ -57,17 +62,19 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 .with_context(|| format!("can't read {}", ca_file.display()))?;
             let installation = Installation { namespace, url, ca, trusted_users };
             let text = manifests(&installation)?;
-            std::io::stdout().write_all(text.as_bytes()).context("can't write")?;
+            std::io::stdout().write_all(text.as_bytes()).context("can't write the output")?;
             Ok(0)
         }
         Command::Explain(arguments) => {
             let Explained::Vm { vm, source, output } = arguments.what;
             let explanation = commands::explain::vm(&vm, source.once()?, output.into())?;
             for problem in explanation.problems {
-                // With standard error gone there is nobody to tell.
+                // If standard error is closed, there is nobody to tell.
                 let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);
             }
-            std::io::stdout().write_all(explanation.text.as_bytes()).context("can't write")?;
+            std::io::stdout()
+                .write_all(explanation.text.as_bytes())
+                .context("can't write the output")?;
             Ok(u8::from(!explanation.feasible))
         }
     }

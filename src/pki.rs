@@ -1,4 +1,5 @@
-//! Keys and certificates: made for development, loaded from files, checked before they are used.
+//! Keys and certificates: creates them for development, loads them from files, and checks them
+//! before they are used.
 
 use std::fs;
 use std::io::Write;
@@ -20,12 +21,12 @@ use rustls::{RootCertStore, ServerConfig};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// How long certificates made for development are good for.
+/// How long certificates for development are valid.
 const DEV_DAYS: i64 = 365;
-/// The names in a certificate made for development.
+/// The names in a certificate for development.
 const DEV_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// What can be wrong with keys and certificates.
+/// Why keys and certificates can't be used or made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file can't be read or written.
@@ -36,7 +37,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A file holds no certificate or no key.
+    /// A file's content can't be used.
     #[error("{path}: {why}")]
     Unusable {
         /// The file.
@@ -49,28 +50,28 @@ pub enum Error {
     Make(#[from] rcgen::Error),
 }
 
-/// Where a certificate, with those that lead to its CA, and its key are.
+/// The files of a certificate, its key and its clients' CA.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// The certificate chain, in PEM.
     pub cert: PathBuf,
     /// The key, in PEM.
     pub key: PathBuf,
-    /// The certificates of the CAs whose clients are known, in PEM, if any are to be.
+    /// The CA certificates that verify clients, in PEM, if clients must show a certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// From when to when a certificate is good, in seconds since 1970.
+/// When a certificate is valid, in Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Not before then.
+    /// Not valid before then.
     pub from: i64,
-    /// Nor after then.
+    /// Not valid after then.
     pub until: i64,
 }
 
 impl Validity {
-    /// Why a certificate is not good now, if it is not.
+    /// Why a certificate is not valid now, or `None` if it is.
     #[must_use]
     pub fn fault(self) -> Option<&'static str> {
         let now = OffsetDateTime::now_utc().unix_timestamp();
@@ -84,18 +85,18 @@ impl Validity {
     }
 }
 
-/// A certificate and its key, checked to match.
+/// A certificate and its key, which match.
 pub struct Pair {
-    /// Ready to serve: HTTP/1.1 over TLS 1.2 or later.
+    /// The TLS configuration: HTTP/1.1 over TLS 1.2 or later.
     pub config: Arc<ServerConfig>,
-    /// From when to when the certificate is good, in seconds since 1970.
+    /// When the certificate is valid.
     pub validity: Validity,
-    /// What was read, to tell whether it changed.
+    /// The contents of the files, to find out whether they changed.
     pub content: Vec<Vec<u8>>,
 }
 
 impl Files {
-    /// A certificate and its key, for any client.
+    /// A certificate and its key, without a CA for clients.
     #[must_use]
     pub fn of(cert: PathBuf, key: PathBuf) -> Self {
         Self { cert, key, client_ca: None }
@@ -104,7 +105,7 @@ impl Files {
     /// Loads and checks the pair.
     ///
     /// # Errors
-    /// Says which file is missing, unusable, or does not match the other.
+    /// If a file is missing or unusable, or the key does not match. The error names the file.
     pub fn load(&self) -> Result<Pair, Error> {
         let Self { cert, key, client_ca } = self;
         let (cert_pem, key_pem) = (read(cert)?, read(key)?);
@@ -112,7 +113,8 @@ impl Files {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&cert_pem)
             .collect::<Result<_, _>>()
             .map_err(|error| unusable(cert, format!("not a PEM certificate: {error}")))?;
-        let leaf = chain.first().ok_or_else(|| unusable(cert, "no certificate in it".into()))?;
+        let leaf =
+            chain.first().ok_or_else(|| unusable(cert, "it contains no certificate".into()))?;
         let validity = X509Certificate::from_der(leaf)
             .map(|(_, leaf)| validity_of(&leaf))
             .map_err(|error| unusable(cert, format!("not an X.509 certificate: {error}")))?;
@@ -150,8 +152,8 @@ impl Files {
     }
 }
 
-/// Checks the certificates that clients show against these CAs. A client that shows none is let in
-/// too: what it may ask is decided call by call, so that it gets an answer.
+/// Verifies the certificates that clients show against these CAs. The handshake also accepts a
+/// client without a certificate, since the server then answers its requests with 401.
 fn verifier_of_clients(
     pem: &[u8],
     provider: Arc<CryptoProvider>,
@@ -162,7 +164,7 @@ fn verifier_of_clients(
         roots.add(certificate).map_err(|error| format!("not a CA's certificate: {error}"))?;
     }
     if roots.is_empty() {
-        return Err("no certificate in it".to_owned());
+        return Err("it contains no certificate".to_owned());
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .allow_unauthenticated()
@@ -170,15 +172,15 @@ fn verifier_of_clients(
         .map_err(|error| error.to_string())
 }
 
-/// The CA and certificate for development in a folder: those there while they are good, else new
-/// ones. The CA's own key is not kept.
+/// The certificate for development in a folder, with its CA beside it. Uses those in the folder
+/// while they are valid, and otherwise makes new ones. The CA's key is not kept.
 ///
 /// # Errors
 /// If the folder can't be written.
 pub fn for_development(folder: &Path) -> Result<Files, Error> {
     let files = Files::of(folder.join("tls.crt"), folder.join("tls.key"));
     let ca = folder.join("ca.crt");
-    if still_good(&files, &ca) {
+    if is_usable(&files, &ca) {
         return Ok(files);
     }
     fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.to_owned(), source })?;
@@ -205,8 +207,8 @@ pub fn for_development(folder: &Path) -> Result<Files, Error> {
     Ok(files)
 }
 
-/// Whether the pair matches, has a day to go, and was issued by the CA beside it.
-fn still_good(files: &Files, ca: &Path) -> bool {
+/// Returns whether the pair matches, is valid for another day, and was issued by the CA beside it.
+fn is_usable(files: &Files, ca: &Path) -> bool {
     let (Ok(pair), Ok(ca)) = (files.load(), read(ca)) else { return false };
     let tomorrow = (OffsetDateTime::now_utc() + Duration::days(1)).unix_timestamp();
     let first = |pem: &[u8]| CertificateDer::from_pem_slice(pem).ok();
@@ -252,7 +254,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
-/// Writes beside the file and then puts it in its place, so that nobody reads half of it.
+/// Writes a new file and renames it over the old one, so that nobody reads a half-written file.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
@@ -273,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn development_certificates_are_made_once_and_used_again() {
+    fn development_certificates_are_made_once_and_reused() {
         let folder = tempfile::tempdir().unwrap();
         let files = for_development(folder.path()).unwrap();
         let first = files.load().unwrap();
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_does_not_match_is_refused_and_for_development_made_anew() {
+    fn a_pair_that_does_not_match_is_refused_and_for_development_replaced() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let files = for_development(one.path()).unwrap();
         let stranger = for_development(other.path()).unwrap();
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_of_another_certificate_is_not_kept() {
+    fn certificates_of_another_ca_are_replaced() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let files = for_development(one.path()).unwrap();
         let before = files.load().unwrap().content;

@@ -1,8 +1,8 @@
-//! What the API server has at this moment, for what a review must not take from a watch that may
-//! lag behind (docs/reference.md, "Fresh reads" and "Unknown objects").
+//! Reads the API server's current state for reviews that must not rely on a watch, which may be
+//! stale (docs/reference.md, "Fresh reads" and "Unknown objects").
 //!
-//! A list that several reviews need is read once, for all that wait for it: a flood of reviews is
-//! no flood of lists.
+//! Reviews that wait for the same list share it, so that a flood of reviews does not cause a flood
+//! of lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,79 +16,79 @@ use crate::decide::review::{self, Question, Scope};
 use crate::k8s::Decoder;
 use crate::threads::off_thread;
 
-/// How many unknown objects one request may ask for.
+/// The most unknown objects that are read for one review.
 const MAX_UNKNOWN: usize = 16;
 /// Above this many hosts, one list of all bound launcher pods replaces a list for each host.
 const MAX_HOSTS: usize = 16;
-/// How many single objects are read at a time for one request.
-const MAX_AT_ONCE: usize = 8;
+/// The most single objects that are read at a time for one review.
+const MAX_CONCURRENT_READS: usize = 8;
 
-/// Why the present state could not be read.
+/// Why the current state could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// An object can't be had.
+    /// An object can't be read from the API server.
     #[error("{0} can't be read: {1}")]
     Get(ObjectRef, ApiError),
     /// A kind can't be listed.
     #[error("{} can't be listed: {}", .0.kubernetes(), .1)]
     List(Kind, ApiError),
-    /// An object that matters is not of the form expected, so what it says is unknown.
+    /// An object that the review depends on is malformed.
     #[error("{0} can't be read: {1}; repair it first")]
     Malformed(ObjectRef, Name),
-    /// The work was broken off.
-    #[error("the work on it was broken off")]
+    /// A task panicked, or the process is about to end.
+    #[error("the read was aborted")]
     Aborted,
 }
 
-/// Reads the API server's present state.
+/// Reads the API server's current state.
 pub struct Present {
     api: Api,
     decoder: Decoder,
     lists: Mutex<Lists>,
 }
 
-/// The lists that are being read, by what they are of.
+/// The lists that are being read or waited for.
 type Lists = BTreeMap<(Kind, Which), Arc<List>>;
-/// A list that is read: when its reading began, and what it held. Whoever waits for the lock shares
-/// the next.
+/// The newest list, and when its reading began. Whoever holds the lock reads the next one; those
+/// who wait for the lock share it.
 type List = tokio::sync::Mutex<Option<(Instant, Arc<[Change]>)>>;
 
-/// One who waits for a list. With the last one, however it ends, the list is forgotten.
+/// A review that waits for a list. The last waiter removes the list when it is dropped.
 struct Waiter<'a> {
     present: &'a Present,
-    place: (Kind, Which),
+    of: (Kind, Which),
     list: Arc<List>,
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut lists = self.present.lists();
-        // The map's own, and this one.
+        // One reference is the map's, one is this waiter's.
         if Arc::strong_count(&self.list) <= 2 {
-            lists.remove(&self.place);
+            lists.remove(&self.of);
         }
     }
 }
 
 impl Present {
-    /// Of this API server.
+    /// Reads from this API server.
     #[must_use]
     pub fn new(api: Api, decoder: Decoder) -> Self {
         Self { api, decoder, lists: Mutex::default() }
     }
 
-    /// How many lists are being read or waited for.
+    /// The number of lists that are being read or waited for.
     #[must_use]
     pub fn lists_in_flight(&self) -> usize {
         self.lists().len()
     }
 
-    /// A snapshot that has what must be read afresh for a question; nothing, if nothing must be.
-    /// What must be is asked again as more becomes known: a VM network that was unknown may be of
-    /// an unknown cluster network.
+    /// Reads what a question needs and adds it to the snapshot. Returns `None` if the question
+    /// needs no fresh read. The scope is computed again as objects become known: an unknown VM
+    /// network may refer to an unknown cluster network.
     ///
     /// # Errors
-    /// What can't be read, and why.
+    /// If something can't be read.
     pub async fn refresh(
         &self,
         snapshot: &Snapshot,
@@ -114,23 +114,24 @@ impl Present {
         };
         let Scope { running_vms_on, users_of, vmis_using, vms_using, configs_of, unknown: _ } =
             scope;
-        // The object under review may be one that can't be read: it may be repaired, and deleted.
-        let own = question.object();
+        // The object under review may itself be malformed: it can still be repaired or deleted.
+        let under_review = question.object();
         if users_of.is_some() || !configs_of.is_empty() {
-            snapshot = self.with_all(Kind::NetworkConfig, own.as_ref(), snapshot).await?;
+            snapshot =
+                self.with_listed(Kind::NetworkConfig, under_review.as_ref(), snapshot).await?;
         }
         if users_of.is_some() {
-            snapshot = self.with_all(Kind::VmNetwork, own.as_ref(), snapshot).await?;
+            snapshot = self.with_listed(Kind::VmNetwork, under_review.as_ref(), snapshot).await?;
         }
         if vms_using.is_some() {
-            snapshot = self.with_all(Kind::Vm, own.as_ref(), snapshot).await?;
+            snapshot = self.with_listed(Kind::Vm, under_review.as_ref(), snapshot).await?;
         }
         let mut places: Vec<Pods> = if running_vms_on.len() <= MAX_HOSTS {
             running_vms_on.into_iter().map(Pods::On).collect()
         } else {
             vec![Pods::Bound]
         };
-        // A pod that is on no host yet uses its networks too.
+        // A pod that is not bound yet uses its networks as well.
         places.extend(vmis_using.map(|_| Pods::Alive));
         for pods in places {
             let changes = self.pods(&snapshot, pods).await?;
@@ -139,35 +140,36 @@ impl Present {
         Ok(Some(snapshot))
     }
 
-    /// Everything of a kind: what is there, and what no longer is.
-    async fn with_all(
+    /// The snapshot with all objects of a kind listed afresh.
+    async fn with_listed(
         &self,
         kind: Kind,
-        own: Option<&ObjectRef>,
+        under_review: Option<&ObjectRef>,
         snapshot: Snapshot,
     ) -> Result<Snapshot, Error> {
         let listed = self.list(kind, Which::default()).await?;
-        let mut there: Vec<Change> = Vec::with_capacity(listed.len());
+        let mut present: Vec<Change> = Vec::with_capacity(listed.len());
         for change in listed.iter() {
-            if Some(&change.object) != own {
+            if Some(&change.object) != under_review {
                 check(change)?;
             }
-            there.push(change.clone());
+            present.push(change.clone());
         }
-        let large = off_thread(true, move || {
-            let names: BTreeSet<&Key> = there.iter().map(|change| &change.object.key).collect();
+        let updated = off_thread(true, move || {
+            let names: BTreeSet<&Key> = present.iter().map(|change| &change.object.key).collect();
             let gone = snapshot.keys(kind).into_iter().filter(|key| !names.contains(key));
             let gone = gone.map(|key| Change { object: ObjectRef { kind, key }, now: Now::Gone });
             let gone: Vec<Change> = gone.collect();
-            // The one under review, where it can't be read, keeps what it said before.
-            there.retain(|change| !matches!(change.now, Now::Malformed { .. }));
-            snapshot.with(there.into_iter().chain(gone))
+            // If the object under review is malformed, it keeps its last facts.
+            present.retain(|change| !matches!(change.now, Now::Malformed { .. }));
+            snapshot.with(present.into_iter().chain(gone))
         });
-        large.await.map_err(|_| Error::Aborted)
+        updated.await.map_err(|_| Error::Aborted)
     }
 
-    /// The launcher pods that the snapshot lacks, or has otherwise, and the instances that live in
-    /// them. A pod's host never changes once it is set, so only these are read whole.
+    /// Reads the launcher pods that the snapshot lacks or knows differently, and their VMIs. The
+    /// list has metadata only. A pod's host never changes once it is set, so only these pods must
+    /// be read whole.
     async fn pods(&self, snapshot: &Snapshot, pods: Pods) -> Result<Vec<Change>, Error> {
         let needs_host = pods != Pods::Alive;
         let listed = self.list(Kind::LauncherPod, Which { pods, metadata: true }).await?;
@@ -202,7 +204,7 @@ impl Present {
         Ok(changes)
     }
 
-    /// Single objects, whole.
+    /// Reads single objects, whole.
     async fn read(&self, objects: &[ObjectRef]) -> Result<Vec<Change>, Error> {
         let objects = objects.to_vec();
         stream::iter(objects.into_iter().map(|object| async move {
@@ -211,17 +213,17 @@ impl Present {
             check(&change)?;
             Ok(change)
         }))
-        .buffered(MAX_AT_ONCE)
+        .buffered(MAX_CONCURRENT_READS)
         .try_collect()
         .await
     }
 
-    /// A list that began to be read after this was asked, by whomever.
+    /// Lists objects, or shares a list that another review began to read after this call.
     async fn list(&self, kind: Kind, which: Which) -> Result<Arc<[Change]>, Error> {
         let asked = Instant::now();
-        let place = (kind, which);
-        let list = self.lists().entry(place.clone()).or_default().clone();
-        let waiter = Waiter { present: self, place, list };
+        let of = (kind, which);
+        let list = self.lists().entry(of.clone()).or_default().clone();
+        let waiter = Waiter { present: self, of, list };
         let mut newest = waiter.list.lock().await;
         if let Some((begun, listed)) = &*newest
             && *begun >= asked
@@ -229,7 +231,7 @@ impl Present {
             return Ok(listed.clone());
         }
         let begun = Instant::now();
-        let listed = self.list_now(kind, &waiter.place.1).await?;
+        let listed = self.list_now(kind, &waiter.of.1).await?;
         *newest = Some((begun, listed.clone()));
         Ok(listed)
     }
@@ -259,7 +261,7 @@ impl Present {
     }
 }
 
-/// What must be read afresh for a question.
+/// Computes what must be read afresh for a question.
 async fn scope(snapshot: &Snapshot, question: &Arc<Question>) -> Result<Scope, Error> {
     let (snapshot, question) = (snapshot.clone(), question.clone());
     let is_large = question.is_large();
@@ -267,13 +269,13 @@ async fn scope(snapshot: &Snapshot, question: &Arc<Question>) -> Result<Scope, E
     scope.await.map_err(|_| Error::Aborted)
 }
 
-/// A snapshot with what was read afresh in it.
+/// Applies what was read to a snapshot.
 async fn with(snapshot: Snapshot, changes: Vec<Change>) -> Result<Snapshot, Error> {
     let is_large = changes.len() > MAX_UNKNOWN;
     off_thread(is_large, move || snapshot.with(changes)).await.map_err(|_| Error::Aborted)
 }
 
-/// Refuses to go on without what an object says that can't be read.
+/// Fails if an object is malformed, since its present facts are unknown.
 fn check(change: &Change) -> Result<(), Error> {
     match &change.now {
         Now::Malformed { why, .. } => Err(Error::Malformed(change.object.clone(), why.clone())),

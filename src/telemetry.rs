@@ -1,10 +1,11 @@
-//! Logs, on standard error: JSON for machines, plain for a terminal. `RUST_LOG` chooses how much.
+//! Logs to standard error: as plain text on a terminal, otherwise as JSON. `RUST_LOG` sets the
+//! level.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Sets logging up, once, at the start.
+/// Sets up logging. Must be called only once.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,10 +1,10 @@
-//! Work that must not hold up the threads that serve connections.
+//! Keeps long work off the threads that serve connections.
 
 use tokio::task::JoinError;
 use tracing::Span;
 
-/// Does some work here and now, or, where there may be much of it, off the threads that serve
-/// connections, in the span that it was asked in.
+/// Runs `work` at once, or, if it is large, off the threads that serve connections. In both cases
+/// it runs in the current tracing span.
 ///
 /// # Errors
 /// If the work panicked, or the process is about to end.

@@ -1,37 +1,38 @@
-//! What can go wrong when the API server is asked, as far as callers tell it apart.
+//! Errors of requests to the API server, with a variant for each case that callers treat
+//! differently.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
-/// Why something could not be had from the API server.
+/// Why a request to the API server failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It has no such object, or serves no such kind.
+    /// The API server has no such object, or serves no such kind.
     #[error("not found")]
     NotFound,
-    /// The resource version, or the token of a list's next page, is too old: relist.
+    /// The resource version, or a list's continue token, is too old: relist.
     #[error("the resource version is too old")]
     Gone,
-    /// Another write came first.
+    /// Another write came first, or the object exists already.
     #[error("conflict: {0}")]
     Conflict(String),
-    /// We may not, or are not known.
+    /// We are not authorized, or not authenticated.
     #[error("forbidden: {0}")]
     Forbidden(String),
-    /// It can't answer now, and says after what time to ask again, if it says so.
+    /// The API server can't answer now.
     #[error("the API server is busy: {message}")]
     Busy {
-        /// What it says.
+        /// The API server's message.
         message: String,
-        /// After what time to ask again.
+        /// When to retry, if the API server says so.
         retry_after: Option<Duration>,
     },
-    /// It does not accept the request.
+    /// The API server does not accept the request.
     #[error("invalid request: {0}")]
     Invalid(String),
-    /// The connection can't be made, or broke.
+    /// The connection failed or broke.
     #[error("unreachable: {0}")]
     Unreachable(String),
     /// No answer came in time.
@@ -40,17 +41,17 @@ pub enum Error {
     /// The answer can't be read.
     #[error("unreadable answer: {0}")]
     Unreadable(String),
-    /// Anything else that it says.
+    /// Any other error of the API server.
     #[error("{message} ({code})")]
     Other {
         /// The HTTP status code.
         code: u16,
-        /// What it says.
+        /// The API server's message.
         message: String,
     },
 }
 
-/// Kubernetes' Status, as far as it is read.
+/// The parts of Kubernetes' Status that we read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {
@@ -84,7 +85,7 @@ impl From<Status> for Error {
 }
 
 impl Error {
-    /// What an answer other than success says.
+    /// The error in an answer whose status is not a success.
     pub(super) fn of_answer(code: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let mut status: Status = serde_json::from_slice(body).unwrap_or_default();
         status.code = code.as_u16();
@@ -97,8 +98,8 @@ impl Error {
         status.into()
     }
 
-    /// A connection that can't be made or broke, with all that is behind it: the first of a chain
-    /// of errors says only that something failed.
+    /// A failed or broken connection. The text joins the whole chain of sources, since the
+    /// outermost error says only that something failed.
     pub(super) fn unreachable(error: &dyn std::error::Error) -> Self {
         let mut why = error.to_string();
         let mut source = error.source();
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_apart_by_their_code() {
+    fn the_status_code_decides_the_variant() {
         let says = r#"{"kind":"Status","message":"says","code":1}"#;
         assert_eq!(answer(404, None, says), Error::NotFound);
         assert_eq!(answer(410, None, says), Error::Gone);
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_says_when_to_ask_again() {
+    fn a_busy_server_says_when_to_retry() {
         let delay = |error| match error {
             Error::Busy { retry_after, .. } => retry_after.map(|delay| delay.as_secs()),
             other => panic!("{other}"),

@@ -1,4 +1,4 @@
-//! The events of a watch, line by line as they come.
+//! Reads the events of a watch, one per line.
 
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
@@ -9,23 +9,23 @@ use serde_json::value::RawValue;
 use super::error::{Error, Status};
 use super::object::RawObject;
 
-/// The most bytes that one event may have. An API server stores no object of a tenth of it.
+/// The largest event, in bytes. The API server stores no object of a tenth of this size.
 const MAX_LINE: usize = 16 << 20;
-/// The annotation of the bookmark behind a streamed list.
-const LIST_ENDS: &str = "k8s.io/initial-events-end";
+/// The annotation of the bookmark at the end of a streamed list.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-/// What a watch tells.
+/// An event of a watch.
 #[derive(Debug)]
 pub enum Event {
-    /// The object is like this now.
+    /// The object was added or changed.
     Applied(RawObject),
-    /// The object is gone; this is how it was.
+    /// The object was deleted. This is its last version.
     Deleted(RawObject),
-    /// Everything up to this resource version has been told.
+    /// All events up to this resource version have been sent.
     Bookmark {
         /// The resource version.
         version: String,
-        /// Whether this is the end of a streamed list.
+        /// Whether this bookmark ends a streamed list.
         ends_list: bool,
     },
 }
@@ -34,7 +34,7 @@ pub enum Event {
 pub struct Events {
     body: Body,
     buffer: BytesMut,
-    /// How much of the buffer holds no end of a line.
+    /// How many bytes of the buffer are known to hold no newline.
     searched: usize,
 }
 
@@ -64,7 +64,7 @@ impl Events {
         Self { body, buffer: BytesMut::new(), searched: 0 }
     }
 
-    /// The next event; nothing, once the API server has ended the watch.
+    /// The next event, or `None` once the API server has closed the watch.
     ///
     /// # Errors
     /// If the connection broke, the event can't be read, or the API server reports an error.
@@ -81,11 +81,13 @@ impl Events {
             }
             self.searched = self.buffer.len();
             if self.buffer.len() > MAX_LINE {
-                return Err(Error::Unreadable(format!("an event of more than {MAX_LINE} bytes")));
+                return Err(Error::Unreadable(format!("an event has more than {MAX_LINE} bytes")));
             }
             match self.body.frame().await {
                 None if self.buffer.trim_ascii().is_empty() => return Ok(None),
-                None => return Err(Error::Unreachable("the watch broke off in an event".into())),
+                None => {
+                    return Err(Error::Unreachable("the watch broke off within an event".into()));
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.buffer.extend_from_slice(&data);
@@ -97,22 +99,21 @@ impl Events {
     }
 }
 
-/// Reads an event. What it holds is not told in an error: objects hold secrets.
+/// Reads an event. Errors do not quote its content, since objects may contain secrets.
 fn event(line: &[u8]) -> Result<Event, Error> {
-    let odd = |error: serde_json::Error| {
-        Error::Unreadable(format!("an event that is no JSON of the kind expected: {error}"))
-    };
-    let Line { kind, object } = serde_json::from_slice(line).map_err(odd)?;
+    let unreadable =
+        |error: serde_json::Error| Error::Unreadable(format!("a malformed event: {error}"));
+    let Line { kind, object } = serde_json::from_slice(line).map_err(unreadable)?;
     let json = object.get();
     match kind {
-        "ADDED" | "MODIFIED" => serde_json::from_str(json).map(Event::Applied).map_err(odd),
-        "DELETED" => serde_json::from_str(json).map(Event::Deleted).map_err(odd),
+        "ADDED" | "MODIFIED" => serde_json::from_str(json).map(Event::Applied).map_err(unreadable),
+        "DELETED" => serde_json::from_str(json).map(Event::Deleted).map_err(unreadable),
         "BOOKMARK" => {
-            let Bookmark { metadata } = serde_json::from_str(json).map_err(odd)?;
-            let ends_list = metadata.annotations.contains_key(LIST_ENDS);
+            let Bookmark { metadata } = serde_json::from_str(json).map_err(unreadable)?;
+            let ends_list = metadata.annotations.contains_key(INITIAL_EVENTS_END);
             Ok(Event::Bookmark { version: metadata.resource_version, ends_list })
         }
-        "ERROR" => Err(serde_json::from_str::<Status>(json).map_err(odd)?.into()),
-        other => Err(Error::Unreadable(format!("an event of the unknown type {other:?}"))),
+        "ERROR" => Err(serde_json::from_str::<Status>(json).map_err(unreadable)?.into()),
+        other => Err(Error::Unreadable(format!("an event has the unknown type {other:?}"))),
     }
 }

@@ -1,5 +1,5 @@
-//! The API server's objects, as little of them as is needed: where a kind lies, pages of it, single
-//! objects, what a watch tells. Nothing is tried again in here: callers know better when.
+//! A minimal client of the API server: it lists kinds page by page, gets single objects and opens
+//! watches. It never retries, since only callers know when to.
 
 mod error;
 mod events;
@@ -25,29 +25,29 @@ pub use error::Error;
 pub use events::{Event, Events};
 pub use object::RawObject;
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take; of a watch, its beginning. A server that is just starting may take
-/// a connection and never answer on it.
-const ANSWER: Duration = Duration::from_secs(15);
-/// The most bytes of an answer. A page has a tenth of it, a list without pages is of one host's
-/// pods.
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take, or the head of the answer for a watch. A server that is just
+/// starting may accept a connection and never answer on it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest answer, in bytes. A page has about a tenth of this. Only one host's pods are listed
+/// without pages.
 const MAX_ANSWER: usize = 256 << 20;
-/// The most bytes that are read of an answer which says what went wrong.
+/// The largest error answer, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;
-/// How many whole objects come in one page.
-const PAGE: u32 = 250;
-/// How many objects come in one page, of which only metadata does: 7 MB of pods.
-const METADATA_PAGE: u32 = 2_000;
-/// After this many seconds the API server ends a watch, which is then gone on with.
-const WATCH_FOR: u32 = 60;
-/// A watch that is silent for so long is dead: the server would have ended it by now.
-pub const SILENCE: Duration = Duration::from_secs(WATCH_FOR as u64 + 5);
+/// The number of whole objects in a page.
+const PAGE_SIZE: u32 = 250;
+/// The number of objects in a page of metadata: 7 MB of pods.
+const METADATA_PAGE_SIZE: u32 = 2_000;
+/// After this many seconds the API server closes a watch. The caller then continues with a new one.
+const WATCH_SECONDS: u32 = 60;
+/// A watch that is silent for this long is dead: the API server would have closed it by now.
+pub const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// Why there is no API server to be asked.
+/// Why a client for the API server can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A kubeconfig can't be used.
@@ -58,21 +58,20 @@ pub enum ConnectError {
         /// Why.
         source: kube::config::KubeconfigError,
     },
-    /// No cluster is named.
+    /// Neither arguments nor environment name a cluster.
     #[error(
-        "no cluster is given: neither --cluster, nor --kubeconfig, nor KUBECONFIG, nor a pod's \
-         service account ({0})"
+        "no cluster is given: use --cluster or --kubeconfig, set KUBECONFIG, or run in a pod ({0})"
     )]
     NoCluster(#[from] kube::config::InferConfigError),
-    /// What is named can't be used to connect.
+    /// The configuration can't be used to connect.
     #[error(transparent)]
     Client(#[from] kube::Error),
 }
 
-/// An API server, and who we are to it.
+/// Makes a client from this kubeconfig, or else from the environment. Sends no request yet.
 ///
 /// # Errors
-/// Says what is missing in the kubeconfig, or that there is none.
+/// If the kubeconfig can't be used, or none is found.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
     let mut config = match kubeconfig {
         Some(path) => {
@@ -83,22 +82,22 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
         }
         None => Config::infer().await?,
     };
-    config.connect_timeout = Some(CONNECT);
-    // It would hide the reason behind fifteen tries of its own.
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // kube's own retries would hide the reason of a failure for fifteen attempts.
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 
-/// Which objects of a kind, and how much of each.
+/// Which objects of a kind to list, and how much of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Which {
-    /// Of launcher pods, these only.
+    /// Which launcher pods, if the kind is that.
     pub pods: Pods,
-    /// Whether metadata is enough.
+    /// Whether to list metadata only.
     pub metadata: bool,
 }
 
-/// Which launcher pods.
+/// Which launcher pods to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pods {
     /// All.
@@ -113,7 +112,7 @@ pub enum Pods {
 }
 
 impl Pods {
-    /// The field selector that finds them.
+    /// The field selector for these pods.
     fn fields(&self) -> Option<String> {
         const ALIVE: &str = "status.phase!=Succeeded,status.phase!=Failed";
         match self {
@@ -130,17 +129,17 @@ pub struct Pages<'a> {
     api: &'a Api,
     kind: Kind,
     which: Which,
-    /// What the next page comes after; nothing before the first.
+    /// The continue token for the next page, or `None` before the first page.
     after: Option<String>,
     ended: bool,
-    /// The resource version of the list, once a page of it came.
+    /// The resource version of the list, once its first page has been read.
     pub version: String,
 }
 
 #[derive(Deserialize)]
 struct List {
     metadata: ListMeta,
-    // Go writes an empty list as `null`.
+    // Go may write an empty list as `null`.
     items: Option<Vec<RawObject>>,
 }
 
@@ -154,10 +153,10 @@ struct ListMeta {
 }
 
 impl Pages<'_> {
-    /// The objects of the next page, if there is one.
+    /// Reads the next page. Returns `None` after the last one.
     ///
     /// # Errors
-    /// If it can't be had; [`Error::Gone`], if the list has to begin again.
+    /// If the page can't be read. [`Error::Gone`] means that the list must start again.
     pub async fn next(&mut self) -> Result<Option<Vec<RawObject>>, Error> {
         if self.ended {
             return Ok(None);
@@ -171,16 +170,17 @@ impl Pages<'_> {
         Ok(Some(list.items.unwrap_or_default()))
     }
 
-    /// What asks for the next page.
+    /// The query for the next page.
     fn query(&mut self) -> String {
         let mut query = Serializer::new(String::new());
-        select(&mut query, self.kind);
+        select_launcher_pods(&mut query, self.kind);
         if let Some(fields) = self.which.pods.fields() {
             query.append_pair("fieldSelector", &fields);
         }
-        // One host's pods are few: the API server answers that from memory, pages from etcd.
+        // The API server answers a list without a limit from memory, but pages from etcd. One host
+        // has few pods, so its list needs no pages.
         if !matches!(self.which.pods, Pods::On(_)) {
-            let page = if self.which.metadata { METADATA_PAGE } else { PAGE };
+            let page = if self.which.metadata { METADATA_PAGE_SIZE } else { PAGE_SIZE };
             query.append_pair("limit", &page.to_string());
         }
         if let Some(after) = self.after.take() {
@@ -190,7 +190,7 @@ impl Pages<'_> {
     }
 }
 
-/// An API server's objects of our kinds.
+/// A client of the API server.
 #[derive(Clone)]
 pub struct Api(Client);
 
@@ -202,21 +202,21 @@ fn collection(kind: Kind, namespace: Option<&str>) -> String {
     format!("{root}/{version}{namespace}/{}", kind.plural())
 }
 
-/// Of pods, asks for launcher pods alone.
-fn select(query: &mut Serializer<'_, String>, kind: Kind) {
+/// Restricts pods to launcher pods.
+fn select_launcher_pods(query: &mut Serializer<'_, String>, kind: Kind) {
     if kind == Kind::LauncherPod {
         query.append_pair("labelSelector", LAUNCHER_PODS);
     }
 }
 
 impl Api {
-    /// Through this client.
+    /// Uses this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self(client)
     }
 
-    /// Sends a GET, and waits for the head of its answer. What is no success is an error.
+    /// Sends a GET and waits for the head of the answer. Any status but a success is an error.
     async fn send(&self, path: &str, query: &str, accept: &str) -> Result<Body, Error> {
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let request = Request::get(target)
@@ -243,17 +243,17 @@ impl Api {
             let body = self.send(path, query, accept).await?;
             let body = Limited::new(body, MAX_ANSWER).collect().await;
             let bytes = body.map_err(|error| Error::unreachable(&*error))?.to_bytes();
-            // What it holds is not told: objects hold secrets.
+            // The error does not quote the body, since objects may contain secrets.
             serde_json::from_slice(&bytes)
                 .map_err(|error| Error::Unreadable(format!("{path}: {error}")))
         };
         in_time(answer).await
     }
 
-    /// Returns whether the API server sends lists as streams when it is asked to: from 1.34 on.
+    /// Returns whether the API server's version can stream lists: from 1.34 on.
     ///
     /// # Errors
-    /// If it can't be asked.
+    /// If the version can't be read.
     pub async fn streams_lists(&self) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Version {
@@ -267,10 +267,10 @@ impl Api {
         Ok((number(&version.major), number(&version.minor)) >= (1_u32, 34))
     }
 
-    /// Returns whether the API server serves a kind at all.
+    /// Returns whether the API server serves a kind.
     ///
     /// # Errors
-    /// If it can't be asked.
+    /// If the group's resources can't be read.
     pub async fn serves(&self, kind: Kind) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Resources {
@@ -292,18 +292,18 @@ impl Api {
         }
     }
 
-    /// All objects of a kind. A host whose name can't be one has no pods, and nobody is asked.
+    /// Lists a kind. Pods on a host whose name is invalid are an empty list, without any request.
     #[must_use]
     pub fn pages(&self, kind: Kind, which: Which) -> Pages<'_> {
         let ended = matches!(&which.pods, Pods::On(host) if !is_dns_subdomain(host));
         Pages { api: self, kind, which, after: None, ended, version: String::new() }
     }
 
-    /// One object, if it is there. What can't be a name is there in no case, and not put into a
-    /// path.
+    /// Gets one object. Returns `None` if it does not exist. An object with an invalid name can't
+    /// exist, and the name is never put into a path.
     ///
     /// # Errors
-    /// If it can't be asked for.
+    /// If the object can't be read.
     pub async fn get(&self, object: &ObjectRef) -> Result<Option<RawObject>, Error> {
         let namespace = object.key.namespace();
         if !is_dns_subdomain(object.key.name()) || !namespace.is_none_or(is_dns_subdomain) {
@@ -317,10 +317,10 @@ impl Api {
         }
     }
 
-    /// One object as a change: gone, where it is not there.
+    /// Gets one object as a change. An object that does not exist is gone.
     ///
     /// # Errors
-    /// If it can't be asked for.
+    /// If the object can't be read.
     pub async fn now(&self, object: ObjectRef, decoder: &Decoder) -> Result<Change, Error> {
         Ok(match self.get(&object).await? {
             Some(found) => found.change(object.kind, decoder),
@@ -328,20 +328,21 @@ impl Api {
         })
     }
 
-    /// What happens to a kind after a resource version, for about a minute.
+    /// Watches a kind from a resource version, for about a minute.
     ///
     /// # Errors
-    /// If the watch can't be begun.
+    /// If the watch can't be started.
     pub async fn watch(&self, kind: Kind, after: &str) -> Result<Events, Error> {
-        let seconds = WATCH_FOR.to_string();
+        let seconds = WATCH_SECONDS.to_string();
         self.events(kind, &[("resourceVersion", after), ("timeoutSeconds", &seconds)]).await
     }
 
-    /// All objects of a kind as a stream, which ends with a bookmark. It takes as long as it takes:
-    /// the API server's own limit is half an hour.
+    /// Lists a kind as a stream, which ends with a bookmark. The stream has no timeout of ours: the
+    /// API server's own limit is half an hour.
     ///
     /// # Errors
-    /// If the stream can't be begun; [`Error::Invalid`], if the API server can't stream lists.
+    /// If the stream can't be started. [`Error::Invalid`] means that the API server can't stream
+    /// lists.
     pub async fn stream(&self, kind: Kind) -> Result<Events, Error> {
         let initial = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")];
         self.events(kind, &initial).await
@@ -356,15 +357,17 @@ impl Api {
     }
 }
 
-/// What asks for a watch.
+/// The query for a watch.
 fn watch_query(kind: Kind, more: &[(&str, &str)]) -> String {
     let mut query = Serializer::new(String::new());
     query.append_pair("watch", "true").append_pair("allowWatchBookmarks", "true");
-    select(&mut query, kind);
+    select_launcher_pods(&mut query, kind);
     query.extend_pairs(more).finish()
 }
 
-/// What the API server answers, if it does so in time.
+/// Waits for an answer for at most `ANSWER_TIMEOUT`.
 async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(ANSWER, answer).await.unwrap_or(Err(Error::Timeout(ANSWER)))
+    tokio::time::timeout(ANSWER_TIMEOUT, answer)
+        .await
+        .unwrap_or(Err(Error::Timeout(ANSWER_TIMEOUT)))
 }

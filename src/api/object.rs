@@ -1,4 +1,4 @@
-//! An object as it comes from the API server: its name, and its JSON unread.
+//! An object as the API server sends it: its name, and its JSON unparsed.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::cluster::{Change, Key, Kind, Name, ObjectRef};
 use crate::k8s::Decoder;
 
-/// An object as it came, and what it is called.
+/// An object's name and resource version, and its unparsed JSON.
 #[derive(Clone)]
 pub struct RawObject {
     meta: Meta,
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for RawObject {
 }
 
 impl RawObject {
-    /// Its name within its kind.
+    /// The object's key within its kind.
     #[must_use]
     pub fn key(&self) -> Key {
         match &self.meta.namespace {
@@ -52,19 +52,19 @@ impl RawObject {
         }
     }
 
-    /// Its resource version, from which a watch can go on.
+    /// The object's resource version, from which a watch can continue.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.meta.resource_version
     }
 
-    /// The object as it came.
+    /// The object's JSON.
     #[must_use]
     pub fn json(&self) -> &str {
         self.json.get()
     }
 
-    /// What it says.
+    /// Decodes the object into a change of the index.
     #[must_use]
     pub fn change(&self, kind: Kind, decoder: &Decoder) -> Change {
         let now = decoder.now(kind, &mut serde_json::Deserializer::from_str(self.json.get()));

@@ -1,5 +1,5 @@
-//! What became different from one snapshot to a later one, told by names: a host's number means
-//! something within one snapshot only.
+//! The difference between two snapshots. It contains names only, since a host's number may stand
+//! for another host in another snapshot.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use super::hosts::HostSet;
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::snapshot::Snapshot;
 
-/// What became different from one snapshot to a later one.
+/// The difference between a snapshot and a later one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// The objects that came, went or changed their facts, sorted.
+    /// The objects that appeared, disappeared or changed their facts, sorted.
     pub objects: Vec<ObjectRef>,
-    /// The cluster networks that are active on other hosts than before, by name.
+    /// The cluster networks that are active on other hosts than before, sorted by name.
     pub cluster_networks: Vec<(Name, HostsChanged)>,
 }
 
 /// Hosts gained and lost, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostsChanged {
-    /// Those that were not there before.
+    /// The hosts that are in the later set only.
     pub gained: Vec<Name>,
-    /// Those that were and are no longer.
+    /// The hosts that are in the earlier set only.
     pub lost: Vec<Name>,
-    /// How many there are now.
+    /// The number of hosts in the later set.
     pub left: usize,
 }
 
 impl HostsChanged {
-    /// What leads from one set of hosts to another; nothing, if they are the same.
+    /// The change from one set of hosts to another; `None` if they are equal.
     #[must_use]
     pub fn between(before: &BTreeSet<Name>, after: &BTreeSet<Name>) -> Option<Self> {
         (before != after).then(|| Self {
@@ -44,8 +44,8 @@ impl HostsChanged {
 }
 
 impl Difference {
-    /// What leads from `before` to `after`. Two snapshots of one index share what did not change,
-    /// and only the rest is looked at.
+    /// The difference between `before` and `after`. Two snapshots of one index share what did not
+    /// change, so only the rest is compared.
     #[must_use]
     pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
         let mut objects = BTreeSet::new();
@@ -83,14 +83,14 @@ impl Difference {
         }
     }
 
-    /// Returns whether nothing became different.
+    /// Returns whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.cluster_networks.is_empty()
     }
 }
 
-/// The keys under which facts came, went or changed.
+/// The keys whose facts appeared, disappeared or changed.
 fn changed<K: Ord + Clone, V: PartialEq>(
     old: &OrdMap<K, Arc<V>>,
     new: &OrdMap<K, Arc<V>>,
@@ -138,7 +138,8 @@ fn networks_changed(before: &Snapshot, after: &Snapshot) -> Vec<(Name, HostsChan
     changed.collect()
 }
 
-/// Returns whether both snapshots have one and the same set of hosts for the cluster network.
+/// Returns whether both snapshots share the cluster network's set of hosts, so that the sets need
+/// no comparison.
 fn is_shared(before: &Snapshot, after: &Snapshot, name: &Name) -> bool {
     let set = |snapshot: &Snapshot| -> Option<(bool, Arc<HostSet>)> {
         let network = snapshot.0.networks.get(name)?;
@@ -152,7 +153,7 @@ fn is_shared(before: &Snapshot, after: &Snapshot, name: &Name) -> bool {
     }
 }
 
-/// The hosts on which a cluster network that exists is active.
+/// The hosts on which a cluster network is active.
 fn active(snapshot: &Snapshot, name: &Name) -> BTreeSet<Name> {
     match snapshot.network(name).active() {
         Some(hosts) => snapshot.names(&hosts).into_iter().cloned().collect(),

@@ -1,6 +1,6 @@
-//! Facts: of each object only the parts that can change a decision.
+//! Facts: the parts of each object that can change a decision.
 //!
-//! Two versions of an object with equal facts are one to us, so equality gates all further work.
+//! A new version of an object with equal facts can't change any decision, so it causes no work.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,28 @@ use super::mtu::effective_mtu;
 use super::names::{Key, MGMT, Name, ObjectRef};
 use super::vm_networks::VmNetwork;
 
-/// What became of one object.
+/// A change of one object.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The object.
     pub object: ObjectRef,
-    /// What it is now.
+    /// The object's new state.
     pub now: Now,
 }
 
-/// What an object is now.
+/// The state of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Now {
-    /// There, and readable.
+    /// The object exists and can be read.
     Is(Fact),
-    /// There, but not readable: a problem, and no reason to forget what it last said.
+    /// The object exists but can't be read. Its last facts still count.
     Malformed {
-        /// Why it can't be read.
+        /// Why the object can't be read.
         why: Name,
-        /// What it said when it last could be, if it ever could.
+        /// The facts of the last readable version, if there was one.
         last: Option<Box<Fact>>,
     },
-    /// Not there, or nothing to us.
+    /// The object does not exist, or no decision depends on it.
     Gone,
 }
 
@@ -53,34 +53,34 @@ pub enum Fact {
 /// A cluster network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterNetwork {
-    /// Its annotation `uplink-mtu`.
+    /// The annotation `network.harvesterhci.io/uplink-mtu`.
     pub uplink_mtu: UplinkMtu,
 }
 
-/// The MTU in bytes that a cluster network says its uplinks have.
+/// The MTU in bytes in the annotation `network.harvesterhci.io/uplink-mtu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum UplinkMtu {
-    /// It says none.
+    /// The annotation is absent.
     #[default]
     Unset,
-    /// As it was written.
+    /// The MTU as written.
     Is(i64),
-    /// It is no number.
+    /// The annotation is not a number.
     Unreadable(Name),
 }
 
-/// Labels of a host, or those that a network config's `nodeSelector` wants: sorted `key=value`.
-///
-/// Neither a label's key nor its value may hold a `=`, so the joined text is as good as the pair.
+/// The labels of a host, or those that a network config's `nodeSelector` requires, as sorted
+/// `key=value`. Neither the key nor the value of a label may contain `=`, so the text is
+/// unambiguous.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(pub(super) Box<[Name]>);
 
 impl Labels {
-    /// Whether every one of `wanted` is among these: for a `nodeSelector`, whether it covers a
-    /// host with these labels. An empty selector covers every host.
+    /// Returns whether all the labels in `required` are among these. With an empty `nodeSelector`
+    /// that is true for every host.
     #[must_use]
-    pub fn contain(&self, wanted: &Self) -> bool {
-        wanted.0.iter().all(|pair| self.0.binary_search(pair).is_ok())
+    pub fn contain(&self, required: &Self) -> bool {
+        required.0.iter().all(|pair| self.0.binary_search(pair).is_ok())
     }
 }
 
@@ -98,43 +98,45 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
 /// A network config (`VlanConfig`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkConfig {
-    /// The cluster network that it brings up.
+    /// The cluster network in `spec.clusterNetwork`.
     pub cluster_network: Name,
-    /// The labels of the hosts that it covers.
+    /// The labels that `spec.nodeSelector` requires.
     pub selector: Labels,
-    /// The names of the NICs that it bonds.
+    /// The names of the NICs in `spec.uplink.nics`.
     pub nics: Box<[Name]>,
-    /// How it bonds them.
+    /// The bond options and link attributes.
     pub options: UplinkOptions,
-    /// Whether it is being deleted: then it covers no host any more.
+    /// Whether the network config is being deleted. Such a network config covers no host.
     pub deleting: bool,
-    /// Its label `network.harvesterhci.io/clusternetwork`.
+    /// The label `network.harvesterhci.io/clusternetwork`.
     pub label: Option<Name>,
-    /// What its author says of it, which no host sees.
+    /// The description in `spec.description`, which has no effect on any host.
     pub description: Name,
 }
 
 impl NetworkConfig {
-    /// Whether it covers hosts at all: one of `mgmt` is a node agent's record and covers none, and
-    /// one that is being deleted none any more (docs/reference.md, "Objects" and "Admission").
+    /// Returns whether the network config can cover hosts. One that is being deleted covers none,
+    /// nor does one of `mgmt`, which is a node agent's record (docs/reference.md, "Objects" and
+    /// "When a cluster network is active").
     #[must_use]
     pub fn counts(&self) -> bool {
         !self.deleting && !self.is_mgmt()
     }
 
-    /// Whether it covers a host.
+    /// Returns whether the network config covers a host.
     #[must_use]
     pub fn covers(&self, host: &Host) -> bool {
         self.counts() && host.is_covered_by(&self.selector)
     }
 
-    /// Whether it is a node agent's record of `mgmt`.
+    /// Returns whether this is a network config of `mgmt`: a node agent's record.
     #[must_use]
     pub fn is_mgmt(&self) -> bool {
         &*self.cluster_network == MGMT
     }
 
-    /// Whether both make the same uplink: absent options equal their defaults.
+    /// Returns whether both network configs make the same uplink. Absent options equal their
+    /// defaults.
     #[must_use]
     pub fn same_uplink(&self, other: &Self) -> bool {
         let (mine, theirs) = (&self.options, &other.options);
@@ -145,23 +147,23 @@ impl NetworkConfig {
     }
 }
 
-/// Bond options and link attributes of a network config, with the defaults filled in.
+/// The bond options and link attributes of a network config, with the defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UplinkOptions {
     /// The bond's mode.
     pub mode: Name,
-    /// How often, in milliseconds, the bond looks whether its links are up; -1 is the default.
+    /// The interval, in milliseconds, at which the bond checks its links; -1 is the default.
     pub miimon: i64,
-    /// Length of the transmit queue, in packets; -1 is the default.
+    /// The length of the transmit queue, in packets; -1 is the default.
     pub tx_queue_length: i64,
-    /// The bond's MAC address as it was written, empty if none was.
+    /// The bond's MAC address as written, empty if absent.
     pub hardware_address: Name,
-    /// MTU in bytes as it was written, 0 if it was not.
+    /// The MTU in bytes as written, 0 if absent.
     pub mtu: i64,
 }
 
 impl UplinkOptions {
-    /// The MTU in bytes that the uplink gets: 0 means 1500.
+    /// The effective MTU in bytes: 0 means 1500.
     #[must_use]
     pub fn effective_mtu(&self) -> i64 {
         effective_mtu(self.mtu)
@@ -180,7 +182,7 @@ impl Default for UplinkOptions {
     }
 }
 
-/// What a node agent reports of a network config on a host (`VlanStatus`).
+/// A node agent's report on the uplink of a network config on a host (`VlanStatus`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UplinkStatus {
     /// The cluster network.
@@ -189,13 +191,13 @@ pub struct UplinkStatus {
     pub config: Name,
     /// The host.
     pub host: Name,
-    /// Whether its condition `ready` is `True`.
+    /// Whether the condition `ready` is `True`.
     pub ready: bool,
     /// The condition's message, empty if there is none.
     pub message: Name,
 }
 
-/// What is known of the hosts' NICs (`LinkMonitor`).
+/// The state of the hosts' NICs (`LinkMonitor`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkMonitor {
     /// The links of each host that reports any.
@@ -205,33 +207,33 @@ pub struct LinkMonitor {
 /// One link of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The NIC's name.
+    /// The link's name.
     pub name: Name,
-    /// Whether it is up.
+    /// The link's state.
     pub state: LinkState,
-    /// Its number on the host.
+    /// The link's index on the host.
     pub index: i64,
-    /// The number of the link that it is enslaved to, if it is.
+    /// The index of the link to which this one is enslaved, if there is one.
     pub master: Option<i64>,
 }
 
-/// Whether a link is up.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// It carries traffic.
+    /// The link carries traffic.
     Up,
-    /// It does not.
+    /// The link carries no traffic.
     Down,
-    /// The agent could not tell, which is no reason to avoid the host.
+    /// The agent could not determine the state. That is no reason to avoid the host.
     Unknown,
 }
 
-/// The VM networks that something asks for.
+/// The VM networks that a pod, VM or VMI asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Their keys, sorted, each once.
+    /// The keys of the VM networks, sorted, each once.
     pub vm_networks: Box<[Key]>,
-    /// Why the rest of what is asked for could not be read, if it could not.
+    /// Why some of the networks that are asked for can't be read, if that is so.
     pub unreadable: Option<Name>,
 }
 
@@ -244,77 +246,78 @@ impl Selection {
         Self { vm_networks: vm_networks.into(), unreadable }
     }
 
-    /// Whether nothing is asked for.
+    /// Returns whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.vm_networks.is_empty() && self.unreadable.is_none()
     }
 }
 
-/// A virtual machine as its owner described it.
+/// A virtual machine, running or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
-    /// The VM networks of its template.
+    /// The VM networks in the template.
     pub networks: Selection,
-    /// The MAC addresses that its interfaces ask for, in lower case with colons, each with the VM
-    /// network that the interface is on.
+    /// The MAC addresses that the interfaces ask for, in lower case with colons, each with the VM
+    /// network of its interface.
     pub macs: Box<[(Name, Key)]>,
-    /// Whether it is to receive a VM from another cluster (`runStrategy: WaitAsReceiver`).
+    /// Whether the VM waits for another cluster's VM to migrate into it (`runStrategy:
+    /// WaitAsReceiver`).
     pub receiving: bool,
-    /// Whether it is being deleted.
+    /// Whether the VM is being deleted.
     pub deleting: bool,
 }
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// Whether it is going away, and all that is in it.
+    /// Whether the namespace is terminating, and all objects in it with it.
     pub terminating: bool,
 }
 
-/// A virtual machine's running instance.
+/// A virtual machine instance (VMI).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vmi {
-    /// Its UID, empty if it has none (a manifest that was never in a cluster).
+    /// The UID, empty if there is none, as in a manifest that was never in a cluster.
     pub uid: Name,
-    /// Whether its phase is `Succeeded` or `Failed`.
+    /// Whether the phase is `Succeeded` or `Failed`.
     pub finished: bool,
-    /// The VM networks of its spec. Its pods may still use others.
+    /// The VM networks in the spec. The launcher pods may still use others.
     pub networks: Selection,
-    /// The host that it runs on.
+    /// The host in `status.nodeName`.
     pub host: Option<Name>,
-    /// The hosts of `status.activePods`; ended pods of a migration stay listed.
+    /// The hosts in `status.activePods`, where pods that ended after a migration stay listed.
     pub active_hosts: Box<[Name]>,
-    /// The host that an unfinished migration takes it to.
+    /// The target of an unfinished migration, from `status.migrationState`.
     pub migration_target: Option<Name>,
 }
 
-/// A running instance's move to another host.
+/// A migration of a VMI to another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
-    /// The instance that moves.
+    /// The VMI that migrates.
     pub vmi: Key,
-    /// The host that it moves to, while the move is not finished.
+    /// The host that the VMI migrates to, as long as the migration is not finished.
     pub target: Option<Name>,
 }
 
-/// The pod that a running instance lives in (`virt-launcher`).
+/// The pod in which a VMI runs (`virt-launcher`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LauncherPod {
-    /// The instance that owns it.
+    /// The VMI that owns the pod.
     pub vmi: Key,
-    /// That instance's UID, empty if it is not known.
+    /// The VMI's UID, empty if the UID is not known.
     pub vmi_uid: Name,
-    /// Whether its phase is `Succeeded` or `Failed`.
+    /// Whether the phase is `Succeeded` or `Failed`.
     pub ended: bool,
-    /// The host that it is bound to.
+    /// The host that the pod is bound to.
     pub host: Option<Name>,
-    /// The VM networks of its Multus annotations: what it really uses.
+    /// The VM networks in the Multus annotations: those that the pod really uses.
     pub networks: Selection,
 }
 
 impl LauncherPod {
-    /// Whether it belongs to this instance, and not to an earlier one of the same name.
+    /// Returns whether the pod belongs to this VMI, and not to an earlier one of the same name.
     pub(super) fn is_of(&self, vmi: &Vmi) -> bool {
         self.vmi_uid.is_empty() || vmi.uid.is_empty() || self.vmi_uid == vmi.uid
     }
@@ -323,14 +326,15 @@ impl LauncherPod {
 /// A host (`Node`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// Its labels.
+    /// The host's labels.
     pub labels: Labels,
-    /// Whether it is a witness: it votes in etcd and runs no VM.
+    /// Whether the host is a witness host, which votes in etcd and runs no VMs.
     pub witness: bool,
 }
 
 impl Host {
-    /// Whether a network config with this selector covers it. Witness hosts are never covered.
+    /// Returns whether a network config with this selector covers the host. Witness hosts are never
+    /// covered.
     #[must_use]
     pub fn is_covered_by(&self, selector: &Labels) -> bool {
         !self.witness && self.labels.contain(selector)

@@ -1,7 +1,7 @@
-//! Hosts by number, and sets of them.
+//! Hosts by number, and sets of hosts.
 //!
-//! A number stands for a host within one snapshot and its successors, and never leaves this
-//! module's parent: outside there are names, [`HostSet`]s and [`HostRef`]s.
+//! Only `cluster` uses the numbers, since a number may stand for another host in a later snapshot.
+//! Other modules use names, [`HostSet`]s and [`HostRef`]s.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ impl HostSet {
         self.0.grow_and_insert(host as usize);
     }
 
-    /// Puts `host` in or takes it out, copying the set only if that changes it and it is shared.
+    /// Inserts `host`, or removes it. The set is copied only if it changes and is shared.
+    /// Returns whether the set changed.
     pub(super) fn put(this: &mut Arc<Self>, host: u32, inside: bool) -> bool {
         if this.has(host) == inside {
             return false;
@@ -42,29 +43,29 @@ impl HostSet {
     }
 
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
-        // Every member was a u32 when it was put in.
+        // Only u32 numbers are ever inserted.
         self.0.ones().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
     }
 
-    /// Whether the host is in the set.
+    /// Returns whether the host is in the set.
     #[must_use]
     pub fn contains(&self, host: HostRef<'_>) -> bool {
         self.has(host.number)
     }
 
-    /// Whether no host is in the set.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_clear()
     }
 
-    /// How many hosts are in the set.
+    /// The number of hosts in the set.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.count_ones(..)
     }
 
-    /// The hosts that are in both.
+    /// The hosts that are in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         let mut set = self.clone();
@@ -72,7 +73,7 @@ impl HostSet {
         set
     }
 
-    /// The hosts that are in this set alone.
+    /// The hosts that are in this set and not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut set = self.clone();
@@ -80,7 +81,7 @@ impl HostSet {
         set
     }
 
-    /// The hosts that are in either.
+    /// The hosts that are in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let mut set = self.clone();
@@ -90,13 +91,13 @@ impl HostSet {
 }
 
 impl PartialEq for HostSet {
-    /// Sets are equal by their members, not by the room that they were given.
+    /// Sets with the same members are equal, whatever their capacity.
     fn eq(&self, other: &Self) -> bool {
         self.0.symmetric_difference(&other.0).next().is_none()
     }
 }
 
-/// A host of the snapshot that gave it.
+/// A host of one snapshot. The reference is valid for that snapshot only.
 #[derive(Clone, Copy)]
 pub struct HostRef<'s> {
     pub(super) number: u32,
@@ -114,17 +115,17 @@ impl<'s> HostRef<'s> {
 /// The hosts: numbers by name, names and facts by number.
 #[derive(Clone, Default)]
 pub(super) struct Hosts {
-    /// Shared by snapshots, and copied when a host comes or goes, which is rare: 15,000 names take
-    /// a tenth of a millisecond.
+    /// Shared by snapshots, and copied when a host is added or removed. That is rare, and with
+    /// 15,000 hosts a copy takes a tenth of a millisecond.
     table: Arc<Table>,
-    /// By number; `None` where the number is free.
+    /// By number; `None` if the number is free.
     facts: Vector<Option<Arc<Host>>>,
 }
 
 #[derive(Clone, Default)]
 struct Table {
     numbers: HashTable<u32>,
-    /// By number; empty where the number is free.
+    /// By number; empty if the number is free.
     names: Vec<Name>,
     free: Vec<u32>,
     hasher: FixedState,
@@ -154,8 +155,8 @@ impl Hosts {
     pub(super) fn name(&self, number: u32) -> &Name {
         #[expect(
             clippy::indexing_slicing,
-            reason = "a number in a set is a host's, since a host that goes is taken out of every \
-                      set before its number is free; `properties::any_order_gives_one_snapshot`"
+            reason = "every number in a set belongs to a host, since a host is removed from every \
+                      set before its number is freed; `properties::any_order_gives_one_snapshot`"
         )]
         &self.table.names[number as usize]
     }
@@ -164,7 +165,7 @@ impl Hosts {
         HostRef { number, name: self.name(number) }
     }
 
-    /// Every host with its facts, in no order.
+    /// All hosts with their facts, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Arc<Host>)> {
         (0..).zip(self.facts.iter()).filter_map(|(number, facts)| Some((number, facts.as_ref()?)))
     }
@@ -173,13 +174,13 @@ impl Hosts {
         self.table.numbers.len()
     }
 
-    /// Returns whether these are the very same hosts with the very same facts, as far as that can
-    /// be told without looking at each.
+    /// Returns whether both share all their data. If they do not, hosts and facts may still be
+    /// equal.
     pub(super) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.table, &other.table) && self.facts.ptr_eq(&other.facts)
     }
 
-    /// Sets the facts of the host, which gets a number if it is new.
+    /// Sets the facts of a host. A new host gets a number.
     pub(super) fn set(&mut self, name: &Name, host: Host) -> u32 {
         if let Some(number) = self.find(name) {
             self.facts.set(number as usize, Some(Arc::new(host)));
@@ -202,7 +203,7 @@ impl Hosts {
         number
     }
 
-    /// Forgets the host and frees its number, which must be in no set any more.
+    /// Removes a host and frees its number, which must not be in any set any more.
     pub(super) fn remove(&mut self, name: &str) {
         let hash = self.table.hasher.hash_one(name);
         let table = Arc::make_mut(&mut self.table);
@@ -225,8 +226,8 @@ impl Hosts {
     }
 }
 
-/// Looks up many hosts by name, quickly where they come in the order in which we learned of them:
-/// the host after the last one found is tried first.
+/// Looks up many hosts by name. The host after the last one found is tried first, so lookups in the
+/// order in which hosts were added are fast.
 pub struct HostWalk<'s> {
     table: &'s Table,
     next: u32,
@@ -248,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_of_a_host_that_is_gone_is_used_again_and_found_by_no_name() {
+    fn the_number_of_a_removed_host_is_reused_and_has_no_name() {
         let mut hosts = Hosts::default();
         let number = hosts.set(&"a".into(), Host::default());
         hosts.remove("a");

@@ -1,8 +1,8 @@
-//! The index: takes changes one at a time and keeps what follows from them, at the cost of what
-//! changed. The same facts give the same index, in whatever order they came.
+//! The index applies changes one at a time and keeps derived state up to date, at a cost in
+//! proportion to the change. The same facts give the same index, in whatever order they arrive.
 //!
 //! ```text
-//! Change ─▶ apply ─▶ ground fact (equal: nothing more) ─▶ derived sets of what it touches
+//! Change ─▶ apply ─▶ ground fact (stop if equal) ─▶ derived sets of the objects concerned
 //!                                                              │
 //!                                      snapshot() ◀── clone ───┘
 //! ```
@@ -21,34 +21,34 @@ use super::hosts::HostSet;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::options::Options;
 use super::snapshot::Snapshot;
-use super::state::{ConfigState, State, relate, swap};
+use super::state::{ConfigState, State, relate, replace_pair};
 use super::vm_networks::VmNetwork;
 
 /// The one writable copy of the cluster's facts.
 pub struct Index {
     state: State,
-    /// The kinds not yet listed: until there are none, an empty map means nothing.
+    /// The kinds that are not listed. While there are any, a missing object may still exist.
     unlisted: BTreeSet<Kind>,
-    shared: Shared,
+    interner: Interner,
 }
 
 impl Index {
-    /// An index that knows nothing yet, of any kind.
+    /// An empty index, in which no kind is listed yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
             state: State { options, ..State::default() },
             unlisted: Kind::ALL.into(),
-            shared: Shared::default(),
+            interner: Interner::default(),
         }
     }
 
-    /// Notes that every object of this kind that there is has been applied.
+    /// Marks a kind as listed: every object of the kind has been applied.
     pub fn listed(&mut self, kind: Kind) {
         self.unlisted.remove(&kind);
     }
 
-    /// Notes that there may be objects of this kind that were not applied.
+    /// Marks a kind as not listed: some of its objects may not have been applied.
     pub fn unlist(&mut self, kind: Kind) {
         self.unlisted.insert(kind);
     }
@@ -58,26 +58,26 @@ impl Index {
         self.unlisted.iter().copied()
     }
 
-    /// Forgets what is of this kind and not among these.
-    pub fn retain(&mut self, kind: Kind, there: &BTreeSet<Key>) {
-        for key in self.state.keys(kind).into_iter().filter(|key| !there.contains(key)) {
+    /// Removes all objects of a kind, except for those that exist.
+    pub fn retain(&mut self, kind: Kind, existing: &BTreeSet<Key>) {
+        for key in self.state.keys(kind).into_iter().filter(|key| !existing.contains(key)) {
             self.apply(Change { object: ObjectRef { kind, key }, now: Now::Gone });
         }
     }
 
-    /// Notes that an object can't be read; what it said before counts. Says whether that is news.
+    /// Marks an object malformed and keeps its last facts. Returns whether anything changed.
     pub fn malformed(&mut self, object: &ObjectRef, why: Name) -> bool {
-        self.note_malformed(object, Some(why))
+        self.set_malformed(object, Some(why))
     }
 
-    /// What is known now; nothing before every kind has been listed, so that "not read yet" can't
-    /// pass for "there is none".
+    /// The current snapshot. `None` until every kind has been listed, so that an object that is not
+    /// read yet never counts as missing.
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.unlisted.is_empty().then(|| Snapshot(self.state.clone()))
     }
 
-    /// Notes what is wrong with a place that objects come from; an empty list takes it back.
+    /// Replaces the complaints about a place that objects come from. An empty list removes them.
     pub fn complain(&mut self, place: Name, complaints: Vec<Name>) {
         if complaints.is_empty() {
             self.state.complaints.remove(&place);
@@ -86,7 +86,7 @@ impl Index {
         }
     }
 
-    /// Takes in one change. Says whether anything we know of became different.
+    /// Applies one change. Returns whether anything changed.
     pub fn apply(&mut self, change: Change) -> bool {
         let Change { object, now } = change;
         let (fact, why) = match now {
@@ -94,9 +94,9 @@ impl Index {
             Now::Malformed { why, last } => (last.map(|last| *last), Some(why)),
             Now::Gone => (None, None),
         };
-        let problem_changed = self.note_malformed(&object, why);
+        let problem_changed = self.set_malformed(&object, why);
         let Some(fact) = fact else {
-            return self.forget(&object) || problem_changed;
+            return self.remove(&object) || problem_changed;
         };
         let key = object.key;
         let fact_changed = match fact {
@@ -112,12 +112,12 @@ impl Index {
                 replace(&mut self.state.namespaces, key.text(), Some(facts)).is_some()
             }
             Fact::Vmi(mut facts) => {
-                let key = self.shared.key(&key);
-                self.shared.name(&mut facts.uid);
-                self.shared.selection(&mut facts.networks);
-                self.shared.optional(&mut facts.host);
-                facts.active_hosts.iter_mut().for_each(|host| self.shared.name(host));
-                self.around_vmis([key.clone()], |state| {
+                let key = self.interner.key(&key);
+                self.interner.name(&mut facts.uid);
+                self.interner.selection(&mut facts.networks);
+                self.interner.optional(&mut facts.host);
+                facts.active_hosts.iter_mut().for_each(|host| self.interner.name(host));
+                self.update_vmis([key.clone()], |state| {
                     replace(&mut state.vmis, &key, Some(facts)).is_some()
                 })
             }
@@ -128,7 +128,7 @@ impl Index {
         fact_changed || problem_changed
     }
 
-    fn forget(&mut self, object: &ObjectRef) -> bool {
+    fn remove(&mut self, object: &ObjectRef) -> bool {
         let key = &object.key;
         match object.kind {
             Kind::ClusterNetwork => self.set_cluster_network(key.text(), None),
@@ -139,14 +139,14 @@ impl Index {
             Kind::Vm => self.set_vm(key, None),
             Kind::Namespace => replace(&mut self.state.namespaces, key.text(), None).is_some(),
             Kind::Vmi => self
-                .around_vmis([key.clone()], |state| replace(&mut state.vmis, key, None).is_some()),
+                .update_vmis([key.clone()], |state| replace(&mut state.vmis, key, None).is_some()),
             Kind::Migration => self.set_migration(key, None),
             Kind::LauncherPod => self.set_pod(key, None),
             Kind::Host => self.set_host(key.text(), None),
         }
     }
 
-    fn note_malformed(&mut self, object: &ObjectRef, why: Option<Name>) -> bool {
+    fn set_malformed(&mut self, object: &ObjectRef, why: Option<Name>) -> bool {
         let malformed = &mut self.state.malformed;
         match why {
             Some(why) => malformed.insert(object.clone(), why.clone()) != Some(why),
@@ -160,7 +160,7 @@ impl Index {
             return false;
         }
         self.state.networks.entry(name.clone()).or_default().facts = facts.map(Arc::new);
-        self.state.drop_if_idle(name);
+        self.state.drop_if_unused(name);
         true
     }
 
@@ -170,21 +170,21 @@ impl Index {
         if old.as_ref().map(|old| &*old.facts) == facts.as_ref() {
             return false;
         }
-        let mut touched = HostSet::default();
+        let mut affected = HostSet::default();
         if let Some(old) = &old {
-            touched = (*old.hosts).clone();
-            state.note_wanted(name, &old.facts.selector, false);
+            affected = (*old.hosts).clone();
+            state.index_selector(name, &old.facts.selector, false);
             if let Some(network) = state.networks.get_mut(&old.facts.cluster_network) {
                 network.configs.remove(name);
             }
         }
         let new_network = facts.as_ref().map(|facts| facts.cluster_network.clone());
         if let Some(mut facts) = facts {
-            self.shared.labels(&mut facts.selector);
-            state.note_wanted(name, &facts.selector, true);
+            self.interner.labels(&mut facts.selector);
+            state.index_selector(name, &facts.selector, true);
             let hosts =
                 if facts.counts() { state.covered(&facts.selector) } else { HostSet::default() };
-            touched = touched.union(&hosts);
+            affected = affected.union(&hosts);
             state
                 .networks
                 .entry(facts.cluster_network.clone())
@@ -201,10 +201,10 @@ impl Index {
         let old_network = old.map(|old| old.facts.cluster_network.clone());
         let moved = old_network.filter(|old| Some(old) != new_network.as_ref());
         for network in moved.iter().chain(&new_network) {
-            for host in touched.numbers() {
+            for host in affected.numbers() {
                 state.refresh(network, host);
             }
-            state.drop_if_idle(network);
+            state.drop_if_unused(network);
         }
         true
     }
@@ -213,10 +213,10 @@ impl Index {
         let new = facts.as_ref().map(|facts| (facts.cluster_network.clone(), facts.host.clone()));
         let Some(old) = replace(&mut self.state.statuses, name, facts) else { return false };
         let old = old.map(|old| (old.cluster_network.clone(), old.host.clone()));
-        for ((network, host), there) in
+        for ((network, host), exists) in
             old.map(|old| (old, false)).into_iter().chain(new.map(|new| (new, true)))
         {
-            relate(&mut self.state.reports, (network.clone(), host.clone(), name.clone()), there);
+            relate(&mut self.state.reports, (network.clone(), host.clone(), name.clone()), exists);
             if let Some(host) = self.state.hosts.find(&host) {
                 self.state.refresh(&network, host);
             }
@@ -229,24 +229,24 @@ impl Index {
         let Some(old) = replace(&mut self.state.vm_networks, key, facts) else { return false };
         let old = old.and_then(|old| old.claim());
         let pair = |network: Name| (network, key.clone());
-        swap(&mut self.state.claims, old.map(pair), new.map(pair));
+        replace_pair(&mut self.state.claims, old.map(pair), new.map(pair));
         true
     }
 
     fn set_vm(&mut self, key: &Key, facts: Option<Vm>) -> bool {
         let facts = facts.map(|mut facts| {
-            self.shared.selection(&mut facts.networks);
+            self.interner.selection(&mut facts.networks);
             facts
         });
         let new = facts.clone();
         let Some(old) = replace(&mut self.state.vms, key, facts) else { return false };
-        for (vm, there) in [(old.as_deref(), false), (new.as_ref(), true)] {
+        for (vm, exists) in [(old.as_deref(), false), (new.as_ref(), true)] {
             let Some(Vm { networks, macs, .. }) = vm else { continue };
             for network in &networks.vm_networks {
-                relate(&mut self.state.vms_using, (network.clone(), key.clone()), there);
+                relate(&mut self.state.vms_using, (network.clone(), key.clone()), exists);
             }
             for (mac, _) in macs {
-                relate(&mut self.state.macs, (mac.clone(), key.clone()), there);
+                relate(&mut self.state.macs, (mac.clone(), key.clone()), exists);
             }
         }
         true
@@ -255,26 +255,26 @@ impl Index {
     fn set_migration(&mut self, key: &Key, facts: Option<Migration>) -> bool {
         let old = self.state.migrations.get(key).map(|old| old.vmi.clone());
         let new = facts.as_ref().map(|new| new.vmi.clone());
-        self.around_vmis(old.clone().into_iter().chain(new.clone()), |state| {
+        self.update_vmis(old.clone().into_iter().chain(new.clone()), |state| {
             let pair = |vmi: Key| (vmi, key.clone());
-            swap(&mut state.migrations_of, old.map(pair), new.map(pair));
+            replace_pair(&mut state.migrations_of, old.map(pair), new.map(pair));
             replace(&mut state.migrations, key, facts).is_some()
         })
     }
 
     fn set_pod(&mut self, key: &Key, facts: Option<LauncherPod>) -> bool {
         let facts = facts.map(|mut facts| {
-            facts.vmi = self.shared.key(&facts.vmi);
-            self.shared.name(&mut facts.vmi_uid);
-            self.shared.optional(&mut facts.host);
-            self.shared.selection(&mut facts.networks);
+            facts.vmi = self.interner.key(&facts.vmi);
+            self.interner.name(&mut facts.vmi_uid);
+            self.interner.optional(&mut facts.host);
+            self.interner.selection(&mut facts.networks);
             facts
         });
         let old = self.state.pods.get(key).map(|old| old.vmi.clone());
         let new = facts.as_ref().map(|new| new.vmi.clone());
-        self.around_vmis(old.clone().into_iter().chain(new.clone()), |state| {
+        self.update_vmis(old.clone().into_iter().chain(new.clone()), |state| {
             let pair = |vmi: Key| (vmi, key.clone());
-            swap(&mut state.pods_of, old.map(pair), new.map(pair));
+            replace_pair(&mut state.pods_of, old.map(pair), new.map(pair));
             replace(&mut state.pods, key, facts).is_some()
         })
     }
@@ -286,38 +286,39 @@ impl Index {
         if old.as_deref() == facts.as_ref() {
             return false;
         }
-        let configs = state.configs_to_ask(old.as_deref(), facts.as_ref());
+        let configs = state.configs_to_recheck(old.as_deref(), facts.as_ref());
         if let Some(mut facts) = facts {
-            self.shared.labels(&mut facts.labels);
+            self.interner.labels(&mut facts.labels);
             let number = state.hosts.set(name, facts.clone());
-            state.recover(configs, number, |config| config.covers(&facts));
+            state.update_coverage(configs, number, |config| config.covers(&facts));
         } else if let Some(number) = number {
-            state.recover(configs, number, |_| false);
+            state.update_coverage(configs, number, |_| false);
             state.hosts.remove(name);
         }
         true
     }
 
-    /// Does `change`, and brings up to date where these VMIs sit and what they use.
-    fn around_vmis(
+    /// Makes `change`, which concerns these VMIs, and updates which hosts and VM networks they
+    /// occupy.
+    fn update_vmis(
         &mut self,
         vmis: impl IntoIterator<Item = Key>,
         change: impl FnOnce(&mut State) -> bool,
     ) -> bool {
         let vmis: BTreeSet<Key> = vmis.into_iter().collect();
-        let before: Vec<_> = vmis.iter().map(|vmi| self.state.standing_of(vmi)).collect();
+        let before: Vec<_> = vmis.iter().map(|vmi| self.state.occupancy_of(vmi)).collect();
         let changed = change(&mut self.state);
         for (vmi, before) in vmis.iter().zip(before) {
-            let after = self.state.standing_of(vmi);
+            let after = self.state.occupancy_of(vmi);
             if before == after {
                 continue;
             }
-            for (standing, there) in [(before, false), (after, true)] {
-                for host in standing.hosts {
-                    relate(&mut self.state.vmis_on, (host, vmi.clone()), there);
+            for (occupancy, occupied) in [(before, false), (after, true)] {
+                for host in occupancy.hosts {
+                    relate(&mut self.state.vmis_on, (host, vmi.clone()), occupied);
                 }
-                for network in standing.vm_networks {
-                    relate(&mut self.state.vmis_using, (network, vmi.clone()), there);
+                for network in occupancy.vm_networks {
+                    relate(&mut self.state.vmis_using, (network, vmi.clone()), occupied);
                 }
             }
         }
@@ -326,12 +327,14 @@ impl Index {
 }
 
 impl Snapshot {
-    /// What would be known had these changes come too: what was read afresh, or is planned. This
-    /// snapshot stays as it is.
+    /// A copy of this snapshot with changes applied, such as fresh reads or a planned change.
     #[must_use]
     pub fn with(&self, changes: impl IntoIterator<Item = Change>) -> Self {
-        let mut index =
-            Index { state: self.0.clone(), unlisted: BTreeSet::new(), shared: Shared::default() };
+        let mut index = Index {
+            state: self.0.clone(),
+            unlisted: BTreeSet::new(),
+            interner: Interner::default(),
+        };
         for change in changes {
             index.apply(change);
         }
@@ -339,7 +342,7 @@ impl Snapshot {
     }
 }
 
-/// Sets or removes the facts under `key`. `None` if they were so already, else the old ones.
+/// Sets or removes the facts under `key`. Returns the old facts, or `None` if nothing changed.
 #[expect(clippy::option_option, reason = "whether it changed, and from what, are two questions")]
 fn replace<K: Ord + Clone, V: PartialEq>(
     map: &mut OrdMap<K, Arc<V>>,
@@ -355,15 +358,16 @@ fn replace<K: Ord + Clone, V: PartialEq>(
     })
 }
 
-/// Texts that many facts hold, each kept once: a name of a host is in each of its VMIs and pods.
+/// Keeps each text once, since many facts contain the same text: a host's name is in each of its
+/// VMIs and pods.
 #[derive(Default)]
-struct Shared {
+struct Interner {
     texts: HashSet<Name, foldhash::fast::FixedState>,
-    /// How many texts there may be before those in no fact any more are dropped.
+    /// The number of texts at which those that no fact contains any more are dropped.
     sweep_at: usize,
 }
 
-impl Shared {
+impl Interner {
     fn name(&mut self, name: &mut Name) {
         if let Some(known) = self.texts.get(name) {
             *name = known.clone();

@@ -1,7 +1,7 @@
-//! What is: the cluster's facts, and the index that keeps what follows from them at hand.
+//! The cluster's facts, and the index that keeps what is derived from them up to date.
 //!
-//! Pure. Nothing in here knows of Kubernetes' formats, of files, clocks or tasks, so a test is
-//! [`Index::apply`] and an assertion.
+//! Everything here is pure. It knows nothing of Kubernetes' formats, files, clocks or tasks, so a
+//! test consists of [`Index::apply`] and an assertion.
 #![warn(missing_docs)]
 
 mod difference;

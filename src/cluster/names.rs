@@ -1,15 +1,15 @@
-//! Names: of objects, and of the kinds of object that a decision can depend on.
+//! Names of objects, and the kinds of object that a decision can depend on.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A name, label or other short text that many facts share.
+/// A name, label or other short text, shared by the facts that contain it.
 pub type Name = Arc<str>;
 
-/// The cluster network that is built in: active on every host, with no network config.
+/// The built-in cluster network, which is active on every host without a network config.
 pub const MGMT: &str = "mgmt";
 
-/// Returns whether an object can have this name: a DNS subdomain, as Kubernetes asks of most names.
+/// Returns whether a name is a DNS subdomain, as Kubernetes requires of most names.
 #[must_use]
 pub fn is_dns_subdomain(name: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -21,7 +21,7 @@ pub fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_part)
 }
 
-/// An object's name within its kind: `name` for a cluster-scoped one, `namespace/name` for another.
+/// An object's name within its kind: `name` for a cluster-scoped object, else `namespace/name`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Name);
 
@@ -36,13 +36,13 @@ impl Key {
         Self(text.into())
     }
 
-    /// The key of an object that lies in no namespace.
+    /// The key of a cluster-scoped object.
     #[must_use]
     pub fn cluster_scoped(name: impl Into<Name>) -> Self {
         Self(name.into())
     }
 
-    /// The namespace, of an object that lies in one.
+    /// The namespace, unless the object is cluster-scoped.
     #[must_use]
     pub fn namespace(&self) -> Option<&str> {
         self.0.split_once('/').map(|(namespace, _)| namespace)
@@ -60,13 +60,13 @@ impl Key {
         &self.0
     }
 
-    /// The shared text behind the key.
+    /// The key's shared text: `name` or `namespace/name`.
     #[must_use]
     pub fn text(&self) -> &Name {
         &self.0
     }
 
-    /// Before every other key, so the start of a range.
+    /// The key before all others, as the start of a range.
     pub(super) fn first() -> Self {
         Self(Name::default())
     }
@@ -87,23 +87,23 @@ impl fmt::Debug for Key {
 /// The kinds of object that a decision can depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A traffic-isolated path of bonds and bridges.
+    /// A `ClusterNetwork`: a network of bonds and bridges, isolated from other traffic.
     ClusterNetwork,
-    /// Brings a cluster network up on chosen hosts.
+    /// A `VlanConfig`, which brings a cluster network up on the hosts that it selects.
     NetworkConfig,
-    /// What a node agent reports of one network config on one host.
+    /// A `VlanStatus`: a node agent's report on one network config on one host.
     UplinkStatus,
-    /// What is known of the hosts' NICs.
+    /// A `LinkMonitor`, which lists the hosts' links.
     LinkMonitor,
     /// A `NetworkAttachmentDefinition`.
     VmNetwork,
     /// A virtual machine, running or not.
     Vm,
-    /// A virtual machine's running instance.
+    /// A virtual machine instance.
     Vmi,
-    /// A running instance's move to another host.
+    /// A migration of a VMI to another host.
     Migration,
-    /// The pod that a running instance lives in.
+    /// The pod in which a VMI runs.
     LauncherPod,
     /// A namespace.
     Namespace,
@@ -127,7 +127,7 @@ impl Kind {
         Self::Host,
     ];
 
-    /// The `kind` that Kubernetes knows it by.
+    /// The kind's name in Kubernetes.
     #[must_use]
     pub fn kubernetes(self) -> &'static str {
         match self {
@@ -145,7 +145,7 @@ impl Kind {
         }
     }
 
-    /// The name of its collection in paths and roles.
+    /// The kind's plural name, as in API paths and roles.
     #[must_use]
     pub fn plural(self) -> &'static str {
         match self {
@@ -163,7 +163,7 @@ impl Kind {
         }
     }
 
-    /// Whether objects of this kind lie in namespaces.
+    /// Returns whether objects of this kind are namespaced.
     #[must_use]
     pub fn namespaced(self) -> bool {
         matches!(self, Self::VmNetwork | Self::Vm | Self::Vmi | Self::Migration | Self::LauncherPod)
@@ -175,7 +175,7 @@ impl Kind {
 pub struct ObjectRef {
     /// The object's kind.
     pub kind: Kind,
-    /// Its name within the kind.
+    /// The object's name within its kind.
     pub key: Key,
 }
 

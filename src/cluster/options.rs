@@ -1,20 +1,20 @@
-//! How facts are interpreted: fixed when the program starts.
+//! The options that decide how facts are interpreted. They are fixed when the program starts.
 
-/// Whether a host that reports nothing of an uplink counts as having it.
+/// Whether an uplink counts as ready on a host that reports nothing about the uplink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
-    /// It does: a network config that covers the host is enough.
+    /// The uplink counts as ready: a network config that covers the host is enough.
     #[default]
     Covered,
-    /// It does not: a `VlanStatus` must say that the uplink is ready.
+    /// The uplink does not count: a `VlanStatus` must report it as ready.
     Reported,
 }
 
-/// How facts are interpreted.
+/// The options that decide how facts are interpreted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether a host that reports nothing counts as having its uplinks.
+    /// Whether uplinks count as ready on a host that reports nothing.
     pub activation: Activation,
-    /// Whether a bridge named `foo-br` speaks of a cluster network `foo` that does not exist.
+    /// Whether a bridge named `foo-br` belongs to cluster network `foo` even if there is no `foo`.
     pub strict_vm_networks: bool,
 }

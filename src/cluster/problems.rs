@@ -1,11 +1,11 @@
-//! What is wrong with what we were given, in words for an administrator.
+//! Problems with the objects or files that we read, in words for an administrator.
 
 use super::names::{Name, ObjectRef};
 
-/// Something wrong with an object, or with the place it came from.
+/// A problem with an object, or with the place that objects come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The object, if the problem is one object's.
+    /// The object, if the problem concerns a single one.
     pub object: Option<ObjectRef>,
     /// What is wrong, where, and what to do.
     pub message: Name,

@@ -1,5 +1,5 @@
-//! What was known at one moment. It never changes, costs little to take, and answers by names and
-//! sets of hosts.
+//! A snapshot of everything that is known at one moment. A snapshot never changes and is cheap to
+//! take. It is queried by names and by sets of hosts.
 
 use std::fmt;
 
@@ -15,18 +15,18 @@ use super::problems::Problem;
 use super::state::{Inactive, NetworkState, State, Uplink, related};
 use super::vm_networks::{CniConfig, VmNetwork};
 
-/// What was known at one moment.
+/// Everything that is known at one moment.
 #[derive(Clone)]
 pub struct Snapshot(pub(super) State);
 
 impl Snapshot {
-    /// How the facts are read.
+    /// The options by which the facts are interpreted.
     #[must_use]
     pub fn options(&self) -> Options {
         self.0.options
     }
 
-    /// How many objects of this kind there are, malformed ones not counted.
+    /// The number of objects of a kind, without those that were never readable.
     #[must_use]
     pub fn count(&self, kind: Kind) -> usize {
         let state = &self.0;
@@ -45,7 +45,7 @@ impl Snapshot {
         }
     }
 
-    /// The names of all objects of a kind; of one that can't be read, perhaps twice.
+    /// The keys of all objects of a kind. An object that can't be read may appear twice.
     #[must_use]
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
         self.0.keys(kind)
@@ -53,7 +53,7 @@ impl Snapshot {
 
     // Hosts.
 
-    /// Every host, by name.
+    /// All hosts, sorted by name.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostRef<'_>> {
         let mut hosts: Vec<_> =
@@ -68,13 +68,13 @@ impl Snapshot {
         self.0.hosts.find(name).map(|number| self.0.hosts.host_ref(number))
     }
 
-    /// Looks up many hosts, one after the other.
+    /// A lookup of many hosts, one after the other.
     #[must_use]
     pub fn walk(&self) -> HostWalk<'_> {
         self.0.hosts.walk()
     }
 
-    /// The names of a set's hosts, sorted.
+    /// The names of the hosts in a set, sorted.
     #[must_use]
     pub fn names(&self, hosts: &HostSet) -> Vec<&Name> {
         let mut names: Vec<_> = hosts.numbers().map(|number| self.0.hosts.name(number)).collect();
@@ -82,7 +82,7 @@ impl Snapshot {
         names
     }
 
-    /// The hosts that a network config with this selector covers, by their labels now.
+    /// The hosts that a network config with this selector covers, by their current labels.
     #[must_use]
     pub fn covered(&self, selector: &Labels) -> HostSet {
         self.0.covered(selector)
@@ -90,23 +90,23 @@ impl Snapshot {
 
     // Cluster networks.
 
-    /// Every cluster network that exists, by name; `mgmt` only where its object is there.
+    /// All cluster networks whose object exists, sorted by name. That may leave out `mgmt`.
     pub fn cluster_networks(&self) -> impl Iterator<Item = &Name> {
         self.0.networks.iter().filter(|(_, network)| network.facts.is_some()).map(|(name, _)| name)
     }
 
-    /// Whether a cluster network exists. `mgmt` does even where its object is missing.
+    /// Returns whether a cluster network exists. `mgmt` exists even if its object is missing.
     #[must_use]
     pub fn exists(&self, cluster_network: &str) -> bool {
         self.0.exists(cluster_network)
     }
 
-    /// The MTU in bytes that everything on a cluster network should have: its `uplink-mtu`, else
-    /// its configs' (while these differ: the first by name), else 1500 (docs/reference.md,
-    /// "Admission", `nad-mtu`).
+    /// The MTU in bytes of a cluster network: its `uplink-mtu`, else the MTU of its network
+    /// configs, else 1500 (docs/rules.md, `nad-mtu`). While network configs differ, the first by
+    /// name counts.
     ///
     /// # Errors
-    /// The `uplink-mtu`, if it is no number.
+    /// The text of `uplink-mtu`, if that is not a number.
     pub fn mtu_of(&self, cluster_network: &str) -> Result<i64, Name> {
         let facts = self.cluster_network(cluster_network);
         match facts.map(|facts| &facts.uplink_mtu) {
@@ -119,13 +119,13 @@ impl Snapshot {
         }
     }
 
-    /// A cluster network's facts, if it exists.
+    /// The facts of a cluster network, if its object exists.
     #[must_use]
     pub fn cluster_network(&self, name: &str) -> Option<&ClusterNetwork> {
         self.0.networks.get(name)?.facts.as_deref()
     }
 
-    /// A cluster network, to ask of many hosts.
+    /// A cluster network, for queries about many hosts.
     #[must_use]
     pub fn network<'s>(&'s self, name: &'s Name) -> Network<'s> {
         Network { name, state: &self.0, known: self.0.networks.get(name) }
@@ -133,7 +133,7 @@ impl Snapshot {
 
     // Network configs.
 
-    /// Every network config that counts, with the hosts that it covers.
+    /// All network configs that count, each with the hosts that it covers.
     pub fn configs(&self) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
         self.0
             .configs
@@ -142,13 +142,13 @@ impl Snapshot {
             .filter(|(_, facts, _)| facts.counts())
     }
 
-    /// A network config's facts, also of one that does not count.
+    /// The facts of a network config, even if the network config does not count.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&NetworkConfig> {
         self.0.configs.get(name).map(|config| &*config.facts)
     }
 
-    /// The network configs of one cluster network that count, with the hosts that they cover.
+    /// The network configs of a cluster network that count, each with the hosts that it covers.
     pub fn configs_of(
         &self,
         cluster_network: &str,
@@ -161,12 +161,12 @@ impl Snapshot {
             .filter(|(_, facts, _)| facts.counts())
     }
 
-    /// Every network config that names a cluster network, those being deleted included.
+    /// All network configs that name a cluster network, including those that are being deleted.
     pub fn configs_naming(&self, cluster_network: &str) -> impl Iterator<Item = &Name> {
         self.0.networks.get(cluster_network).into_iter().flat_map(|network| network.configs.iter())
     }
 
-    /// What hosts report of a cluster network's uplinks.
+    /// The hosts' reports on the uplinks of a cluster network.
     pub fn reports<'s>(
         &'s self,
         cluster_network: &'s Name,
@@ -179,7 +179,7 @@ impl Snapshot {
             .filter_map(|(_, _, status)| self.0.statuses.get(status).map(|status| &**status))
     }
 
-    /// What one host reports of a cluster network's uplinks.
+    /// One host's reports on the uplinks of a cluster network.
     pub fn reports_at<'s>(
         &'s self,
         cluster_network: &'s Name,
@@ -188,7 +188,7 @@ impl Snapshot {
         self.0.statuses_at(cluster_network, host.name())
     }
 
-    /// The links of a host, by every monitor that lists any of it.
+    /// The links of a host, from each link monitor that lists any.
     pub fn links(&self, host: HostRef<'_>) -> impl Iterator<Item = &[Link]> {
         let name = host.name().clone();
         self.0.monitors.values().filter_map(move |monitor| Some(&**monitor.links.get(&name)?))
@@ -202,7 +202,7 @@ impl Snapshot {
         self.0.vm_networks.get(key).map(|vm_network| &**vm_network)
     }
 
-    /// The cluster network that a VM network is under, if it is under one.
+    /// The cluster network of a VM network, if the VM network is under one.
     #[must_use]
     pub fn cluster_network_of(&self, vm_network: &VmNetwork) -> Option<Name> {
         self.0.cluster_network_of(vm_network)
@@ -228,23 +228,24 @@ impl Snapshot {
         self.0.vms.get(key).map(|vm| &**vm)
     }
 
-    /// Every VM and every running instance, by name; some names may come twice.
+    /// The keys of all VMs and VMIs. The key of a VM with a VMI appears twice.
     pub fn vms_and_vmis(&self) -> impl Iterator<Item = &Key> {
         self.0.vms.keys().chain(self.0.vmis.keys())
     }
 
-    /// The VMs whose templates refer to a VM network, stopped ones too; those being deleted not.
+    /// The VMs whose templates refer to a VM network, including stopped VMs but not those that are
+    /// being deleted.
     pub fn vms_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vms_using, vm_network)
             .filter(|vm| self.0.vms.get(*vm).is_some_and(|vm| !vm.deleting))
     }
 
-    /// The VMs that ask for a MAC address.
+    /// The VMs that have an interface with this MAC address.
     pub fn vms_with_mac<'s>(&'s self, mac: &'s Name) -> impl Iterator<Item = (&'s Key, &'s Vm)> {
         related(&self.0.macs, mac).filter_map(|key| Some((key, self.vm(key)?)))
     }
 
-    /// Whether a namespace is going away, and all that is in it.
+    /// Returns whether a namespace is terminating, and all objects in it with it.
     #[must_use]
     pub fn is_terminating(&self, namespace: &str) -> bool {
         self.0.namespaces.get(namespace).is_some_and(|namespace| namespace.terminating)
@@ -256,24 +257,25 @@ impl Snapshot {
         self.0.pods.get(key).map(|pod| &**pod)
     }
 
-    /// Whether the very running instance that a launcher pod belongs to is known.
+    /// Returns whether the VMI of a launcher pod is known. An earlier or later VMI of the same name
+    /// does not count.
     #[must_use]
     pub fn knows_vmi_of(&self, pod: &LauncherPod) -> bool {
         self.0.vmis.get(&pod.vmi).is_some_and(|vmi| pod.is_of(vmi))
     }
 
-    /// The VM networks that a VMI uses, by its spec and by its pods.
+    /// The VM networks that a VMI uses, according to its spec and its launcher pods.
     #[must_use]
     pub fn selection_of(&self, key: &Key) -> Option<Selection> {
         self.0.vmis.get(key).map(|vmi| self.0.selection_of(key, vmi))
     }
 
-    /// The unfinished VMIs that sit on a host.
+    /// The running VMs on a host.
     pub fn vmis_on<'s>(&'s self, host: &'s Name) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vmis_on, host)
     }
 
-    /// Whether a VMI uses a cluster network, by its spec or by its pods.
+    /// Returns whether a VMI uses a cluster network, according to its spec or its launcher pods.
     #[must_use]
     pub fn uses(&self, vmi: &Key, cluster_network: &Name) -> bool {
         let under = |key: &Key| self.cluster_network_of(self.vm_network(key)?);
@@ -282,21 +284,21 @@ impl Snapshot {
         })
     }
 
-    /// The hosts that an unfinished VMI sits on, by name.
+    /// The hosts that a running VM is on, sorted by name.
     #[must_use]
     pub fn hosts_of(&self, vmi: &Key) -> Vec<HostRef<'_>> {
-        let standing = self.0.standing_of(vmi);
-        standing.hosts.iter().filter_map(|name| self.host(name)).collect()
+        let occupancy = self.0.occupancy_of(vmi);
+        occupancy.hosts.iter().filter_map(|name| self.host(name)).collect()
     }
 
-    /// The unfinished VMIs that use a VM network.
+    /// The running VMs that use a VM network.
     pub fn vmis_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vmis_using, vm_network)
     }
 
     // Problems.
 
-    /// What is wrong with what we were given, in a fixed order.
+    /// All problems, in a fixed order.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let complaints = self.0.complaints.iter().flat_map(|(place, complaints)| {
@@ -308,7 +310,7 @@ impl Snapshot {
         let malformed = self.0.malformed.iter().map(|(object, why)| Problem {
             object: Some(object.clone()),
             message: format!(
-                "{object} can't be read: {why}; what it said before, if anything, counts"
+                "{object} can't be read: {why}; its last readable version, if any, still counts"
             )
             .into(),
         });
@@ -326,7 +328,7 @@ impl Snapshot {
                 object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
                 message: format!(
                     "VM network {key} has bridge {claimed}-br, but there is no cluster network \
-                     {claimed}: it restricts no host"
+                     {claimed}, so the VM network restricts no host"
                 )
                 .into(),
             })
@@ -341,7 +343,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// One cluster network of a snapshot, whether it exists or is only asked for.
+/// A cluster network in a snapshot. The cluster network need not exist.
 #[derive(Clone, Copy)]
 pub struct Network<'s> {
     name: &'s Name,
@@ -356,25 +358,27 @@ impl<'s> Network<'s> {
         self.name
     }
 
-    /// Whether it exists.
+    /// Returns whether the cluster network exists.
     #[must_use]
     pub fn exists(self) -> bool {
         self.state.exists(self.name)
     }
 
-    /// Why it is not active on the host, if it is not.
+    /// Why the cluster network is not active on the host; `None` if it is active.
     #[must_use]
     pub fn inactive(self, host: HostRef<'_>) -> Option<Inactive> {
         self.state.inactive(self.name, host)
     }
 
-    /// The same for a host of no Node object known here, by the labels that came with it.
+    /// Why the cluster network is not active on a host without a known Node object, judged by the
+    /// labels in a request; `None` if it is active.
     #[must_use]
     pub fn inactive_on_unknown(self, name: &Name, host: &Host) -> Option<Inactive> {
         self.state.inactive_on_unknown(self.name, name, host)
     }
 
-    /// The hosts where it is active: every one for `mgmt`, which has no set of its own, so `None`.
+    /// The hosts on which the cluster network is active; `None`, which stands for every host, for
+    /// `mgmt`.
     #[must_use]
     pub fn active(self) -> Option<HostSet> {
         (&**self.name != MGMT).then(|| {
@@ -385,7 +389,7 @@ impl<'s> Network<'s> {
         })
     }
 
-    /// Its network configs that cover the host.
+    /// The cluster network's network configs that cover the host.
     pub fn uplinks(self, host: HostRef<'s>) -> impl Iterator<Item = Uplink<'s>> {
         self.known
             .into_iter()

@@ -1,4 +1,4 @@
-//! VM networks (`NetworkAttachmentDefinition`) and what their CNI configuration says.
+//! VM networks (`NetworkAttachmentDefinition`) and their CNI configurations.
 
 use super::mtu::effective_mtu;
 use super::names::Name;
@@ -6,50 +6,50 @@ use super::names::Name;
 /// A VM network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmNetwork {
-    /// The cluster network that its label names.
+    /// The cluster network in the label `network.harvesterhci.io/clusternetwork`.
     pub label: Option<Name>,
-    /// Its CNI configuration.
+    /// The CNI configuration in `spec.config`.
     pub config: CniConfig,
-    /// Whether it is a storage or RWX network, which pods of the system itself use.
+    /// Whether this is a system network: a storage or RWX network.
     pub system: bool,
-    /// Whether it keeps its VLAN for itself.
+    /// Whether the VM network reserves its VLAN.
     pub exclusive_vlan: bool,
 }
 
 /// A CNI configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CniConfig {
-    /// There is none: Multus reads it from the host, where we can't.
+    /// There is none in the object. Multus then reads a file on the host, which we can't read.
     #[default]
     None,
-    /// It can't be read, and why.
+    /// The configuration can't be read, for this reason.
     Unreadable(Name),
-    /// It says this.
+    /// The configuration could be read.
     Is(Box<Cni>),
 }
 
-/// What a CNI configuration says. Of any but a bridge only its type and its text are read.
+/// A CNI configuration. Unless its type is a bridge, only the type and the text are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cni {
-    /// The plug-in's name, empty if none is given.
+    /// The CNI type, empty if none is given.
     pub kind: Name,
     /// The bridge's name.
     pub bridge: Option<Name>,
     /// The VLAN of the VMs' traffic, 0 for none.
     pub vlan: i64,
-    /// The VLANs, from and to, that VMs may tag themselves.
+    /// The ranges of VLANs, first to last, that VMs may tag themselves.
     pub trunk: Box<[(i64, i64)]>,
-    /// What is wrong with the trunk's form.
+    /// What is wrong with the entries of the trunk.
     pub trunk_faults: Box<[Name]>,
-    /// The MTU in bytes as it was written, 0 if it was not.
+    /// The MTU in bytes as written, 0 if absent.
     pub mtu: i64,
-    /// All of it as text, equal for configurations that are equal as JSON values, an MTU of 1500
-    /// being as good as none.
+    /// The whole configuration as text. Two texts are equal if the configurations are equal as JSON
+    /// values, where an absent MTU equals 1500.
     pub canonical: Name,
 }
 
 impl Cni {
-    /// Whether it makes a plain bridge: its type `bridge`, or none given and a bridge named.
+    /// Returns whether this is a bridge: its type is `bridge`, or a bridge is named and no type.
     #[must_use]
     pub fn is_bridge(&self) -> bool {
         match &*self.kind {
@@ -59,7 +59,7 @@ impl Cni {
         }
     }
 
-    /// The cluster network that the bridge's name speaks of: `vlan-b` for `vlan-b-br`
+    /// The cluster network in the bridge's name: `vlan-b` for `vlan-b-br`
     /// (docs/reference.md, "Objects").
     #[must_use]
     pub fn bridge_network(&self) -> Option<&str> {
@@ -67,13 +67,13 @@ impl Cni {
         bridge.strip_suffix("-br").filter(|name| !name.is_empty())
     }
 
-    /// Whether it carries a VLAN, as its own or in its trunk.
+    /// Returns whether this network carries the VLAN, as its own or in its trunk.
     #[must_use]
     pub fn carries(&self, vlan: i64) -> bool {
         vlan == self.vlan || self.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
     }
 
-    /// The MTU in bytes that it comes to: 0 means 1500.
+    /// The effective MTU in bytes: 0 means 1500.
     #[must_use]
     pub fn effective_mtu(&self) -> i64 {
         effective_mtu(self.mtu)
@@ -81,7 +81,7 @@ impl Cni {
 }
 
 impl VmNetwork {
-    /// What its configuration says, if there is one that can be read.
+    /// The CNI configuration, if there is one that can be read.
     #[must_use]
     pub fn cni(&self) -> Option<&Cni> {
         match &self.config {
@@ -90,14 +90,14 @@ impl VmNetwork {
         }
     }
 
-    /// The same, of a bridge.
+    /// The CNI configuration, if it is a bridge's.
     #[must_use]
     pub fn bridge(&self) -> Option<&Cni> {
         self.cni().filter(|cni| cni.is_bridge())
     }
 
-    /// The cluster network that it is under, provided that one of this name exists where only the
-    /// bridge speaks of it.
+    /// The cluster network that the label or else the bridge names. If only the bridge names it,
+    /// the cluster network may have to exist: see `Snapshot::cluster_network_of`.
     #[must_use]
     pub fn claim(&self) -> Option<Name> {
         self.label.clone().or_else(|| self.cni()?.bridge_network().map(Name::from))

@@ -1,5 +1,5 @@
-//! `lanekeeper explain`: host by host, can a VM run there, and if not, why (docs/reference.md,
-//! "Commands").
+//! `lanekeeper explain`: says for each host whether a VM can run there, and if not, why
+//! (docs/reference.md, "Commands").
 
 use std::fmt::Write as _;
 
@@ -12,13 +12,13 @@ use crate::source::{Once, OnceError};
 
 use super::{Form, WriteError};
 
-/// What there is to print, and what it means for the exit status.
+/// The output, and what the exit status depends on.
 pub struct Explanation {
     /// For standard output.
     pub text: String,
     /// Whether some host fits.
     pub feasible: bool,
-    /// What is wrong with the objects, which may hide something from the answer.
+    /// Problems with objects. The answer may lack what these objects say.
     pub problems: Vec<Problem>,
 }
 
@@ -73,7 +73,7 @@ struct Cause {
 /// Explains a VM.
 ///
 /// # Errors
-/// If the name, the source or the VM are not there to be read.
+/// If the name is malformed, the source can't be read, or the VM does not exist.
 pub fn vm(name: &str, mut source: Once, form: Form) -> Result<Explanation, Error> {
     let key = match name.split('/').collect::<Vec<_>>()[..] {
         [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
@@ -128,7 +128,7 @@ pub fn vm(name: &str, mut source: Once, form: Form) -> Result<Explanation, Error
     })
 }
 
-/// What may explain that a VM is not found: it is there but can't be read.
+/// The problems with a VM that was not found: it may exist but be malformed.
 fn hint(snapshot: &Snapshot, key: &Key) -> String {
     let about = |it: &Problem| it.object.as_ref().is_some_and(|it| it.key == *key);
     let problems: Vec<String> = snapshot

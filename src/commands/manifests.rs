@@ -1,5 +1,5 @@
-//! `lanekeeper manifests`: all that an installation applies, in an order that applies clean
-//! (docs/reference.md, "Commands").
+//! `lanekeeper manifests`: prints everything that an installation applies, in an order that can be
+//! applied (docs/reference.md, "Commands").
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,26 +11,26 @@ use crate::k8s::objects::group_and_version;
 
 use super::{WriteError, to_yaml};
 
-/// The name of everything that is ours alone.
+/// The name of all our objects.
 const NAME: &str = "lanekeeper";
 
-/// What an installation is like.
+/// The parameters of an installation.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    /// The namespace that is ours.
+    /// The namespace of Lanekeeper.
     pub namespace: String,
-    /// Where the webhooks are called.
+    /// The base URL of the webhooks.
     pub url: String,
-    /// The certificate of the CA that the server's own is under, in PEM.
+    /// The CA certificate that verifies the server's certificate, in PEM.
     pub ca: Vec<u8>,
-    /// The users who keep the records of `mgmt`.
+    /// The users who may write the network configs of `mgmt`.
     pub trusted_users: Vec<String>,
 }
 
-/// All documents, as one stream of YAML.
+/// Writes all documents as one stream of YAML.
 ///
 /// # Errors
-/// If one can't be written.
+/// If a document can't be written.
 pub fn manifests(installation: &Installation) -> Result<String, WriteError> {
     let mut text = String::new();
     for document in documents(installation)? {
@@ -86,8 +86,8 @@ fn documents(installation: &Installation) -> Result<Vec<Value>, WriteError> {
     Ok(documents)
 }
 
-/// What we may do: look at every kind, and at single objects where a review asks for them. Nothing
-/// is written.
+/// Our access rights: list and watch every kind, and get single objects of the kinds that reviews
+/// read one by one. We write nothing.
 fn access() -> Vec<Value> {
     let single = [Kind::ClusterNetwork, Kind::VmNetwork, Kind::Vmi, Kind::LauncherPod];
     let rule = |kind: Kind| {
@@ -108,19 +108,19 @@ fn webhooks(kind: &str, labels: &Value, webhooks: &[Value]) -> Value {
     })
 }
 
-/// One webhook: which requests, and what becomes of them while we are out.
+/// One webhook: which requests it receives, and what happens to them while we are unavailable.
 struct Webhook<'a> {
     kind: Kind,
     operations: &'a [&'a str],
-    /// Whether what we can't be asked about is refused.
-    refuses: bool,
-    /// What must hold of a request for us to be asked about it, in CEL.
+    /// Whether requests are refused while we are unavailable.
+    fails_closed: bool,
+    /// CEL expressions by name. Only requests for which all of them are true are sent.
     conditions: Vec<(&'a str, String)>,
 }
 
 impl Webhook<'_> {
     fn at(self, path: &str, installation: &Installation) -> Value {
-        let Self { kind, operations, refuses, conditions } = self;
+        let Self { kind, operations, fails_closed, conditions } = self;
         let (group, version) = group_and_version(kind);
         let conditions: Vec<Value> = conditions
             .into_iter()
@@ -140,12 +140,12 @@ impl Webhook<'_> {
                 "scope": if kind.namespaced() { "Namespaced" } else { "Cluster" },
             }],
             "admissionReviewVersions": ["v1"],
-            "failurePolicy": if refuses { "Fail" } else { "Ignore" },
+            "failurePolicy": if fails_closed { "Fail" } else { "Ignore" },
             "matchPolicy": "Equivalent",
             "sideEffects": "None",
             "timeoutSeconds": 10,
         });
-        // An empty list is not kept by the API server, so that each apply would be a change.
+        // The API server drops an empty list, so writing one would make each apply a change.
         if let Some(webhook) = webhook.as_object_mut().filter(|_| !conditions.is_empty()) {
             webhook.insert("matchConditions".to_owned(), conditions.into());
         }
@@ -155,31 +155,32 @@ impl Webhook<'_> {
 
 const EVERY_WRITE: &[&str] = &["CREATE", "UPDATE", "DELETE"];
 
-/// What is refused while we are out is what could cut VMs off; VMs and nodes can be edited.
+/// While we are unavailable, changes that could cut off VMs are refused. VMs and Nodes can be
+/// edited.
 fn validating(installation: &Installation) -> Vec<Value> {
     [
         Webhook {
             kind: Kind::ClusterNetwork,
             operations: EVERY_WRITE,
-            refuses: true,
+            fails_closed: true,
             conditions: Vec::new(),
         },
         Webhook {
             kind: Kind::NetworkConfig,
             operations: EVERY_WRITE,
-            refuses: true,
-            conditions: vec![("not-the-agents-record", not_the_agents(installation))],
+            fails_closed: true,
+            conditions: vec![("not-the-agents-record", not_a_trusted_record(installation))],
         },
         Webhook {
             kind: Kind::VmNetwork,
             operations: EVERY_WRITE,
-            refuses: true,
-            conditions: vec![("ours", either(is_ours))],
+            fails_closed: true,
+            conditions: vec![("ours", either(may_have_cluster_network))],
         },
         Webhook {
             kind: Kind::Vm,
             operations: &["CREATE", "UPDATE"],
-            refuses: false,
+            fails_closed: false,
             conditions: vec![(
                 "networks-interfaces-or-run-strategy",
                 changes(&[
@@ -192,7 +193,7 @@ fn validating(installation: &Installation) -> Vec<Value> {
         Webhook {
             kind: Kind::Host,
             operations: &["UPDATE"],
-            refuses: false,
+            fails_closed: false,
             conditions: vec![("labels", changes(&["?metadata.?labels"]))],
         },
     ]
@@ -200,7 +201,7 @@ fn validating(installation: &Installation) -> Vec<Value> {
     .into()
 }
 
-/// Correctness never depends on these.
+/// The mutating webhooks. Safety never depends on them, so they fail open.
 fn mutating(installation: &Installation) -> Vec<Value> {
     [
         (Kind::NetworkConfig, &["CREATE", "UPDATE"][..]),
@@ -209,22 +210,22 @@ fn mutating(installation: &Installation) -> Vec<Value> {
         (Kind::Vmi, &["CREATE"]),
     ]
     .map(|(kind, operations)| {
-        Webhook { kind, operations, refuses: false, conditions: Vec::new() }
+        Webhook { kind, operations, fails_closed: false, conditions: Vec::new() }
             .at("mutate", installation)
     })
     .into()
 }
 
-/// An expression of the new object or the old one; there is no new one on a delete, no old one on a
-/// create.
+/// An expression that is true if `holds` is true of the new or the old object. On a delete there is
+/// no new object, on a create no old one.
 fn either(holds: impl Fn(&str) -> String) -> String {
     let one = |object: &str| format!("{object} != null && ({})", holds(object));
     format!("{} || {}", one("object"), one("oldObject"))
 }
 
-/// Whether a VM network is any business of ours: it has our label, or a bridge that may be a
-/// cluster network's.
-fn is_ours(object: &str) -> String {
+/// An expression that is true if a VM network may belong to a cluster network: by its label, or by
+/// a bridge whose name contains `-br`.
+fn may_have_cluster_network(object: &str) -> String {
     let label = "'network.harvesterhci.io/clusternetwork'";
     format!(
         "has({object}.metadata.labels) && {label} in {object}.metadata.labels || \
@@ -232,10 +233,11 @@ fn is_ours(object: &str) -> String {
     )
 }
 
-/// All but trusted users' writes of configs that are `mgmt`'s before and after.
-fn not_the_agents(installation: &Installation) -> String {
+/// An expression that is false only for a trusted user's write of a network config that is `mgmt`'s
+/// before and after.
+fn not_a_trusted_record(installation: &Installation) -> String {
     let users: Vec<String> =
-        installation.trusted_users.iter().map(|user| format!("'{}'", quoted(user))).collect();
+        installation.trusted_users.iter().map(|user| format!("'{}'", escaped(user))).collect();
     let is_of_another = |object: &str| {
         format!(
             "has({object}.spec) && has({object}.spec.clusterNetwork) && \
@@ -245,13 +247,13 @@ fn not_the_agents(installation: &Installation) -> String {
     format!("!(request.userInfo.username in [{}]) || {}", users.join(", "), either(is_of_another))
 }
 
-/// A text within CEL's single quotes.
-fn quoted(text: &str) -> String {
+/// Escapes a text for use within single quotes in CEL.
+fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('\'', r"\'")
 }
 
-/// Whether the object is new, or one of these fields differs from what it was. `object.?a.?b` is
-/// absent where `a` is, and no error.
+/// An expression that is true if the object is new or one of these fields changed. If `a` is
+/// absent, `object.?a.?b` is absent too, and not an error.
 fn changes(fields: &[&str]) -> String {
     let differs = |field: &&str| format!("object.{field} != oldObject.{field}");
     let differs: Vec<String> = fields.iter().map(differs).collect();

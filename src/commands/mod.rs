@@ -1,4 +1,4 @@
-//! What the program does for people. Each command is a thin shell around `decide`.
+//! The commands for people. Each is a thin shell around `decide`.
 
 pub mod explain;
 pub mod manifests;
@@ -18,7 +18,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What is to be told, in this form; `table` makes a table of it.
+    /// Writes an answer in this form. `table` writes it as a table.
     fn write<V: Serialize>(self, view: &V, table: fn(&V) -> String) -> Result<String, WriteError> {
         match self {
             Self::Table => Ok(table(view)),

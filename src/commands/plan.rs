@@ -1,4 +1,4 @@
-//! `lanekeeper plan`: what would this change do (docs/reference.md, "Commands")?
+//! `lanekeeper plan`: says what a change would do (docs/reference.md, "Commands").
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,22 +16,22 @@ use crate::source::{Once, OnceError, Unreadable, objects_in};
 
 use super::{Form, WriteError};
 
-/// What there is to print, and what it means for the exit status.
+/// The output, and what the exit status depends on.
 pub struct Plan {
     /// For standard output.
     pub text: String,
-    /// Whether no rule is broken.
+    /// Whether no rule refuses the change.
     pub admitted: bool,
 }
 
-/// How a file is taken.
+/// How the objects of a file are judged.
 #[derive(Clone, Debug, Default)]
 pub struct Mode {
-    /// Its objects are deleted, and not applied.
+    /// Whether the objects are deleted rather than applied.
     pub delete: bool,
-    /// They are judged one after the other, and not against the state with all of them.
+    /// Whether they are judged one after the other, rather than against the state with all of them.
     pub in_order: bool,
-    /// By whose word, and how strictly.
+    /// Who is trusted, and how strict the rules are.
     pub policy: Policy,
 }
 
@@ -44,7 +44,7 @@ pub enum Error {
     /// The file can't be read.
     #[error(transparent)]
     File(#[from] Unreadable),
-    /// An object of the file can't be planned with.
+    /// An object of the file has no key.
     #[error("{file}: object {position}: {why}")]
     Object {
         /// The file.
@@ -89,18 +89,18 @@ struct Effect {
     name: String,
     gained: Vec<Name>,
     lost: Vec<Name>,
-    /// How many hosts there are after the change.
+    /// The number of hosts after the change.
     hosts: usize,
 }
 
-/// One object of the file, and what is done to it.
+/// One object of the file: its old and new version, and the change of the state.
 struct Step {
     old: Option<Value>,
     new: Option<Value>,
     change: Option<Change>,
 }
 
-/// Plans the change that a file is.
+/// Judges the change in a file and computes its effects.
 ///
 /// # Errors
 /// If the source or the file can't be read.
@@ -112,7 +112,7 @@ pub fn plan(
     form: Form,
 ) -> Result<Plan, Error> {
     let before = source.snapshot()?;
-    // What objects before this one in order made of an object.
+    // With `in_order`, the objects that earlier steps changed.
     let mut earlier: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
     let objects = objects_in(file)?;
     let change_of = |position: usize, object: &Value| {
@@ -128,25 +128,25 @@ pub fn plan(
         let change = change_of(position, object)?;
         changes.push(if mode.delete { change.map(gone) } else { change });
     }
-    // One file may hold a cluster network, its config and its VM networks, so each object is
-    // mutated with the others there; in order, with those before it.
+    // One file may hold a cluster network, its network config and its VM networks, so each object
+    // is mutated against the state with all of them. With `in_order`, only earlier ones are there.
     let mut state = before.clone();
     if !mode.in_order {
         state = before.with(changes.iter().flatten().cloned());
     }
     let mut steps = Vec::new();
-    let mut told = Vec::new();
+    let mut verdicts = Vec::new();
     for (position, (object, change)) in objects.into_iter().zip(changes).enumerate() {
-        let of = change.as_ref().map(|change| change.object.clone());
-        let old = match &of {
-            Some(of) => match earlier.get(of) {
+        let reference = change.as_ref().map(|change| change.object.clone());
+        let old = match &reference {
+            Some(reference) => match earlier.get(reference) {
                 Some(object) => object.clone(),
-                None => source.object(of)?,
+                None => source.object(reference)?,
             },
             None => None,
         };
         let step = if mode.delete {
-            // A delete is told by what is deleted.
+            // The request of a delete has the object that exists, if there is one.
             Step { old: Some(old.unwrap_or(object)), new: None, change }
         } else {
             let new = mutated(&state, decoder, old.as_ref(), object);
@@ -154,17 +154,17 @@ pub fn plan(
             Step { old, new: Some(new), change }
         };
         if mode.in_order {
-            told.push(judged(&state, decoder, &step, &mode.policy));
+            verdicts.push(judge_step(&state, decoder, &step, &mode.policy));
             state = state.with(step.change.clone());
-            if let Some(of) = of {
-                earlier.insert(of, step.new.clone());
+            if let Some(reference) = reference {
+                earlier.insert(reference, step.new.clone());
             }
         }
         steps.push(step);
     }
     let after = before.with(steps.iter().filter_map(|step| step.change.clone()));
     if !mode.in_order {
-        told.extend(steps.iter().map(|step| judged(&after, decoder, step, &mode.policy)));
+        verdicts.extend(steps.iter().map(|step| judge_step(&after, decoder, step, &mode.policy)));
     }
     let effects = effects(&before, &after);
     let effect = |name: &str, HostsChanged { gained, lost, left }: HostsChanged| Effect {
@@ -176,7 +176,7 @@ pub fn plan(
     let networks = effects.cluster_networks.into_iter();
     let vms = effects.vms.into_iter();
     let view = View {
-        objects: told,
+        objects: verdicts,
         cluster_networks: networks.map(|(name, difference)| effect(&name, difference)).collect(),
         vms: vms.map(|(key, difference)| effect(key.as_str(), difference)).collect(),
     };
@@ -210,7 +210,7 @@ fn request(step: &Step) -> Value {
     })
 }
 
-/// A step as a webhook would read it. What we wrote ourselves can be read.
+/// Reads a step's request as a webhook would. Our own request can always be read.
 fn review(step: &Step, webhook: Webhook, decoder: &Decoder) -> Option<Review> {
     parse(&request(step).to_string(), webhook, decoder).ok()
 }
@@ -222,14 +222,14 @@ fn mutated(snapshot: &Snapshot, decoder: &Decoder, old: Option<&Value>, new: Val
     let evidence = Evidence::of(snapshot.clone());
     let outcome = judge(&evidence, &review.question, &Policy::default());
     let mut mutated = new.clone();
-    // As at the webhook, what can't be mutated is for validation to refuse.
+    // As with the webhook, an object that can't be mutated is left for validation to refuse.
     match json_patch::patch(&mut mutated, &review.patch(&outcome)) {
         Ok(()) => mutated,
         Err(_) => new,
     }
 }
 
-fn judged(snapshot: &Snapshot, decoder: &Decoder, step: &Step, policy: &Policy) -> Object {
+fn judge_step(snapshot: &Snapshot, decoder: &Decoder, step: &Step, policy: &Policy) -> Object {
     let body = request(step);
     let text = |pointer: &str| {
         body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! Why a host can't take a VM: a closed set of causes, each with a stable code, a short reason for
+//! The causes that keep a VM from a host: a closed set, each with a stable code, a short reason for
 //! the scheduler and a long message for a person. `docs/rules.md` has an entry for each code.
 
 use std::fmt::Write as _;
@@ -19,21 +19,21 @@ pub const CODES: [&str; 8] = [
     "host-unknown",
 ];
 
-/// Why a host can't take a VM.
+/// What keeps a pod or VM from a host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// A cluster network that it needs is not active on the host.
+    /// A needed cluster network is not active on the host.
     Inactive {
         /// The cluster network.
         cluster_network: Name,
-        /// Why it is not active.
+        /// Why the cluster network is not active.
         why: Inactive,
     },
-    /// A VM network that it asks for does not exist.
+    /// A VM network that is asked for does not exist.
     VmNetworkNotFound(Key),
-    /// What it asks for can't be read, and why.
+    /// Why the networks that are asked for can't be read.
     InvalidSelection(Name),
-    /// The host is in no Node object known here.
+    /// No Node object of the host's name is known.
     HostUnknown,
 }
 
@@ -49,7 +49,7 @@ impl Cause {
         }
     }
 
-    /// The cluster network that it is about, if it is about one.
+    /// The cluster network that the cause is about, if there is one.
     #[must_use]
     pub fn cluster_network(&self) -> Option<&Name> {
         match self {
@@ -58,8 +58,8 @@ impl Cause {
         }
     }
 
-    /// A few words without the host's name: the scheduler groups equal reasons in a pod's event
-    /// (docs/reference.md, "Scheduler extender").
+    /// The short reason. It does not contain the host's name, so that the scheduler can group equal
+    /// reasons in a pod's event (docs/reference.md, "Scheduler extender").
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
@@ -81,7 +81,7 @@ impl Cause {
         }
     }
 
-    /// The long story, for `explain`: what is wrong on this host, and where to look.
+    /// The long message for `explain`: what is wrong on this host, and what to do next.
     #[must_use]
     pub fn message(&self, snapshot: &Snapshot, host: HostRef<'_>) -> String {
         let at = host.name();
@@ -91,21 +91,27 @@ impl Cause {
                     "cluster network {cluster_network} does not exist; create it, or correct the \
                      VM network's label network.harvesterhci.io/clusternetwork"
                 ),
-                Inactive::WitnessHost => {
-                    format!("{at} is a witness host, which carries no cluster network")
-                }
+                Inactive::WitnessHost => format!(
+                    "{at} is a witness host, which no network config covers; run the VM on \
+                     another host"
+                ),
                 Inactive::HostNotCovered => not_covered(snapshot, cluster_network, host),
                 Inactive::UplinkNotReady => not_ready(snapshot, cluster_network, host),
                 Inactive::UplinkNotReported => format!(
                     "no VlanStatus reports the uplink of cluster network {cluster_network} on \
-                     {at} as ready; is the node agent running there?"
+                     {at}; check that the node agent runs there"
                 ),
             },
             Self::VmNetworkNotFound(key) => {
                 format!("VM network {key} does not exist; create it, or correct the VM's networks")
             }
-            Self::InvalidSelection(why) => format!("the VM's networks can't be read: {why}"),
-            Self::HostUnknown => format!("{at} is in no Node object known here"),
+            Self::InvalidSelection(why) => {
+                format!("the VM's networks can't be read: {why}; correct them")
+            }
+            Self::HostUnknown => format!(
+                "no Node object named {at} is known; if that stays so, check which cluster \
+                 Lanekeeper watches"
+            ),
         }
     }
 }
@@ -133,10 +139,11 @@ fn not_covered(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -
         ),
         [only] => format!(
             "network config {only}, the only one of cluster network {cluster_network}, does not \
-             cover {at}"
+             cover {at}; change its nodeSelector or the host's labels"
         ),
         _ => format!(
-            "no network config of cluster network {cluster_network} covers {at}; there are {}",
+            "none of the network configs of cluster network {cluster_network} covers {at}: {}; \
+             change a nodeSelector or the host's labels",
             list(configs)
         ),
     }
@@ -147,7 +154,7 @@ fn not_ready(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> 
     let covering: Vec<_> =
         snapshot.network(cluster_network).uplinks(host).map(|uplink| uplink.config).collect();
     let mut text =
-        format!("{at} reports the uplink of cluster network {cluster_network} not ready");
+        format!("{at} reports that the uplink of cluster network {cluster_network} is not ready");
     let report = snapshot
         .reports_at(cluster_network, host)
         .find(|report| !report.ready && covering.contains(&&report.config));
@@ -159,5 +166,6 @@ fn not_ready(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> 
         }
         text.push(')');
     }
+    text.push_str("; check the NICs and the node agent there");
     text
 }

@@ -1,28 +1,29 @@
-//! Host by host: can a VM run there, and if not, which VM network, which cluster network, which
-//! cause. By the same facts and the same words as the filter.
+//! Explains, host by host, whether a VM can run there, and if not, which VM network, which cluster
+//! network and which cause is in the way. The filter decides by the same facts.
 
 use crate::cluster::{HostRef, Key, Snapshot};
 
 use super::causes::Cause;
 use super::needs::Needs;
 
-/// What one host has to say to a VM.
+/// Whether one host can run a VM.
 pub struct HostAnswer<'s> {
     /// The host.
     pub host: HostRef<'s>,
-    /// What is in the way, with the VM network that asks for it; none if it can run there.
+    /// What is in the way, each cause with the VM network that leads to it. Empty if the VM can run
+    /// there.
     pub causes: Vec<(Option<Key>, Cause)>,
 }
 
 impl HostAnswer<'_> {
-    /// Whether the VM can run there, as far as its networks go.
+    /// Returns whether the VM's networks allow it to run on the host.
     #[must_use]
     pub fn feasible(&self) -> bool {
         self.causes.is_empty()
     }
 }
 
-/// The answer of every host, by name.
+/// The answer for every host, sorted by name.
 #[must_use]
 pub fn explain<'s>(snapshot: &'s Snapshot, needs: &Needs) -> Vec<HostAnswer<'s>> {
     snapshot

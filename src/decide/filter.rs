@@ -1,5 +1,6 @@
-//! Which candidate hosts can take a pod (docs/reference.md, "Scheduler extender"). The hot path:
-//! one bit test for a host that is kept, a few for one that is not, nothing allocated for either.
+//! Decides which candidates can run a pod (docs/reference.md, "Scheduler extender"). This is the
+//! hot path: a host that is kept costs one bit test, and a rejected one a few. Neither allocates
+//! memory.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -9,25 +10,25 @@ use crate::cluster::{Host, HostSet, HostWalk, Inactive, Name, Network, Snapshot}
 use super::causes::Cause;
 use super::needs::Needs;
 
-/// What became of every candidate, in their order.
+/// The outcome of every candidate, in the order of the request.
 #[must_use]
 pub struct Verdict {
     outcomes: Vec<Outcome>,
-    reasons: Vec<Rejection>,
+    rejections: Vec<Rejection>,
     kept: usize,
 }
 
-/// What became of one candidate.
+/// The outcome of one candidate: kept, or rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome(Option<NonZeroU32>);
 
 impl Outcome {
-    /// The host can take the pod, as far as its networks go.
+    /// The networks of the pod allow it to run on the host.
     pub const KEPT: Self = Self(None);
 
-    /// It can't, for the causes of this one of [`Verdict::rejections`].
+    /// The host is rejected, for the causes at this index of [`Verdict::rejections`].
     fn rejected(rejection: usize) -> Self {
-        // There are at most as many rejections as candidates, and of those far fewer than 2^32.
+        // There are at most as many rejections as candidates, which are far fewer than 2^32.
         Self(NonZeroU32::MIN.checked_add(u32::try_from(rejection).unwrap_or(u32::MAX - 1)))
     }
 
@@ -37,73 +38,75 @@ impl Outcome {
         self == Self::KEPT
     }
 
-    /// Which of [`Verdict::rejections`] it was, if it was rejected.
+    /// The index into [`Verdict::rejections`], if the host is rejected.
     #[must_use]
     pub fn rejection(self) -> Option<usize> {
         Some(self.0?.get() as usize - 1)
     }
 }
 
-/// Why some hosts were rejected: what all of them have in common.
+/// The causes for which a group of hosts is rejected.
 #[derive(Debug)]
 pub struct Rejection {
-    /// At least one, sorted by reason.
+    /// At least one cause, sorted by reason.
     pub causes: Vec<Cause>,
-    /// How many hosts it holds for.
+    /// The number of hosts rejected for exactly these causes.
     pub hosts: u64,
 }
 
 impl Verdict {
-    /// Keeps every one of so many candidates: for something that needs nothing, whatever is known.
+    /// Keeps all of this many candidates: the verdict for a pod that needs nothing.
     pub fn all_kept(candidates: usize) -> Self {
-        Self { outcomes: vec![Outcome::KEPT; candidates], reasons: Vec::new(), kept: candidates }
+        Self { outcomes: vec![Outcome::KEPT; candidates], rejections: Vec::new(), kept: candidates }
     }
 
-    /// Every candidate's outcome, in the candidates' order: the candidates are partitioned.
+    /// The outcome of every candidate, in the order of the request.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
     }
 
-    /// The same, without the rest.
+    /// The outcomes, as [`Verdict::outcomes`] returns them.
     #[must_use]
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.outcomes
     }
 
-    /// How many candidates are kept.
+    /// The number of candidates that are kept.
     #[must_use]
     pub fn kept(&self) -> usize {
         self.kept
     }
 
-    /// The different rejections.
+    /// The rejections, each with a different set of causes.
     #[must_use]
     pub fn rejections(&self) -> &[Rejection] {
-        &self.reasons
+        &self.rejections
     }
 }
 
-/// How one needed cluster network stands on a host: `None` if active.
-type Code = Option<Inactive>;
+/// Why each needed cluster network is not active on a host; `None` for one that is. Hosts with
+/// equal signatures share a rejection.
+type Signature = Vec<Option<Inactive>>;
 
-/// Decides over candidates one after the other.
+/// Decides on candidates one after the other.
 pub struct Filter<'s> {
     needs: &'s Needs,
     networks: Vec<Network<'s>>,
-    /// The hosts where all needed cluster networks are active.
+    /// The hosts on which all needed cluster networks are active.
     feasible: HostSet,
     walk: HostWalk<'s>,
-    scratch: Vec<Code>,
-    /// The rejection for each way in which the needed networks stand,
-    known: HashMap<Vec<Code>, usize>,
-    /// and the last one: neighbours are mostly rejected alike.
-    last: (Vec<Code>, usize),
+    /// The signature of the current candidate, in a buffer that all candidates share.
+    signature: Signature,
+    /// The index of the rejection for each signature.
+    by_signature: HashMap<Signature, usize>,
+    /// The last rejected signature with its index, since neighbours mostly have the same one.
+    last: (Signature, usize),
     verdict: Verdict,
 }
 
 impl<'s> Filter<'s> {
-    /// A filter for something with these needs; `expected` is the number of candidates to come.
+    /// A filter for a pod with these needs. `expected` is the number of candidates to come.
     #[must_use]
     pub fn new(snapshot: &'s Snapshot, needs: &'s Needs, expected: usize) -> Self {
         let networks: Vec<_> =
@@ -115,94 +118,94 @@ impl<'s> Filter<'s> {
         };
         Self {
             needs,
-            scratch: Vec::with_capacity(networks.len() + 1),
+            signature: Vec::with_capacity(networks.len() + 1),
             networks,
             feasible,
             walk: snapshot.walk(),
-            known: HashMap::default(),
+            by_signature: HashMap::default(),
             last: (Vec::new(), 0),
             verdict: Verdict {
                 outcomes: Vec::with_capacity(expected),
-                reasons: Vec::new(),
+                rejections: Vec::new(),
                 kept: 0,
             },
         }
     }
 
-    /// Decides on the next candidate. `labels` is asked only for a host in no Node object known
-    /// here, and has an answer if its labels came along.
+    /// Decides on the next candidate. `labels` is called only for a host that is not known, and
+    /// returns the labels in the request, if it contains any for the host.
     pub fn candidate(&mut self, name: &str, labels: impl FnOnce() -> Option<Host>) {
         if self.needs.nothing() {
             return self.keep();
         }
         let mut known = true;
-        self.scratch.clear();
+        self.signature.clear();
         match self.walk.find(name) {
             Some(host) if self.feasible.contains(host) => return self.keep(),
             Some(host) => {
-                self.scratch.extend(self.networks.iter().map(|network| network.inactive(host)));
+                self.signature.extend(self.networks.iter().map(|network| network.inactive(host)));
             }
             None if self.networks.is_empty() => {}
             None => {
                 let networks = self.networks.iter();
                 if let Some(host) = labels() {
                     let name = Name::from(name);
-                    let standing =
-                        networks.map(|network| network.inactive_on_unknown(&name, &host));
-                    self.scratch.extend(standing);
+                    self.signature
+                        .extend(networks.map(|network| network.inactive_on_unknown(&name, &host)));
                 } else {
                     known = false;
-                    // Whether they cover the host can't be told, but whether they exist can.
-                    self.scratch.extend(networks.map(|network| {
+                    // Without labels, only whether the cluster networks exist can be checked.
+                    self.signature.extend(networks.map(|network| {
                         (!network.exists()).then_some(Inactive::ClusterNetworkNotFound)
                     }));
                 }
             }
         }
-        if known && self.needs.everywhere.is_empty() && self.scratch.iter().all(Option::is_none) {
+        if known && self.needs.everywhere.is_empty() && self.signature.iter().all(Option::is_none) {
             return self.keep();
         }
         self.reject(known);
     }
 
-    /// What became of the candidates.
+    /// The verdict on all candidates so far.
     pub fn finish(self) -> Verdict {
         self.verdict
     }
 
-    fn keep(&mut self) {
+    /// Keeps the next candidate unconditionally: the host to which the pod is already bound.
+    pub fn keep(&mut self) {
         self.verdict.outcomes.push(Outcome::KEPT);
         self.verdict.kept += 1;
     }
 
-    /// Rejects the candidate for what is in the scratch: hosts rejected alike share one rejection.
+    /// Rejects the candidate for the causes in its signature.
     fn reject(&mut self, known: bool) {
-        // An unknown host stands apart from a known one by one more place in its signature.
+        // One more entry tells the signature of an unknown host from that of a known one.
         if !known {
-            self.scratch.push(None);
+            self.signature.push(None);
         }
-        let reasons = &mut self.verdict.reasons;
-        if self.last.0 != self.scratch || reasons.is_empty() {
-            let place = self.known.get(&self.scratch).copied().unwrap_or_else(|| {
+        let rejections = &mut self.verdict.rejections;
+        if self.last.0 != self.signature || rejections.is_empty() {
+            let index = self.by_signature.get(&self.signature).copied().unwrap_or_else(|| {
                 let mut causes = self.needs.everywhere.clone();
-                let standing = self.networks.iter().zip(&self.scratch);
-                causes.extend(standing.filter_map(|(network, why)| {
+                let results = self.networks.iter().zip(&self.signature);
+                causes.extend(results.filter_map(|(network, why)| {
                     Some(Cause::Inactive { cluster_network: network.name().clone(), why: (*why)? })
                 }));
                 causes.extend((!known).then_some(Cause::HostUnknown));
                 causes.sort_by_cached_key(Cause::reason);
-                let place = reasons.len();
-                reasons.push(Rejection { causes, hosts: 0 });
-                self.known.insert(self.scratch.clone(), place);
-                place
+                let index = rejections.len();
+                rejections.push(Rejection { causes, hosts: 0 });
+                self.by_signature.insert(self.signature.clone(), index);
+                index
             });
-            self.last.0.clone_from(&self.scratch);
-            self.last.1 = place;
+            self.last.0.clone_from(&self.signature);
+            self.last.1 = index;
         }
-        let place = self.last.1;
-        if let Some(rejection) = reasons.get_mut(place) {
+        let index = self.last.1;
+        if let Some(rejection) = rejections.get_mut(index) {
             rejection.hosts += 1;
         }
-        self.verdict.outcomes.push(Outcome::rejected(place));
+        self.verdict.outcomes.push(Outcome::rejected(index));
     }
 }

@@ -1,5 +1,5 @@
-//! What follows from the facts: every rule of the spec, each in exactly one function. Synchronous,
-//! deterministic, total; the webhooks, the CLI and the page all ask here.
+//! Decisions: every rule of docs/reference.md, each in exactly one function. The functions are
+//! synchronous, deterministic and total. The webhooks, the extender and the CLI all call them.
 #![warn(missing_docs)]
 
 pub mod causes;

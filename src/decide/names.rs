@@ -1,24 +1,24 @@
-//! Names in messages.
+//! Lists of names in messages (docs/reference.md, "Names in messages").
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::cluster::Key;
 
-/// How many names a message gives before it only counts.
-const MOST_NAMES: usize = 20;
+/// A message names at most this many objects of a kind and counts the others.
+const MAX_NAMES: usize = 20;
 
-/// The names, separated by commas, cut after 20 (docs/reference.md, "Admission").
+/// The first names, separated by commas, and the number of the others.
 pub(super) fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     let mut names = names.into_iter();
-    let shown: Vec<String> = names.by_ref().take(MOST_NAMES).map(|name| name.to_string()).collect();
+    let shown: Vec<String> = names.by_ref().take(MAX_NAMES).map(|name| name.to_string()).collect();
     let more = names.count();
     let shown = shown.join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-/// VMs as a request about an object in a namespace may be told of them: those in its namespace by
-/// name, the others counted (docs/reference.md, "Names in messages").
+/// VMs in the answer to a request about the object `of`: the VMs in its namespace by name, the
+/// others by number, since the author of the request may have no right to see them.
 pub(super) fn list_in(of: &Key, vms: BTreeSet<&Key>) -> String {
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         vms.into_iter().partition(|vm| vm.namespace() == of.namespace());
@@ -28,8 +28,8 @@ pub(super) fn list_in(of: &Key, vms: BTreeSet<&Key>) -> String {
         1 => Some("1 VM in another namespace".to_owned()),
         more => Some(format!("{more} VMs in other namespaces")),
     };
-    let told: Vec<String> = here.into_iter().chain(elsewhere).collect();
-    told.join(" and ")
+    let parts: Vec<String> = here.into_iter().chain(elsewhere).collect();
+    parts.join(" and ")
 }
 
 #[cfg(test)]
@@ -47,17 +47,17 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_other_namespaces_is_counted_and_not_named() {
+    fn vms_in_other_namespaces_are_counted_and_not_named() {
         let key = |text: &str| {
             let (namespace, name) = text.split_once('/').unwrap();
             Key::in_namespace(namespace, name)
         };
-        let told = |vms: &[&str]| {
+        let listed = |vms: &[&str]| {
             let vms: Vec<Key> = vms.iter().map(|vm| key(vm)).collect();
             list_in(&key("a/net"), vms.iter().collect())
         };
-        assert_eq!(told(&["a/x", "a/y"]), "a/x, a/y");
-        assert_eq!(told(&["a/x", "b/y"]), "a/x and 1 VM in another namespace");
-        assert_eq!(told(&["c/x", "b/y"]), "2 VMs in other namespaces");
+        assert_eq!(listed(&["a/x", "a/y"]), "a/x, a/y");
+        assert_eq!(listed(&["a/x", "b/y"]), "a/x and 1 VM in another namespace");
+        assert_eq!(listed(&["c/x", "b/y"]), "2 VMs in other namespaces");
     }
 }

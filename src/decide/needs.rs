@@ -1,25 +1,24 @@
-//! What a pod, VM or VMI needs: from the VM networks that it asks for to the cluster networks that
-//! must be active under it (docs/reference.md, "Objects" and "What a pod or VM needs").
+//! What a pod, VM or VMI needs: the cluster networks of the VM networks that it asks for
+//! (docs/reference.md, "Objects" and "What a pod or VM needs").
 
 use crate::cluster::{HostSet, Key, MGMT, Name, Selection, Snapshot};
 
 use super::causes::Cause;
 
-/// What something needs of the host that it runs on.
+/// What a pod, VM or VMI needs from its host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The cluster networks that must be active, sorted, each once; `mgmt` always is and is left
-    /// out.
+    /// The cluster networks that must be active, sorted, each once. `mgmt` is left out, since it is
+    /// always active.
     pub cluster_networks: Vec<Name>,
-    /// What keeps it from every host, sorted by reason.
+    /// The causes that apply on every host, sorted by reason.
     pub everywhere: Vec<Cause>,
-    /// Each VM network asked for, in order, with the cluster network that it is under, if it is
-    /// under one.
+    /// The VM networks that are asked for, in order, each with its cluster network, if it has one.
     pub vm_networks: Vec<(Key, Option<Name>)>,
 }
 
 impl Needs {
-    /// What a selection of VM networks comes to now.
+    /// The needs of a pod, VM or VMI that asks for these VM networks.
     #[must_use]
     pub fn of(snapshot: &Snapshot, selection: &Selection) -> Self {
         let mut needs = Self::default();
@@ -39,21 +38,22 @@ impl Needs {
         needs
     }
 
-    /// The hosts on which all needed cluster networks are active; `None` where none is needed.
+    /// The hosts on which all needed cluster networks are active; `None`, which stands for every
+    /// host, if none is needed.
     #[must_use]
     pub fn active(&self, snapshot: &Snapshot) -> Option<HostSet> {
         all_active(snapshot, &self.cluster_networks)
     }
 
-    /// Whether every host will do.
+    /// Returns whether every host meets these needs.
     #[must_use]
     pub fn nothing(&self) -> bool {
         self.cluster_networks.is_empty() && self.everywhere.is_empty()
     }
 }
 
-/// The hosts on which all of these cluster networks are active; `None` for every host, where there
-/// are none of them but `mgmt`.
+/// The hosts on which all of these cluster networks are active; `None`, which stands for every
+/// host, if there are none apart from `mgmt`.
 pub(super) fn all_active(snapshot: &Snapshot, cluster_networks: &[Name]) -> Option<HostSet> {
     cluster_networks
         .iter()

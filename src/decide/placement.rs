@@ -1,5 +1,5 @@
-//! The node affinity that keeps a VM on hosts where its cluster networks are active
-//! (docs/reference.md, "Mutation"): which requirements of ours to put in, and which no longer hold.
+//! The node affinity that keeps a VM on hosts where its cluster networks are active: which of our
+//! requirements to add and which to remove (docs/reference.md, "Mutation").
 
 use std::collections::BTreeSet;
 
@@ -7,28 +7,28 @@ use crate::cluster::{MGMT, Name};
 
 use super::needs::Needs;
 
-/// The prefix of the host label that says, with the value `true`, that a cluster network is active.
+/// The prefix of the host labels for cluster networks. The value `true` means active.
 pub const LABEL_PREFIX: &str = "network.harvesterhci.io/";
 
-/// A node selector term, as far as it matters here.
+/// The parts of a node selector term that placement depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Term {
-    /// For each of its `matchExpressions`, the cluster network that it requires, if it is a
-    /// requirement of ours.
+    /// One entry for each of the `matchExpressions`: the required cluster network, if the
+    /// expression is one of our requirements.
     pub expressions: Vec<Option<Name>>,
-    /// Whether it has `matchFields`, which are never ours.
+    /// Whether the term has `matchFields`, which are never ours.
     pub has_fields: bool,
 }
 
 impl Term {
-    /// Whether it requires nothing. Such a term matches no host.
+    /// Returns whether the term is empty. To Kubernetes, an empty term matches no host.
     fn is_empty(&self) -> bool {
         self.expressions.is_empty() && !self.has_fields
     }
 }
 
-/// The cluster network of a requirement of ours: our label's, `In ["true"]`. One on `mgmt` is
-/// Harvester's own.
+/// The cluster network that a requirement of ours names: `<prefix><cluster network> In ["true"]`. A
+/// requirement on `mgmt` is not ours but Harvester's.
 #[must_use]
 pub fn required_network(key: &str, operator: &str, values: &[impl AsRef<str>]) -> Option<Name> {
     let name = key.strip_prefix(LABEL_PREFIX).filter(|name| *name != MGMT)?;
@@ -36,37 +36,37 @@ pub fn required_network(key: &str, operator: &str, values: &[impl AsRef<str>]) -
     (operator == "In" && value.as_ref() == "true").then(|| name.into())
 }
 
-/// What to do to the terms of `requiredDuringSchedulingIgnoredDuringExecution`.
+/// How to change the terms of `requiredDuringSchedulingIgnoredDuringExecution`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// Nothing: they are right.
+    /// Change nothing: the terms are right.
     Right,
-    /// There is no term: make one that requires these cluster networks.
+    /// Add a term that requires these cluster networks: there is none yet.
     Make(Vec<Name>),
-    /// No term that matches any host is left: take the whole of `required` away.
+    /// Remove the whole `required` part: no term is left that can match a host.
     Drop,
-    /// Edit these terms, by position, rising; the others stay.
+    /// Edit the terms at these positions, in ascending order. The other terms stay.
     Edit(Vec<(usize, TermEdit)>),
 }
 
-/// What to do to one term.
+/// How to change one term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TermEdit {
-    /// Take the whole term away: it held only requirements of ours, and none holds any more. Left
-    /// empty it would match no host.
+    /// Remove the whole term: it consists of requirements of ours that are no longer needed.
+    /// Without them the term would be empty and match no host.
     Remove,
-    /// Take these expressions out, by position, rising, and put requirements of these cluster
-    /// networks in at the end.
+    /// Remove expressions, and append requirements.
     Change {
-        /// The positions of the expressions to take out.
+        /// The positions of the expressions to remove, in ascending order.
         remove: Vec<usize>,
         /// The cluster networks to require.
         add: Vec<Name>,
     },
 }
 
-/// Compares the terms with what is needed now. Terms are alternatives, so each must require all
-/// of it; an empty one of the user's matches no host, which a requirement in it would change.
+/// Compares the terms with the needed cluster networks. Terms are alternatives, so each must
+/// require all of them. Empty terms stay empty: one matches no host, and a requirement would change
+/// that.
 #[must_use]
 pub fn place(needs: &Needs, terms: Option<&[Term]>) -> Placement {
     let needed = &needs.cluster_networks;
@@ -79,7 +79,7 @@ pub fn place(needs: &Needs, terms: Option<&[Term]>) -> Placement {
         .enumerate()
         .filter_map(|(position, term)| Some((position, edit(needed, term)?)))
         .collect();
-    // Empty terms match no host: were they all that is left, the VM could run nowhere.
+    // Empty terms match no host. If only empty terms were left, the VM could not run anywhere.
     let removed = edits.iter().filter(|(_, edit)| *edit == TermEdit::Remove).count();
     let empty = terms.iter().filter(|term| term.is_empty()).count();
     if edits.is_empty() {

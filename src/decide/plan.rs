@@ -1,4 +1,4 @@
-//! What a change would do: to cluster networks' hosts, and to the hosts that VMs can run on.
+//! The effects of a change: the hosts that cluster networks and VMs would gain and lose.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,23 +6,23 @@ use crate::cluster::{Difference, HostsChanged, Key, Name, Selection, Snapshot};
 
 use super::needs::{Needs, all_active};
 
-/// What a change would do.
+/// The effects of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// To cluster networks: the hosts on which each becomes active, or no longer is.
+    /// For each cluster network that changes, the hosts on which it becomes active or inactive.
     pub cluster_networks: Vec<(Name, HostsChanged)>,
-    /// To VMs, and to running instances without one: the hosts that each gains and loses.
+    /// For each VM that changes, or VMI without a VM, the hosts that it gains and loses.
     pub vms: Vec<(Key, HostsChanged)>,
 }
 
-/// What leads from one snapshot to the other.
+/// The effects of the change that leads from one snapshot to the other.
 #[must_use]
 pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
     let cluster_networks = Difference::between(before, after).cluster_networks;
-    let (mut earlier, mut later) = (Places::new(before), Places::new(after));
+    let (mut earlier, mut later) = (FeasibleHosts::new(before), FeasibleHosts::new(after));
     let vms: BTreeSet<&Key> = before.vms_and_vmis().chain(after.vms_and_vmis()).collect();
     let vms = vms.into_iter().filter_map(|key| {
-        // One that comes or goes with the change is no VM that gains or loses.
+        // A VM that the change creates or deletes neither gains nor loses hosts.
         let difference = HostsChanged::between(earlier.of(key)?, later.of(key)?)?;
         Some((key.clone(), difference))
     });
@@ -37,14 +37,14 @@ fn hosts(snapshot: &Snapshot, cluster_networks: &[Name]) -> BTreeSet<Name> {
     }
 }
 
-/// The hosts that VMs can run on; VMs that need the same share the answer.
-struct Places<'s> {
+/// The hosts that VMs can run on. VMs that need the same cluster networks share the answer.
+struct FeasibleHosts<'s> {
     snapshot: &'s Snapshot,
     known: BTreeMap<Vec<Name>, BTreeSet<Name>>,
     nowhere: BTreeSet<Name>,
 }
 
-impl<'s> Places<'s> {
+impl<'s> FeasibleHosts<'s> {
     fn new(snapshot: &'s Snapshot) -> Self {
         Self { snapshot, known: BTreeMap::new(), nowhere: BTreeSet::new() }
     }

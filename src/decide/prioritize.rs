@@ -1,16 +1,16 @@
-//! How well the needed uplinks of a host are, as a score for the scheduler (docs/reference.md,
-//! "Scheduler extender").
+//! Scores hosts for the scheduler by the state of the needed uplinks (docs/reference.md, "Scheduler
+//! extender").
 
 use crate::cluster::{HostRef, LinkState, Name, Network, Snapshot};
 
 use super::needs::Needs;
 
-/// The best score, in the scheduler's extender units.
+/// The highest score that an extender may give.
 pub const BEST: u8 = 10;
 
-/// The share of the needed uplinks' NICs on the host that are up, times ten, rounded down; ten
-/// where nothing is known. A NIC that is down, or not among the host's links, is not up; of one
-/// whose state the agent could not tell the best is assumed.
+/// The share of the needed uplinks' NICs that are up on the host, times ten, rounded down; ten if
+/// nothing is known. A NIC that is down, or missing from the host's links, is not up. The state
+/// `unknown` counts as up.
 #[must_use]
 pub fn score(networks: &[Network<'_>], snapshot: &Snapshot, host: HostRef<'_>) -> u8 {
     if snapshot.links(host).next().is_none() {
@@ -27,7 +27,7 @@ pub fn score(networks: &[Network<'_>], snapshot: &Snapshot, host: HostRef<'_>) -
     score.and_then(|score| u8::try_from(score).ok()).unwrap_or(BEST)
 }
 
-/// Whether a host's links list the NIC, and none that does says that it is down.
+/// Returns whether the host's links include the NIC and no monitor reports the NIC as down.
 fn is_up(snapshot: &Snapshot, host: HostRef<'_>, nic: &Name) -> bool {
     let mut states = snapshot
         .links(host)
@@ -38,7 +38,7 @@ fn is_up(snapshot: &Snapshot, host: HostRef<'_>, nic: &Name) -> bool {
     states.peek().is_some() && states.all(|state| state != LinkState::Down)
 }
 
-/// The score of each named host, in order: ten for one that is not known.
+/// The score of each named host, in order; ten for a host that is not known.
 #[must_use]
 pub fn prioritize(
     snapshot: &Snapshot,

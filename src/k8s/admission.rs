@@ -1,5 +1,5 @@
-//! AdmissionReview (`admission.k8s.io/v1`): read once into a question that owns what it needs, and
-//! written from the question's outcome.
+//! AdmissionReview (`admission.k8s.io/v1`): the request is read once, into an owned question, and
+//! the response is written from the question's outcome.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::decide::review::{Edits, Outcome, Question, Subject, Webhook};
 
 use super::decode::{Decoder, Malformed};
 use super::objects::kind_of;
-use super::patch::Draft;
+use super::patch::PatchTarget;
 use super::proposals::{Request, subject};
 
 pub use super::proposals::Operation;
@@ -72,22 +72,22 @@ struct UserInfo<'a> {
     username: Cow<'a, str>,
 }
 
-/// A review: the question that the API server asks, and what the answer is written with.
+/// A review: the API server's question, and what is needed to write the answer.
 pub struct Review {
-    /// Names the request; the answer repeats it.
+    /// Identifies the request. The answer repeats it.
     pub uid: String,
-    /// The kind of object, if it is one that a decision can depend on. A subresource is none.
+    /// The kind, or `None` if no decision can depend on it. A subresource has none.
     pub kind: Option<Kind>,
-    /// The object's namespace, empty if it has none.
+    /// The object's namespace, or empty.
     pub namespace: String,
-    /// The object's name, empty if it is not known yet.
+    /// The object's name, or empty if the API server has yet to generate it.
     pub name: String,
-    /// What is to be done.
+    /// The operation on the object.
     pub operation: Operation,
-    /// What is asked.
+    /// The question to judge.
     pub question: Arc<Question>,
-    /// What a patch of the object must know of its form.
-    draft: Draft,
+    /// The parts of the object that a patch depends on.
+    target: PatchTarget,
 }
 
 /// Returns whether a kind has rules.
@@ -99,32 +99,32 @@ pub fn has_rules(kind: Kind) -> bool {
     )
 }
 
-/// Returns whether objects of a kind are changed when they are written so.
+/// Returns whether this operation on an object of a kind is mutated.
 #[must_use]
 pub fn is_mutated(operation: Operation, kind: Kind) -> bool {
     match (operation, kind) {
-        // A VMI is placed once, and its spec's affinity stays as it is.
+        // A VMI only on create: its affinity can't change later.
         (Operation::Create, Kind::NetworkConfig | Kind::VmNetwork | Kind::Vm | Kind::Vmi)
         | (Operation::Update, Kind::NetworkConfig | Kind::VmNetwork | Kind::Vm) => true,
         _ => false,
     }
 }
 
-/// Reads the body of a call of a webhook. `decoder` says how objects are read in general.
+/// Reads the body of a webhook request.
 ///
 /// # Errors
-/// Says why the body is no AdmissionReview of `admission.k8s.io/v1` with a request. An object in it
-/// that can't be read is no error: it is what the question is about.
+/// If the body is not an AdmissionReview of `admission.k8s.io/v1` with a request. A malformed
+/// object in it is not an error here: the question says that the object can't be read.
 pub fn parse(body: &str, webhook: Webhook, decoder: &Decoder) -> Result<Review, Malformed> {
-    let no_review = "the body is no AdmissionReview";
+    let not_a_review = "the body is not an AdmissionReview";
     if !body.trim_ascii_start().starts_with('{') {
-        return Err(Malformed::from("it is not an object").about(no_review));
+        return Err(Malformed::from("it is not an object").about(not_a_review));
     }
     let review: AdmissionReview<'_> =
-        serde_json::from_str(body).map_err(|error| Malformed::from(error).about(no_review))?;
+        serde_json::from_str(body).map_err(|error| Malformed::from(error).about(not_a_review))?;
     if review.kind != KIND || review.api_version != API_VERSION {
         return Err(Malformed::new(format!(
-            "the body is {:?} of {:?}, but only {KIND} of {API_VERSION} is understood",
+            "the body is {:?} of {:?}, but only {KIND} of {API_VERSION} is supported",
             review.kind, review.api_version
         )));
     }
@@ -134,14 +134,14 @@ pub fn parse(body: &str, webhook: Webhook, decoder: &Decoder) -> Result<Review, 
     }
     let user = request.user_info.map(|user| user.username).unwrap_or_default();
     let GroupVersionKind { group, version, kind } = &request.kind;
-    let is_whole = request.sub_resource.is_none_or(|name| name.is_empty());
-    let kind = kind_of(&format!("{group}/{version}"), kind).filter(|_| is_whole);
+    let is_object = request.sub_resource.is_none_or(|name| name.is_empty());
+    let kind = kind_of(&format!("{group}/{version}"), kind).filter(|_| is_object);
     let reviewed = kind.filter(|kind| match webhook {
         Webhook::Validate => has_rules(*kind),
         Webhook::Mutate => is_mutated(request.operation, *kind),
     });
     let mut decoder = decoder.clone();
-    // An object that names no namespace lies in the request's.
+    // An object that names no namespace is in the request's namespace.
     if let Some(namespace) = request.namespace.as_deref().filter(|it| !it.is_empty()) {
         decoder.default_namespace = namespace.into();
     }
@@ -152,9 +152,9 @@ pub fn parse(body: &str, webhook: Webhook, decoder: &Decoder) -> Result<Review, 
         old_object: present(request.old_object),
         decoder: &decoder,
     };
-    let (subject, draft) = match reviewed {
+    let (subject, target) = match reviewed {
         Some(kind) => subject(&parts, kind, webhook),
-        None => (Subject::Nothing, Draft::None),
+        None => (Subject::Nothing, PatchTarget::None),
     };
     Ok(Review {
         uid: request.uid.into_owned(),
@@ -163,30 +163,30 @@ pub fn parse(body: &str, webhook: Webhook, decoder: &Decoder) -> Result<Review, 
         name: request.name.unwrap_or_default().into_owned(),
         operation: request.operation,
         question: Arc::new(Question { webhook, user: Name::from(&*user), subject }),
-        draft,
+        target,
     })
 }
 
-/// The text of an object that is there.
+/// The text of an object, if it is present and not `null`.
 fn present(object: Option<&RawValue>) -> Option<&str> {
     object.map(RawValue::get).filter(|object| *object != "null")
 }
 
 impl Review {
-    /// What an outcome changes about the object.
+    /// The patch that an outcome makes. It is empty if nothing changes.
     #[must_use]
     pub fn patch(&self, outcome: &Outcome) -> Patch {
         match outcome {
-            Outcome::Admitted { edits, .. } if *edits != Edits::None => self.draft.patch(edits),
+            Outcome::Admitted { edits, .. } if *edits != Edits::None => self.target.patch(edits),
             _ => Patch(Vec::new()),
         }
     }
 
-    /// The answer, with the outcome's patch. Denied is 422 if each violation is a fault of the
-    /// object alone, else 403.
+    /// The answer, with the outcome's patch. A denial has code 422 if each violation is a fault of
+    /// the object alone, otherwise 403.
     #[must_use]
     pub fn encode(&self, outcome: &Outcome, patch: &Patch) -> Vec<u8> {
-        // An empty patch is none at all.
+        // An empty patch is left out.
         let patch = (!patch.0.is_empty())
             .then(|| STANDARD.encode(serde_json::to_vec(patch).unwrap_or_default()));
         let answer = AdmissionAnswer {
@@ -232,8 +232,8 @@ fn status(outcome: &Outcome) -> Option<Status<'_>> {
             Some(Status { code, reason, message: judgement.message(), details })
         }
         Outcome::Undecided(why) => Some(Status {
-            // What the API server itself says where a webhook fails; with 503 clients would try
-            // again and again by themselves, and nobody see why.
+            // The API server itself answers 500 when a webhook fails. With 503, clients would retry
+            // silently, and nobody would see the reason.
             code: 500,
             reason: "InternalError",
             message: format!(

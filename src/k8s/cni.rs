@@ -1,5 +1,5 @@
-//! The CNI configuration inside a VM network: what it says, and how one member of it is changed
-//! without touching any other byte.
+//! The CNI configuration inside a VM network: how it is read, and how its MTU is changed without
+//! touching any other byte.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::cluster::{Cni, CniConfig, DEFAULT_MTU, Name};
 use super::decode::{List, Malformed, each};
 use super::fold::Members;
 
-/// The deepest nesting that is read.
+/// The deepest nesting of JSON values.
 const MAX_DEPTH: usize = 64;
-/// The most bytes of a configuration that are read.
+/// The largest configuration, in bytes.
 const MAX_BYTES: usize = 64 << 10;
-/// How many entries a trunk may have: one for each VLAN.
+/// The most entries of a trunk: one for each VLAN.
 const MAX_TRUNK: usize = 4094;
 
 /// Reads `spec.config`. Keys are matched as Go matches them, without regard to case.
@@ -31,7 +31,7 @@ pub(crate) fn read(config: &str) -> CniConfig {
 
 fn cni(config: &str) -> Result<Cni, Malformed> {
     if config.len() > MAX_BYTES {
-        let why = format!("it has {} bytes, and no more than {MAX_BYTES} are read", config.len());
+        let why = format!("it has {} bytes, but at most {MAX_BYTES} are allowed", config.len());
         return Err(Malformed::new(why));
     }
     let members: Members<'_> = serde_json::from_str(config)
@@ -46,7 +46,7 @@ fn cni(config: &str) -> Result<Cni, Malformed> {
         cni.mtu = members.number("mtu")?.unwrap_or_default();
         (cni.trunk, cni.trunk_faults) = trunk(&members)?;
     }
-    // What is as good as absent is left out.
+    // The default MTU equals an absent one, so it is left out of the canonical text.
     let drop_mtu = cni.is_bridge() && cni.effective_mtu() == DEFAULT_MTU;
     let kept = members.iter().filter(|(name, _)| !(drop_mtu && name.eq_ignore_ascii_case("mtu")));
     cni.canonical = canonical_object(kept, MAX_DEPTH)?.into();
@@ -55,7 +55,7 @@ fn cni(config: &str) -> Result<Cni, Malformed> {
 
 type Trunk = (Box<[(i64, i64)]>, Box<[Name]>);
 
-/// The trunk's VLANs, and what is wrong with its entries.
+/// The trunk's ranges of VLANs, and the faults of its entries.
 fn trunk(members: &Members<'_>) -> Result<Trunk, Malformed> {
     let Some(list) = members.get("vlanTrunk") else { return Ok(Trunk::default()) };
     let List(entries): List<Members<'_>, MAX_TRUNK> = serde_json::from_str(list.get())
@@ -87,8 +87,8 @@ fn trunk(members: &Members<'_>) -> Result<Trunk, Malformed> {
     Ok((ranges.into(), faults.into_iter().map(Name::from).collect()))
 }
 
-/// A JSON value as text that is equal for equal values: members sorted, no spaces, numbers as they
-/// were written, since some are beyond what a machine can hold.
+/// A JSON value as text that is equal for equal values: members sorted, no spaces. Numbers stay as
+/// they were written, because some exceed what Rust's number types can hold.
 fn canonical(value: &RawValue, depth: usize) -> Result<String, Malformed> {
     let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
     let text = value.get();
@@ -126,15 +126,16 @@ fn canonical_object<'a>(
     Ok(format!("{{{}}}", members.join(",")))
 }
 
-/// The configuration with this MTU, every other byte as it was; nothing, if it is no JSON object.
+/// Sets the MTU and keeps every other byte. Returns `None` if the configuration is not a JSON
+/// object.
 pub(crate) fn with_mtu(config: &str, mtu: i64) -> Option<String> {
     let members: Members<'_> = serde_json::from_str(config).ok()?;
     let value = mtu.to_string();
-    // As Go reads it, the last one counts.
+    // Like Go, take the last one.
     if let Some((_, old)) =
         members.iter().filter(|(name, _)| name.eq_ignore_ascii_case("mtu")).last()
     {
-        // The old value is a part of the text, so this is where it begins.
+        // The old value is a slice of the text, so the difference of the addresses is its offset.
         let start = old.get().as_ptr() as usize - config.as_ptr() as usize;
         let (before, rest) = config.split_at_checked(start)?;
         return Some([before, &value, rest.get(old.get().len()..)?].concat());
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bridges_and_other_types_name_none() {
+    fn other_bridges_and_other_types_name_no_cluster_network() {
         assert_eq!(network(r#"{"type":"bridge","bridge":"br0"}"#), None);
         assert_eq!(network(r#"{"type":"bridge","bridge":"-br"}"#), None);
         assert_eq!(network(r#"{"type":"ovs","bridge":"vlan-b-br"}"#), None);
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cant_be_read_says_why_and_of_no_bridge_only_its_type_is_read() {
+    fn unreadable_configs_say_why_and_only_the_type_is_read_without_a_bridge() {
         for config in ["[]", "{", r#"{"bridge":7}"#, r#"{"bridge":"a-br","vlan":"7"}"#] {
             assert!(matches!(read(config), CniConfig::Unreadable(_)), "{config}");
         }
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mtu_alone_is_changed_to_the_byte() {
+    fn only_the_bytes_of_the_mtu_change() {
         for (before, after) in [
             ("{}", r#"{"mtu":9000}"#),
             (

@@ -1,13 +1,13 @@
-//! The kinds of `network.harvesterhci.io`, as the API server is to accept, show and explain them.
+//! The definitions of the kinds of `network.harvesterhci.io` that we publish: what the API server
+//! accepts, lists and explains. To change what the index reads of the same objects, edit
+//! `harvester`, which is lenient and also reads objects that these definitions would refuse.
 //!
-//! They are Harvester's, field for field, so that an object of either installation passes the
-//! other. Beyond Harvester's they hold what an object must keep to whatever else there is, so that
-//! the basics are refused with our webhooks down too: the length of a cluster network's name, the
-//! range of an MTU, no NIC twice. The API server lets what is unchanged pass an update (validation
-//! ratcheting), except at the root of an object, where a rule must ask for `oldSelf` itself.
-//!
-//! What the index reads of these objects is `harvester`'s, which takes also what these would
-//! refuse.
+//! The fields are Harvester's, one for one, so that each installation accepts the other's objects.
+//! The definitions add the rules that depend on the object alone, so that the API server enforces
+//! them even while our webhooks are unavailable: the length of a cluster network's name, the range
+//! of an MTU, no NIC twice. On an update, the API server skips rules on unchanged fields
+//! (validation ratcheting), but not at the root of an object, where a rule must compare with
+//! `oldSelf` itself.
 
 #![expect(
     clippy::duplicated_attributes,
@@ -36,8 +36,8 @@ pub fn definitions() -> [CustomResourceDefinition; 4] {
     ]
 }
 
-/// What a kind has of a status. It is written with the object: none of Harvester's kinds has a
-/// subresource for it.
+/// Whether a kind has a status. None of Harvester's kinds has a status subresource: the status is
+/// written with the object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
     None,
@@ -45,8 +45,8 @@ enum Status {
     Required,
 }
 
-/// The derived definition, brought to Harvester's shape: kube adds a status subresource, and a
-/// status that is optional and may be `null`.
+/// Brings the derived definition to Harvester's shape. kube adds a status subresource, and makes
+/// the status optional and nullable.
 fn definition<K: CustomResourceExt>(status: Status) -> CustomResourceDefinition {
     let mut definition = K::crd();
     for version in &mut definition.spec.versions {
@@ -79,8 +79,8 @@ fn definition<K: CustomResourceExt>(status: Status) -> CustomResourceDefinition 
 )]
 pub struct ClusterNetworkSpec {}
 
-/// `cn-name`. At the root an update is judged whole, and a name can't change, so one that was there
-/// before is let be.
+/// The rule `cn-name`. It is at the root, where the API server checks it on every update. A name
+/// can't change, so the rule passes objects that exist already.
 fn name_fits() -> Rule {
     let label = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
     let most = MAX_NAME;
@@ -137,8 +137,8 @@ pub struct VlanConfigSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Uplink {
     /// The names of the NICs.
-    // Bounded for the sake of the rule: its cost is estimated from them. 127 is the longest name
-    // that Linux gives a NIC, as an alternative one.
+    // The API server estimates the cost of the rule from these bounds. 127 characters is the
+    // longest name of a NIC in Linux, as an alternative name.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(length(max = 64), inner(length(max = 127)))]
     #[x_kube(validation = Rule::new("self.all(nic, self.exists_one(other, other == nic))")
@@ -211,7 +211,7 @@ impl Default for LinkAttributes {
     }
 }
 
-/// The range of `vc-mtu`.
+/// The part of the rule `vc-mtu` that depends on the object alone.
 fn mtu_in_range() -> Rule {
     Rule::new(format!("self == 0 || self >= {MIN_MTU} && self <= {MAX_MTU}"))
         .message(&*format!("the MTU must be 0 or from {MIN_MTU} to {MAX_MTU}"))
@@ -374,12 +374,12 @@ pub struct Condition {
     pub message: String,
 }
 
-/// As Go omits what is empty.
+/// Returns whether a value is empty, so that it is omitted, as by Go.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// The number that leaves a setting to the kernel.
+/// The number that leaves a setting at the kernel's default.
 fn unset() -> i64 {
     UplinkOptions::default().miimon
 }

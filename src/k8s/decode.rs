@@ -1,5 +1,4 @@
-//! How what is on the wire is read: with which defaults, within which limits, and what is said of
-//! what can't be read.
+//! How objects and requests are read: defaults, limits, and the error for what can't be read.
 
 use std::fmt;
 
@@ -8,35 +7,36 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cluster::Name;
 
-/// The most bytes that one string of an object under review may have. Kubernetes allows no
-/// annotation larger than this, and nothing else that we read comes near it.
+/// The longest string in an object under review, in bytes. Kubernetes allows no larger annotation,
+/// and every other string that we read is far shorter.
 const MAX_STRING: usize = 256 << 10;
 
-/// How many candidate hosts a request may have.
+/// The most candidate hosts that a request may have.
 pub(super) const MAX_CANDIDATES: usize = 100_000;
-/// The most bytes of one host's name, as it is written: a DNS subdomain has 253 characters.
+/// The most bytes of a host's name as a JSON string. A DNS subdomain has at most 253 characters,
+/// each of which may be escaped.
 const MAX_NAME: usize = 2048;
 
-/// Why something can't be read: what is wrong, behind the path of the field where there is one.
+/// Why something can't be read. The text begins with the path of the field, if a field is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(String);
 
 impl Malformed {
-    /// Says what is wrong.
+    /// An error with this text.
     #[must_use]
     pub fn new(why: impl Into<String>) -> Self {
         Self(why.into())
     }
 
-    /// The same, in a field or a part of the message. What begins with a path goes on from there.
+    /// Puts the path of the enclosing field, or the name of the enclosing part, before the text.
     #[must_use]
     pub fn within(self, path: impl fmt::Display) -> Self {
         let separator = if self.0.starts_with('.') { "" } else { ": " };
         Self(format!("{path}{separator}{}", self.0))
     }
 
-    /// The same, about the whole of something: not a path into it.
+    /// Puts a text that is not part of a path before the error.
     #[must_use]
     pub fn about(self, what: impl fmt::Display) -> Self {
         Self(format!("{what}: {}", self.0.trim_start_matches('.')))
@@ -64,9 +64,9 @@ impl From<Malformed> for Name {
 /// Reads objects into facts, with the defaults of the cluster that they come from.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    /// The namespace in which Multus looks for a default network that names none.
+    /// The namespace in which Multus looks for a default network that names no namespace.
     pub multus_namespace: Name,
-    /// The namespace of an object that names none.
+    /// The namespace of a namespaced object that names none.
     pub default_namespace: Name,
 }
 
@@ -76,7 +76,7 @@ impl Default for Decoder {
     }
 }
 
-/// Reads a value, and says of one that can't be read which field is at fault.
+/// Reads a value. The error names the field at fault.
 pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     object: D,
 ) -> Result<T, Malformed> {
@@ -96,16 +96,17 @@ pub(super) fn read_text<'de, T: Deserialize<'de>>(object: &'de str) -> Result<T,
     read(&mut serde_json::Deserializer::from_str(object))
 }
 
-/// Checks the strings of an object, so that reading it costs little beyond its own size.
+/// Refuses an object with an overlong string, so that reading it takes little memory beyond its own
+/// size.
 ///
 /// # Errors
-/// If one is longer than any that we read may be.
+/// If a string is longer than `MAX_STRING`.
 pub(super) fn check_strings(object: &str) -> Result<(), Malformed> {
     let mut at = 0;
     while let Some(string) = next_string(object, at) {
         if string.len() > MAX_STRING {
             return Err(Malformed(format!(
-                "a string of {} bytes, and no more than {MAX_STRING} are read",
+                "a string of {} bytes, but at most {MAX_STRING} are allowed",
                 string.len()
             )));
         }
@@ -114,7 +115,7 @@ pub(super) fn check_strings(object: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Where the next JSON string of a text is, quotes included. The text was read as JSON before.
+/// The range of the next JSON string, quotes included. The text must be valid JSON.
 pub(super) fn next_string(text: &str, from: usize) -> Option<std::ops::Range<usize>> {
     let bytes = text.as_bytes();
     let start = from + memchr::memchr(b'"', bytes.get(from..)?)?;
@@ -124,23 +125,23 @@ pub(super) fn next_string(text: &str, from: usize) -> Option<std::ops::Range<usi
         if bytes.get(at) == Some(&b'"') {
             return Some(start..at + 1);
         }
-        // A backslash, and what it escapes.
+        // Skip the backslash and the character that it escapes.
         at += 2;
     }
 }
 
-/// Checks the length of a host's name, as it is written.
+/// Checks the length of a host's name, given as a JSON string.
 pub(super) fn check_name(quoted: &str) -> Result<(), Malformed> {
     if quoted.len() > MAX_NAME {
         return Err(Malformed::new(format!(
-            "a host's name of {} bytes, and no more than {MAX_NAME} are read",
+            "a host's name of {} bytes, but at most {MAX_NAME} are allowed",
             quoted.len()
         )));
     }
     Ok(())
 }
 
-/// A list that may have so many elements.
+/// A list of at most `MAX` elements.
 #[derive(Debug)]
 pub(crate) struct List<T, const MAX: usize>(pub Vec<T>);
 
@@ -164,10 +165,10 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     }
 }
 
-/// Reads a list element by element, keeping none.
+/// Reads a list element by element, without building it in memory.
 pub(crate) fn each<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
-    take: impl FnMut(T) -> Result<(), D::Error>,
+    on_element: impl FnMut(T) -> Result<(), D::Error>,
 ) -> Result<(), D::Error> {
     struct Each<T, F>(F, std::marker::PhantomData<T>);
 
@@ -191,7 +192,7 @@ pub(crate) fn each<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_seq(Each(take, std::marker::PhantomData))
+    deserializer.deserialize_seq(Each(on_element, std::marker::PhantomData))
 }
 
 #[cfg(test)]
@@ -199,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_found_whatever_they_escape() {
+    fn strings_with_escapes_are_found() {
         let text = r#"{"a" : "b\"c\\", "": [1, "\\\""]}"#;
         let mut at = 0;
         let mut found = Vec::new();
@@ -216,7 +217,7 @@ mod tests {
         let object = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length));
         assert!(check_strings(&object(MAX_STRING - 2)).is_ok());
         let why = check_strings(&object(MAX_STRING - 1)).unwrap_err().to_string();
-        assert_eq!(why, "a string of 262145 bytes, and no more than 262144 are read");
+        assert_eq!(why, "a string of 262145 bytes, but at most 262144 are allowed");
     }
 
     #[test]

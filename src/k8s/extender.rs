@@ -1,8 +1,9 @@
-//! kube-scheduler's `extender/v1` on the way in. Of a request only places are kept: where each
-//! candidate's name lies in the body, so that a request costs little beyond its own bytes.
+//! kube-scheduler's requests to an extender (`extender/v1`). Of a request only offsets are kept,
+//! which say where each candidate lies in the body, so that a request takes little memory beyond
+//! its own bytes.
 //!
-//! Those Go types carry no JSON tags, so fields are in Go case; Go reads them without regard to
-//! case, and so do we.
+//! The Go types have no JSON tags, so fields are in Go case. Like Go, we match them without regard
+//! to case.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,16 +17,16 @@ use crate::cluster::Host;
 use crate::decide::filter::Outcome;
 
 use super::decode::{Decoder, MAX_CANDIDATES, Malformed, check_name, next_string, read_text};
-use super::fold::{self, Fold, Folded, Taken, value};
+use super::fold::{self, Consumed, Fold, Folded, value};
 use super::meta::Object as _;
 use super::node::Node;
 use super::victims;
 
 /// ExtenderArgs: a pod and the candidate hosts for it.
 pub struct Args<'a> {
-    /// The pod, unread.
+    /// The pod, unparsed.
     pub pod: &'a str,
-    /// The hosts.
+    /// The candidate hosts.
     pub candidates: Candidates,
 }
 
@@ -33,15 +34,15 @@ pub struct Args<'a> {
 pub struct Candidates(Places);
 
 enum Places {
-    /// So many names, from this byte on (the scheduler's `nodeCacheCapable: true`).
+    /// `count` names, from the byte `first` on (the scheduler's `nodeCacheCapable: true`).
     Names { first: usize, count: usize },
     /// Whole Nodes.
     Nodes(Vec<NodePlace>),
-    /// So many members of a map from names to victims, from this byte on.
+    /// `count` members of a map from names to victims, from the byte `first` on.
     Victims { first: usize, count: usize, form: victims::Form },
 }
 
-/// Where a Node and the string of its name lie in a body, which has less than 4 GiB.
+/// Where a Node and its name lie in a body of less than 4 GiB.
 struct NodePlace {
     start: u32,
     end: u32,
@@ -52,9 +53,9 @@ struct NodePlace {
 /// One candidate host.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
-    /// Its name as it is written: a JSON string with its quotes.
+    /// Its name as a JSON string, with quotes.
     pub(super) quoted: &'a str,
-    /// What comes with it: the Node, or the victims on it.
+    /// What the request says about it: its Node, its victims, or only its name.
     pub(super) item: &'a str,
 }
 
@@ -64,32 +65,32 @@ impl<'a> Candidate<'a> {
     pub fn name(self) -> Cow<'a, str> {
         let inner = self.quoted.get(1..self.quoted.len().saturating_sub(1)).unwrap_or_default();
         if inner.contains('\\') {
-            // It was read as JSON before, so what can fail here is a lone surrogate at most, and no
-            // host has such a name.
+            // The body was read as JSON before, so only a lone surrogate can fail here, and no host
+            // has such a name.
             Cow::Owned(serde_json::from_str(self.quoted).unwrap_or_default())
         } else {
             Cow::Borrowed(inner)
         }
     }
 
-    /// What the Node says, where a whole one was sent.
+    /// The host's facts, if the request has whole Nodes.
     #[must_use]
     pub fn host(self, decoder: &Decoder) -> Option<Host> {
         read_text::<Node>(self.item).ok().map(|node| node.facts(decoder))
     }
 }
 
-/// How far the candidates of a body have been walked through.
+/// How far an iteration over the candidates of a body has come.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Cursor {
-    /// How many are behind it.
+    /// How many candidates it has passed.
     pub position: usize,
-    /// Where the next one begins, or what stands before it; nothing before the first.
+    /// The byte from which to look for the next candidate, or `None` before the first.
     at: Option<usize>,
 }
 
 impl Candidates {
-    /// How many there are.
+    /// The number of candidates.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -98,27 +99,27 @@ impl Candidates {
         }
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there are no candidates.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes are kept beside the body until the answer is written, the answer's
-    /// bookkeeping included.
+    /// The bytes that are kept beside the body until the answer is written, including the outcome
+    /// of each candidate.
     #[must_use]
     pub fn cost(&self) -> usize {
         let place = if self.are_nodes() { size_of::<NodePlace>() } else { 0 };
         self.len() * (place + size_of::<Outcome>())
     }
 
-    /// Returns whether they are whole Nodes.
+    /// Returns whether the candidates are whole Nodes.
     #[must_use]
     pub fn are_nodes(&self) -> bool {
         matches!(self.0, Places::Nodes(_))
     }
 
-    /// In which form their victims are, where they have any.
+    /// The form of the victims, if the request is a preemption.
     pub(super) fn victims(&self) -> Option<victims::Form> {
         match self.0 {
             Places::Victims { form, .. } => Some(form),
@@ -126,13 +127,13 @@ impl Candidates {
         }
     }
 
-    /// Every candidate, in order, of the body that they were read from.
+    /// All candidates, in order. `body` must be the one that they were read from.
     pub fn iter<'a>(&'a self, body: &'a str) -> impl Iterator<Item = Candidate<'a>> {
         let mut cursor = Cursor::default();
         std::iter::from_fn(move || self.next(body, &mut cursor))
     }
 
-    /// The candidate behind the cursor, which moves on.
+    /// The next candidate. Advances the cursor.
     pub(super) fn next<'a>(&self, body: &'a str, cursor: &mut Cursor) -> Option<Candidate<'a>> {
         if cursor.position == self.len() {
             return None;
@@ -148,7 +149,7 @@ impl Candidates {
                 let place = nodes.get(cursor.position)?;
                 let part = |start: u32, end: u32| body.get(start as usize..end as usize);
                 Candidate {
-                    // One without a name is a host that nobody knows.
+                    // A Node without a name is an unknown host.
                     quoted: part(place.name_start, place.name_end)
                         .filter(|name| !name.is_empty())
                         .unwrap_or("\"\""),
@@ -167,7 +168,7 @@ impl Candidates {
     }
 }
 
-/// Where the value behind a member's name lies: an object or `null`, as was read before.
+/// The range of the value after a member's name. It must be an object or `null`, as checked before.
 fn value_after(body: &str, from: usize) -> Option<Range<usize>> {
     let bytes = body.as_bytes();
     let start = from + bytes.get(from..)?.iter().position(|byte| matches!(byte, b'{' | b'n'))?;
@@ -190,15 +191,17 @@ fn value_after(body: &str, from: usize) -> Option<Range<usize>> {
 /// Reads ExtenderArgs.
 ///
 /// # Errors
-/// Says what is missing or malformed.
+/// If a part is missing or malformed.
 pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
     let raw: RawArgs<'_> = read_whole(body, "ExtenderArgs")?;
     let pod = raw.pod.ok_or(NO_POD)?.get();
     let places = match (raw.names, raw.nodes) {
-        (Some(Names { odd: Some(odd), .. }), None) => {
-            return Err(Malformed::new(format!("NodeNames: element {odd} is not a string")));
+        (Some(Names { first_non_string: Some(first_non_string), .. }), None) => {
+            return Err(Malformed::new(format!(
+                "NodeNames: element {first_non_string} is not a string"
+            )));
         }
-        (Some(Names { first, count, odd: None }), None) => {
+        (Some(Names { first, count, first_non_string: None }), None) => {
             Places::Names { first: first.map_or(0, |first| offset(body, first.get())), count }
         }
         (None, Some(NodeList(items))) => Places::Nodes(items.place_in(body)?),
@@ -210,10 +213,10 @@ pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
     Ok(Args { pod, candidates: Candidates(places) })
 }
 
-/// Reads ExtenderPreemptionArgs. Of both maps, the one with UIDs counts.
+/// Reads ExtenderPreemptionArgs. If a request has both maps of victims, the one with UIDs counts.
 ///
 /// # Errors
-/// Says what is missing or malformed.
+/// If a part is missing or malformed.
 pub fn preemption_args(body: &str) -> Result<Args<'_>, Malformed> {
     let raw: RawPreemption<'_> = read_whole(body, "ExtenderPreemptionArgs")?;
     let pod = raw.pod.ok_or(NO_POD)?.get();
@@ -231,7 +234,7 @@ pub fn preemption_args(body: &str) -> Result<Args<'_>, Malformed> {
 
 const NO_POD: &str = "the body has no Pod";
 
-/// Where a part of the body begins in it.
+/// The offset of a part within the body.
 fn offset(body: &str, part: &str) -> usize {
     part.as_ptr() as usize - body.as_ptr() as usize
 }
@@ -249,7 +252,7 @@ impl<'de> Fold<'de> for RawArgs<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("Pod") {
             self.pod = value(map, "Pod")?;
         } else if name.is("NodeNames") {
@@ -257,13 +260,13 @@ impl<'de> Fold<'de> for RawArgs<'de> {
         } else if name.is("Nodes") {
             self.nodes = value::<_, Option<Folded<_>>>(map, "Nodes")?.map(|nodes| nodes.0);
         } else {
-            return Ok(Taken::No);
+            return Ok(Consumed::No);
         }
-        Ok(Taken::Yes)
+        Ok(Consumed::Yes)
     }
 }
 
-/// ExtenderPreemptionArgs, its maps unread.
+/// ExtenderPreemptionArgs, with its maps unparsed.
 #[derive(Default)]
 struct RawPreemption<'a> {
     pod: Option<&'a RawValue>,
@@ -276,7 +279,7 @@ impl<'de> Fold<'de> for RawPreemption<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("Pod") {
             self.pod = value(map, "Pod")?;
         } else if name.is("NodeNameToMetaVictims") {
@@ -284,38 +287,38 @@ impl<'de> Fold<'de> for RawPreemption<'de> {
         } else if name.is("NodeNameToVictims") {
             self.full = value(map, "NodeNameToVictims")?;
         } else {
-            return Ok(Taken::No);
+            return Ok(Consumed::No);
         }
-        Ok(Taken::Yes)
+        Ok(Consumed::Yes)
     }
 }
 
-/// A list of names: where it begins, and how many there are.
+/// A list of names: its first element, and how many there are.
 struct Names<'a> {
     first: Option<&'a RawValue>,
     count: usize,
-    /// The first element that is no name.
-    odd: Option<usize>,
+    /// The position of the first element that is not a string.
+    first_non_string: Option<usize>,
 }
 
 impl<'de> Deserialize<'de> for Names<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (mut first, mut count, mut odd) = (None, 0, None);
+        let (mut first, mut count, mut first_non_string) = (None, 0, None);
         elements(deserializer, |name| {
             if name.get().starts_with('"') {
                 check_name(name.get())?;
             } else {
-                odd = odd.or(Some(count));
+                first_non_string = first_non_string.or(Some(count));
             }
             first = first.or(Some(name));
             count += 1;
             Ok(())
         })?;
-        Ok(Self { first, count, odd })
+        Ok(Self { first, count, first_non_string })
     }
 }
 
-/// The list in a `NodeList`.
+/// A `NodeList`, of which only `items` is read.
 #[derive(Default)]
 struct NodeList<'a>(Nodes<'a>);
 
@@ -324,19 +327,19 @@ impl<'de> Fold<'de> for NodeList<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("items") {
             self.0 = value::<_, Option<_>>(map, "items")?.unwrap_or_default();
-            return Ok(Taken::Yes);
+            return Ok(Consumed::Yes);
         }
-        Ok(Taken::No)
+        Ok(Consumed::No)
     }
 }
 
-/// Whole Nodes and their names, each where it lies.
+/// The places of whole Nodes and their names.
 #[derive(Default)]
 struct Nodes<'a> {
-    /// The first, from which the places are counted.
+    /// The first Node. The places are relative to it.
     first: Option<&'a RawValue>,
     places: Vec<NodePlace>,
 }
@@ -371,13 +374,13 @@ impl<'de> Deserialize<'de> for Nodes<'de> {
 }
 
 impl Nodes<'_> {
-    /// The places, counted from the beginning of the body.
+    /// The places, relative to the beginning of the body.
     fn place_in(mut self, body: &str) -> Result<Vec<NodePlace>, Malformed> {
         let first = self.first.map_or(0, |first| offset(body, first.get()));
         if u32::try_from(body.len()).is_err() {
             return Err("a body of more than 4 GiB".into());
         }
-        // It is within the body, so it fits.
+        // An offset within the body fits, as checked above.
         let first = u32::try_from(first).unwrap_or_default();
         for place in &mut self.places {
             place.start += first;
@@ -393,7 +396,7 @@ impl Nodes<'_> {
 #[derive(Default)]
 struct NodeHead<'a>(Option<NodeMeta<'a>>);
 
-/// A Node's name, unread.
+/// A Node's name, unparsed.
 #[derive(Default)]
 struct NodeMeta<'a>(Option<&'a RawValue>);
 
@@ -402,12 +405,12 @@ impl<'de> Fold<'de> for NodeHead<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("metadata") {
             self.0 = value::<_, Option<Folded<_>>>(map, "metadata")?.map(|metadata| metadata.0);
-            return Ok(Taken::Yes);
+            return Ok(Consumed::Yes);
         }
-        Ok(Taken::No)
+        Ok(Consumed::No)
     }
 }
 
@@ -416,20 +419,19 @@ impl<'de> Fold<'de> for NodeMeta<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("name") {
             self.0 = value(map, "name")?;
-            return Ok(Taken::Yes);
+            return Ok(Consumed::Yes);
         }
-        Ok(Taken::No)
+        Ok(Consumed::No)
     }
 }
 
-/// Reads a list of at most as many elements as there may be candidates, one unread element after
-/// the other.
+/// Reads a list of at most `MAX_CANDIDATES` elements, one unparsed element after the other.
 fn elements<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
-    take: impl FnMut(&'de RawValue) -> Result<(), Malformed>,
+    on_element: impl FnMut(&'de RawValue) -> Result<(), Malformed>,
 ) -> Result<(), D::Error> {
     struct Elements<F>(F);
 
@@ -440,8 +442,7 @@ fn elements<'de, D: serde::Deserializer<'de>>(
             f.write_str("a list")
         }
 
-        /// Says less than serde would: a message that quotes the whole string could be larger than
-        /// the body.
+        /// Unlike serde's own message, this one does not quote the string, which may be huge.
         fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
             Err(E::custom("a string where a list is expected"))
         }
@@ -460,13 +461,13 @@ fn elements<'de, D: serde::Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_any(Elements(take))
+    deserializer.deserialize_any(Elements(on_element))
 }
 
-/// Reads a whole body, which must be an object.
+/// Reads a body, which must be one JSON object.
 fn read_whole<'a, T: Fold<'a>>(body: &'a str, what: &str) -> Result<T, Malformed> {
     let mut deserializer = serde_json::Deserializer::from_str(body);
-    fold::object(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| Malformed::from(error).about(format_args!("the body is no {what}")))
+    fold::object(&mut deserializer).and_then(|value| deserializer.end().map(|()| value)).map_err(
+        |error| Malformed::from(error).about(format_args!("the body is not of type {what}")),
+    )
 }

@@ -1,5 +1,5 @@
-//! Objects read as Go reads them into a struct: an object and nothing else, names without regard
-//! to case, the last one of a name counts.
+//! Reads JSON objects as Go reads them into a struct: names match without regard to case, and if a
+//! name occurs twice, the last value counts.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,25 +11,23 @@ use serde_json::value::RawValue;
 
 use super::decode::Malformed;
 
-/// What is read member by member.
+/// A struct that is read member by member.
 pub(crate) trait Fold<'de>: Default {
-    /// Takes a member's value from `map`, or leaves it, which skips it.
+    /// Reads a member's value from `map`, or leaves it there to be skipped.
     fn member<A: MapAccess<'de>>(
         &mut self,
         name: &Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error>;
+    ) -> Result<Consumed, A::Error>;
 }
 
-/// What became of a member.
-pub(crate) enum Taken {
-    /// Its value was taken.
+/// Whether a member's value was read from the map.
+pub(crate) enum Consumed {
     Yes,
-    /// Nobody wants it.
     No,
 }
 
-/// A name, borrowed where it has no escapes. (Serde borrows a `Cow` in an `Option` never.)
+/// A member's name, borrowed unless it has escapes.
 #[derive(Deserialize)]
 pub(crate) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -52,8 +50,7 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
             f.write_str("an object")
         }
 
-        /// Says less than serde would: a message that quotes the whole string could be larger than
-        /// the body.
+        /// Unlike serde's own message, this one does not quote the string, which may be huge.
         fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
             Err(E::custom("a string where an object is expected"))
         }
@@ -61,7 +58,7 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
             let mut value = T::default();
             while let Some(name) = map.next_key::<Name<'de>>()? {
-                if let Taken::No = value.member(&name, &mut map)? {
+                if let Consumed::No = value.member(&name, &mut map)? {
                     map.next_value::<serde::de::IgnoredAny>()?;
                 }
             }
@@ -72,7 +69,7 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
     deserializer.deserialize_any(InOrder(PhantomData))
 }
 
-/// A member's value that is itself read as Go reads it.
+/// A member's value that is itself a `Fold`.
 #[derive(Default)]
 pub(crate) struct Folded<T>(pub T);
 
@@ -82,8 +79,8 @@ impl<'de, T: Fold<'de>> Deserialize<'de> for Folded<T> {
     }
 }
 
-/// Takes a member's value, and says at which member an error is: as `.member: …`, so that the path
-/// grows from the inside outwards.
+/// Reads a member's value. An error begins with `.member: `, so that nested calls build up the path
+/// of the field.
 pub(crate) fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     map: &mut A,
     at: &str,
@@ -94,7 +91,7 @@ pub(crate) fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     })
 }
 
-/// The members of a JSON object, in order, unread.
+/// The members of a JSON object, in order, with their values unparsed.
 #[derive(Default)]
 pub(crate) struct Members<'a>(Vec<(Name<'a>, &'a RawValue)>);
 
@@ -103,9 +100,9 @@ impl<'de> Fold<'de> for Members<'de> {
         &mut self,
         name: &Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         self.0.push((Name(name.0.clone()), map.next_value()?));
-        Ok(Taken::Yes)
+        Ok(Consumed::Yes)
     }
 }
 
@@ -125,12 +122,12 @@ impl<'a> Members<'a> {
         self.0.iter().map(|(name, value)| (&*name.0, *value))
     }
 
-    /// The member of this name, where Go has a pointer, list or map: a last `null` clears it.
+    /// The value of this name where Go has a pointer, list or map: a `null` at the end clears it.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.named(name).next().filter(|value| value.get() != "null")
     }
 
-    /// The string of this name; a `null` leaves it as it was.
+    /// The value of this name where Go has a string: a `null` leaves the earlier value.
     pub fn text(&self, name: &str) -> Result<Option<String>, Malformed> {
         let value = self.named(name).find(|value| value.get() != "null");
         value

@@ -1,4 +1,9 @@
-//! The kinds of `network.harvesterhci.io`, and the VM network.
+//! The kinds of `network.harvesterhci.io` and the VM network, as the index reads them. It reads
+//! leniently, also objects that our definitions would refuse: the API server may hold objects that
+//! are older than the definitions, or that were made under Harvester's.
+//!
+//! To change what the index reads of an object, edit this file; to change what the API server
+//! accepts, edit `crds`, which holds the definitions that we publish.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +21,13 @@ use super::meta::{Meta, Object, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_
 
 /// The label of network configs and VM networks that names their cluster network.
 pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
-/// How many NICs a network config may list.
+/// The most NICs that a network config may list.
 const MAX_NICS: usize = 1024;
 
 /// The namespace of system networks.
 const SYSTEM_NAMESPACE: &str = "harvester-system";
 const SYSTEM_ANNOTATIONS: [&str; 2] = [STORAGE_NETWORK, RWX_NETWORK];
-/// The label of a storage network that keeps its VLAN for itself.
+/// The label of a storage network that reserves its VLAN.
 const EXCLUSIVE_VLAN: &str = "storage-network.settings.harvesterhci.io/exclusivevlan";
 const SYSTEM_NAMES: [&str; 2] = ["storagenetwork-", "rwx-network-"];
 
@@ -85,18 +90,18 @@ pub(crate) struct Uplink {
     link_attributes: LinkAttributes,
 }
 
-/// Stands for an uplink that is not read, since it can't be.
+/// Reads a network config whose uplink is malformed: the uplink counts as empty.
 #[derive(Default)]
-pub(crate) struct Unread;
+pub(crate) struct IgnoredUplink;
 
-impl<'de> Deserialize<'de> for Unread {
+impl<'de> Deserialize<'de> for IgnoredUplink {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(deserializer).map(|_| Self)
     }
 }
 
-impl From<Unread> for Uplink {
-    fn from(_: Unread) -> Self {
+impl From<IgnoredUplink> for Uplink {
+    fn from(_: IgnoredUplink) -> Self {
         Self::default()
     }
 }

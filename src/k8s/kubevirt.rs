@@ -8,12 +8,11 @@ use serde::de::MapAccess;
 use crate::cluster::{Key, Kind, LauncherPod, Migration, Name, Selection, Vm, Vmi};
 
 use super::decode::{Decoder, List, Malformed};
-use super::fold::{self, Fold, Folded, Taken, value};
+use super::fold::{self, Consumed, Fold, Folded, value};
 use super::meta::{Annotations, Meta, Object, nullable};
 use super::multus::{Asked, network_name, pod_networks};
 
-/// How many networks, and how many interfaces, a VM may have: far more than a hypervisor has room
-/// for.
+/// The most networks, and the most interfaces, of a VM: far more than a hypervisor supports.
 const MAX_NETWORKS: usize = 1024;
 
 #[derive(Deserialize)]
@@ -85,8 +84,8 @@ struct Multus {
 }
 
 impl VmiSpec {
-    /// The VM networks asked for. One marked `default` goes by name into Multus's own annotation
-    /// and is looked for in Multus's namespace.
+    /// The VM networks that are asked for. For a network with `default: true` and no namespace,
+    /// Multus looks in its own namespace.
     fn selection(&self, meta: &Meta, decoder: &Decoder) -> Selection {
         let mut asked = Asked::default();
         for network in &self.networks.0 {
@@ -96,7 +95,7 @@ impl VmiSpec {
         asked.selection()
     }
 
-    /// The MAC addresses that interfaces on VM networks ask for.
+    /// The MAC addresses of interfaces on VM networks, if they are set in the spec.
     fn macs(&self, meta: &Meta, decoder: &Decoder) -> Box<[(Name, Key)]> {
         let interfaces = self.domain.devices.interfaces.0.iter();
         interfaces
@@ -111,11 +110,12 @@ impl VmiSpec {
 }
 
 impl Network {
-    /// The VM network, if it is one.
+    /// The key of the VM network, or `None` for a network without Multus, such as the pod network.
     fn key(&self, meta: &Meta, decoder: &Decoder) -> Option<Result<Key, Malformed>> {
         let multus = self.multus.as_ref()?;
-        let of = if multus.default { &decoder.multus_namespace } else { decoder.namespace(meta) };
-        Some(network_name(&multus.network_name, of))
+        let namespace =
+            if multus.default { &decoder.multus_namespace } else { decoder.namespace(meta) };
+        Some(network_name(&multus.network_name, namespace))
     }
 }
 
@@ -169,17 +169,17 @@ struct MigrationState {
 }
 
 impl MigrationState {
-    /// The host that it moves to, while it does.
+    /// The target host, until the migration completes or fails.
     fn target(self) -> Option<Name> {
-        given(self.target_node).filter(|_| !self.completed && !self.failed)
+        non_empty(self.target_node).filter(|_| !self.completed && !self.failed)
     }
 }
 
-fn given(name: Option<Name>) -> Option<Name> {
+fn non_empty(name: Option<Name>) -> Option<Name> {
     name.filter(|name| !name.is_empty())
 }
 
-fn over(phase: &str) -> bool {
+fn has_ended(phase: &str) -> bool {
     matches!(phase, "Succeeded" | "Failed")
 }
 
@@ -194,9 +194,9 @@ impl Object for VirtualMachineInstance {
     fn facts(self, decoder: &Decoder) -> Vmi {
         Vmi {
             networks: self.spec.selection(&self.metadata, decoder),
-            finished: over(&self.status.phase),
-            host: given(self.status.node_name),
-            active_hosts: self.status.active_pods.into_values().filter_map(given).collect(),
+            finished: has_ended(&self.status.phase),
+            host: non_empty(self.status.node_name),
+            active_hosts: self.status.active_pods.into_values().filter_map(non_empty).collect(),
             migration_target: self.status.migration_state.and_then(MigrationState::target),
             uid: self.metadata.uid,
         }
@@ -241,7 +241,7 @@ impl Object for VirtualMachineInstanceMigration {
             target: status
                 .migration_state
                 .and_then(MigrationState::target)
-                .filter(|_| !over(&status.phase)),
+                .filter(|_| !has_ended(&status.phase)),
         }
     }
 }
@@ -276,7 +276,7 @@ impl Object for Pod {
         &self.metadata
     }
 
-    /// The facts of a launcher pod; of any other pod there are none.
+    /// The facts of a launcher pod, or `None` for any other pod.
     fn facts(self, decoder: &Decoder) -> Option<LauncherPod> {
         let meta = &self.metadata;
         if meta.label("kubevirt.io") != Some("virt-launcher") {
@@ -291,27 +291,27 @@ impl Object for Pod {
         Some(LauncherPod {
             vmi: Key::in_namespace(decoder.namespace(meta), vmi),
             vmi_uid,
-            ended: over(&self.status.phase),
+            ended: has_ended(&self.status.phase),
             networks: pod_networks(|key| meta.annotation(key), decoder.namespace(meta), decoder),
-            host: given(self.spec.node_name),
+            host: non_empty(self.spec.node_name),
         })
     }
 }
 
-/// A pod as the scheduler sends it: what an extender's answer depends on, and nothing else.
+/// A pod as the scheduler sends it, reduced to what an extender's answer depends on.
 #[derive(Debug)]
 pub struct ScheduledPod {
     /// Its name.
     pub name: Name,
     /// Its namespace.
     pub namespace: Name,
-    /// The host that it is bound to, if it is.
+    /// The host that it is bound to, if any.
     pub host: Option<Name>,
     /// The VM networks that it asks for.
     pub networks: Selection,
 }
 
-/// The members of a pod that are read.
+/// The members of a pod that `ScheduledPod` is read from.
 #[derive(Default)]
 struct PodHead {
     metadata: PodHeadMeta,
@@ -335,15 +335,15 @@ impl<'de> Fold<'de> for PodHead {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("metadata") {
             self.metadata = value::<_, Option<Folded<_>>>(map, "metadata")?.unwrap_or_default().0;
         } else if name.is("spec") {
             self.spec = value::<_, Option<Folded<_>>>(map, "spec")?.unwrap_or_default().0;
         } else {
-            return Ok(Taken::No);
+            return Ok(Consumed::No);
         }
-        Ok(Taken::Yes)
+        Ok(Consumed::Yes)
     }
 }
 
@@ -352,7 +352,7 @@ impl<'de> Fold<'de> for PodHeadMeta {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("name") {
             self.name = value(map, "name")?;
         } else if name.is("namespace") {
@@ -360,9 +360,9 @@ impl<'de> Fold<'de> for PodHeadMeta {
         } else if name.is("annotations") {
             self.annotations = value(map, "annotations")?;
         } else {
-            return Ok(Taken::No);
+            return Ok(Consumed::No);
         }
-        Ok(Taken::Yes)
+        Ok(Consumed::Yes)
     }
 }
 
@@ -371,20 +371,20 @@ impl<'de> Fold<'de> for PodHeadSpec {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("nodeName") {
             self.node_name = value(map, "nodeName")?;
-            return Ok(Taken::Yes);
+            return Ok(Consumed::Yes);
         }
-        Ok(Taken::No)
+        Ok(Consumed::No)
     }
 }
 
 impl Decoder {
-    /// What an extender's answer depends on, of a pod as the scheduler sends it.
+    /// Reads a pod of a scheduler's request.
     ///
     /// # Errors
-    /// If it is no pod, or its annotations are larger than Kubernetes lets them be.
+    /// If it is not a pod, or its annotations exceed Kubernetes' limit.
     pub fn scheduled_pod(&self, pod: &str) -> Result<ScheduledPod, Malformed> {
         let Folded(head) = serde_json::from_str::<Folded<PodHead>>(pod)?;
         let PodHead { metadata, spec } = head;
@@ -395,7 +395,7 @@ impl Decoder {
             name: metadata.name.unwrap_or_default(),
             networks: pod_networks(|key| annotations.get(key), &namespace, self),
             namespace,
-            host: given(spec.node_name),
+            host: non_empty(spec.node_name),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What all objects have in common.
+//! The metadata that all objects have in common.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,26 +10,26 @@ use crate::cluster::{Key, Kind, Name};
 
 use super::decode::{Decoder, each};
 
-/// How many bytes all annotations of an object may have together, and all labels: Kubernetes' own
-/// limit for annotations.
+/// The most bytes that all annotations of an object may have together, and likewise all labels.
+/// This is Kubernetes' own limit for annotations.
 const MAX_BYTES: usize = 256 << 10;
-/// How many labels an object may have.
+/// The most labels that an object may have.
 const MAX_LABELS: usize = 4096;
 
 /// The annotation of a cluster network that gives its MTU.
 pub(crate) const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
-/// The annotation of network configs that lists the hosts they cover, for other programs.
+/// The annotation that tells other programs which hosts a network config covers.
 pub(crate) const MATCHED_NODES: &str = "network.harvesterhci.io/matched-nodes";
 /// The annotation that marks a storage network.
 pub(crate) const STORAGE_NETWORK: &str = "storage-network.settings.harvesterhci.io";
 /// The annotation that marks an RWX network.
 pub(crate) const RWX_NETWORK: &str = "rwx-network.settings.harvesterhci.io";
-/// The annotation that lists a pod's further networks.
+/// The annotation that lists a pod's additional networks.
 pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's first network.
 pub(crate) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 
-/// The annotations that mean anything to us; no other is kept.
+/// The annotations that we read. All others are dropped.
 const ANNOTATIONS: [&str; 6] =
     [UPLINK_MTU, MATCHED_NODES, STORAGE_NETWORK, RWX_NETWORK, NETWORKS, DEFAULT_NETWORK];
 
@@ -46,12 +46,12 @@ pub(crate) struct Meta {
     #[serde(default, deserialize_with = "nullable")]
     pub annotations: Annotations,
     deletion_timestamp: Option<IgnoredAny>,
-    /// The VMI that owns the object, if one does.
+    /// The VMI that owns the object, if any.
     #[serde(default, rename = "ownerReferences", deserialize_with = "owning_vmi")]
     pub vmi: Option<Owner>,
 }
 
-/// Another object that owns this one.
+/// An owner reference.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Owner {
     #[serde(default, deserialize_with = "nullable")]
@@ -62,7 +62,7 @@ pub(crate) struct Owner {
     pub uid: Name,
 }
 
-/// Reads owner references, and keeps the first that is a VMI.
+/// Reads owner references and keeps the first one that names a VMI.
 fn owning_vmi<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Owner>, D::Error> {
     struct Vmi(Option<Owner>);
 
@@ -98,25 +98,22 @@ impl Meta {
 
 /// An object of a kind that a decision can depend on.
 pub(crate) trait Object: for<'de> Deserialize<'de> {
-    /// The kind.
     const KIND: Kind;
-    /// What it says.
     type Facts;
 
-    /// Its metadata.
     fn meta(&self) -> &Meta;
 
-    /// What it says.
+    /// The object's facts.
     fn facts(self, decoder: &Decoder) -> Self::Facts;
 }
 
 impl Decoder {
-    /// The namespace of an object that lies in one.
+    /// The namespace of a namespaced object.
     pub(crate) fn namespace<'a>(&'a self, meta: &'a Meta) -> &'a str {
         meta.namespace.as_deref().filter(|it| !it.is_empty()).unwrap_or(&self.default_namespace)
     }
 
-    /// An object's name within its kind.
+    /// An object's key within its kind.
     pub(crate) fn key<O: Object>(&self, object: &O) -> Key {
         let meta = object.meta();
         let name = meta.name.clone().unwrap_or_default();
@@ -128,7 +125,7 @@ impl Decoder {
     }
 }
 
-/// Labels, or a selector of them. Go reads a `null` value as an empty one, and so do we.
+/// Labels, or a label selector. Like Go, we read a `null` value as an empty string.
 #[derive(Debug, Default)]
 pub(crate) struct StringMap(BTreeMap<String, Option<String>>);
 
@@ -156,7 +153,7 @@ impl<'de> Deserialize<'de> for StringMap {
     }
 }
 
-/// The annotations that mean anything to us.
+/// The annotations that we read.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations(BTreeMap<&'static str, String>);
 
@@ -179,10 +176,10 @@ impl<'de> Deserialize<'de> for Annotations {
     }
 }
 
-/// Reads a map of strings entry by entry, as long as they are not too large together.
+/// Reads a map of strings entry by entry, up to `MAX_BYTES` in total.
 fn entries<'de, D: Deserializer<'de>>(
     deserializer: D,
-    take: impl FnMut(String, Option<String>) -> Result<(), D::Error>,
+    on_entry: impl FnMut(String, Option<String>) -> Result<(), D::Error>,
 ) -> Result<(), D::Error> {
     struct Entries<F>(F);
 
@@ -203,7 +200,7 @@ fn entries<'de, D: Deserializer<'de>>(
                 bytes += key.len() + value.as_ref().map_or(0, String::len);
                 if bytes > MAX_BYTES {
                     return Err(A::Error::custom(format_args!(
-                        "more than {MAX_BYTES} bytes together, which is Kubernetes' limit"
+                        "more than {MAX_BYTES} bytes together, the limit of Kubernetes"
                     )));
                 }
                 self.0(key, value).map_err(A::Error::custom)?;
@@ -212,10 +209,10 @@ fn entries<'de, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_map(Entries(take))
+    deserializer.deserialize_map(Entries(on_entry))
 }
 
-/// Reads `null` as the default, as Go does. Put it beside `#[serde(default)]`.
+/// Reads `null` as the default, as Go does. Use it together with `#[serde(default)]`.
 pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -241,14 +238,14 @@ mod tests {
             json!({ "annotations": { "other": "", NETWORKS: value } })
         };
         let kept = read(&meta(MAX_BYTES)).unwrap();
-        assert_eq!(kept.annotation("other"), None, "only what we know is kept");
+        assert_eq!(kept.annotation("other"), None, "annotations that we don't read are dropped");
         assert!(kept.annotation(NETWORKS).unwrap().starts_with('x'));
         let why = read(&meta(MAX_BYTES + 1)).unwrap_err();
         assert!(why.contains("more than 262144 bytes together"), "{why}");
     }
 
     #[test]
-    fn of_owners_the_first_vmi_is_kept() {
+    fn the_first_vmi_among_the_owners_is_kept() {
         let owner = |kind: &str, name: &str| json!({ "kind": kind, "name": name, "uid": "u" });
         let owners = [owner("Other", "o"), owner("VirtualMachineInstance", "a")];
         let meta = json!({ "ownerReferences": owners, "labels": null, "deletionTimestamp": null });

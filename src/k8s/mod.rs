@@ -1,5 +1,5 @@
-//! Wire ⇄ facts: the shapes of Kubernetes' objects and messages. The only place that knows them;
-//! no client, nothing asynchronous.
+//! Wire ⇄ facts: the shapes of Kubernetes' objects and messages, which no other module knows. It
+//! has no client and nothing asynchronous.
 
 pub mod admission;
 mod cni;

@@ -1,5 +1,4 @@
-//! How pods and VMs name the VM networks that they ask for (docs/reference.md, "What a pod or VM
-//! needs").
+//! Reads which VM networks a pod or VM asks for (docs/reference.md, "What a pod or VM needs").
 
 use crate::cluster::{Key, Name, Selection, is_dns_subdomain};
 
@@ -7,7 +6,7 @@ use super::decode::{Decoder, Malformed, each};
 use super::fold::Members;
 use super::meta::{DEFAULT_NETWORK, NETWORKS};
 
-/// Collects what is asked for, and the first reason why some of it can't be read.
+/// Collects the VM networks that are asked for, and the first error.
 #[derive(Default)]
 pub(crate) struct Asked {
     keys: Vec<Key>,
@@ -82,7 +81,7 @@ pub(crate) fn pod_networks<'a>(
     if let Some(text) = annotation(DEFAULT_NETWORK) {
         let found = networks(text, &decoder.multus_namespace).and_then(|keys| match keys.len() {
             0 | 1 => Ok(keys),
-            more => Err(Malformed::new(format!("{more} networks where one is allowed"))),
+            more => Err(Malformed::new(format!("{more} networks, but only one is allowed"))),
         });
         asked.add(found, DEFAULT_NETWORK);
     }
@@ -95,11 +94,11 @@ pub(crate) fn network_name(text: &str, namespace: &str) -> Result<Key, Malformed
     key(namespace.trim(), name.trim())
 }
 
-/// A VM network's key. Its name may hold dots, which Multus's own short form refuses.
+/// A VM network's key. Its name may contain dots, although Multus's own short form refuses them.
 fn key(namespace: &str, name: &str) -> Result<Key, Malformed> {
     for (part, text, max) in [("namespace", namespace, 63), ("name", name, 253)] {
         if text.len() > max || !is_dns_subdomain(text) {
-            let why = format!("{text:?} is not the {part} of a VM network");
+            let why = format!("{text:?} is not a valid {part} of a VM network");
             return Err(Malformed::new(why));
         }
     }
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_multus_could_not_read_either_is_an_error() {
+    fn what_multus_cant_read_is_an_error() {
         for text in [
             " ",
             ",",

@@ -1,4 +1,4 @@
-//! A host, from its Node, and a namespace.
+//! Hosts (Nodes) and namespaces.
 
 use serde::Deserialize;
 

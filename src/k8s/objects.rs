@@ -1,4 +1,4 @@
-//! From an object to its facts: which kind it is, what it is called, what it says.
+//! From an object to its kind, its key and its facts.
 
 use serde::Deserializer;
 use serde_json::Value;
@@ -15,8 +15,8 @@ use super::kubevirt::{
 use super::meta::Object;
 use super::node::{Namespace, Node};
 
-/// The kind of an object, if it is one that a decision can depend on. Versions of a group differ
-/// in nothing that we read.
+/// The kind of an object, or `None` if no decision can depend on it. The version does not matter:
+/// all versions of a group have the fields that we read.
 #[must_use]
 pub fn kind_of(api_version: &str, kind: &str) -> Option<Kind> {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
@@ -24,7 +24,7 @@ pub fn kind_of(api_version: &str, kind: &str) -> Option<Kind> {
     (group == group_and_version(kind).0).then_some(kind)
 }
 
-/// The API group of a kind, and the version in which we ask for it.
+/// The API group of a kind, and the version in which we read it.
 #[must_use]
 pub fn group_and_version(kind: Kind) -> (&'static str, &'static str) {
     match kind {
@@ -37,7 +37,7 @@ pub fn group_and_version(kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
-/// Returns whether an object's metadata says all that we read of its kind.
+/// Returns whether the metadata holds everything that we read of a kind.
 #[must_use]
 pub fn metadata_is_enough(kind: Kind) -> bool {
     matches!(kind, Kind::Host | Kind::Namespace)
@@ -47,10 +47,10 @@ pub fn metadata_is_enough(kind: Kind) -> bool {
 pub const LAUNCHER_PODS: &str = "kubevirt.io=virt-launcher";
 
 impl Decoder {
-    /// What an object of this kind says; nothing, for a pod that is no launcher pod.
+    /// Reads an object's facts. Returns `None` for a pod that is not a launcher pod.
     ///
     /// # Errors
-    /// Says which field can't be read, and why.
+    /// If a field can't be read. The error names it.
     pub fn facts<'de, D: Deserializer<'de>>(
         &self,
         kind: Kind,
@@ -83,10 +83,10 @@ impl Decoder {
         read::<O, _>(object).map(|object| object.facts(self))
     }
 
-    /// A manifest as a change: `None` for an object that no decision can depend on.
+    /// Reads a manifest as a change. Returns `None` for an object that no decision can depend on.
     ///
     /// # Errors
-    /// What has no kind or no usable name can't be kept under a key; says what is missing.
+    /// If the manifest lacks a kind or a usable name, without which it has no key.
     pub fn change(&self, manifest: &Value) -> Result<Option<Change>, Malformed> {
         let text =
             |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -114,7 +114,7 @@ impl Decoder {
         })
     }
 
-    /// What an object that is there says: gone, for a pod that is no launcher pod.
+    /// The state of an object that exists. A pod that is not a launcher pod counts as gone.
     pub fn now<'de, D: Deserializer<'de>>(&self, kind: Kind, object: D) -> Now {
         match self.facts(kind, object) {
             Ok(Some(fact)) => Now::Is(fact),

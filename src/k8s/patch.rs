@@ -1,5 +1,5 @@
 //! Minimal JSON patches (RFC 6902): they add and remove single members and elements, and never
-//! replace a map or a list that has anything in it.
+//! replace a map or list that is not empty.
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
@@ -17,15 +17,15 @@ use super::decode::{List, Malformed, each, read_text};
 use super::harvester::{CLUSTER_NETWORK_LABEL, NadSpec};
 use super::meta::{Annotations, MATCHED_NODES, StringMap, nullable};
 
-/// How long the list of covered hosts may be, in bytes. Kubernetes refuses an object whose
-/// annotations are larger than 256 KiB together; a longer list is left out, since it is for other
-/// programs and never read by us.
+/// The longest list of covered hosts, in bytes. Kubernetes refuses an object whose annotations
+/// exceed 256 KiB together. A longer list is left out: it is for other programs, and we never read
+/// it.
 const MAX_MATCHED: usize = 200 << 10;
-/// How large the affinity of a VM may be, in bytes.
+/// The largest affinity of a VM, in bytes.
 const MAX_AFFINITY: usize = 256 << 10;
-/// How many node selector terms a VM may have.
+/// The most node selector terms of a VM.
 const MAX_TERMS: usize = 4096;
-/// How many requirements a term may have.
+/// The most requirements of a term.
 const MAX_EXPRESSIONS: usize = 4096;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
@@ -44,29 +44,27 @@ impl Operations {
     }
 }
 
-/// What a patch must know of an object's form: what is there already, and what is missing on the
-/// way.
-pub(super) enum Draft {
+/// The parts of an object that a patch depends on, since `add` fails if a parent is missing.
+pub(super) enum PatchTarget {
     /// The object is not patched.
     None,
     /// A network config.
     NetworkConfig(Maps),
     /// A VM network, and its CNI configuration.
     VmNetwork(Maps, String),
-    /// A VM's template or a VMI, found at this path.
+    /// A VM's template or a VMI: the path of its spec, and its affinity.
     Placed(&'static [&'static str], Placed),
 }
 
-/// An object's maps, those that are missing told from those that are empty.
+/// An object's labels and annotations. A missing map is `None`, since the patch must add it first.
 #[derive(Deserialize)]
 pub(super) struct Maps {
     labels: Option<StringMap>,
     annotations: Option<Annotations>,
 }
 
-impl Draft {
-    /// The form of an object of a kind that is mutated, and the node selector terms of one that is
-    /// placed.
+impl PatchTarget {
+    /// Reads the target of a patch and, for a VM or VMI, its node selector terms.
     pub(super) fn of(kind: Kind, object: &str) -> Result<(Self, Option<Vec<Term>>), Malformed> {
         #[derive(Deserialize)]
         struct WithMaps {
@@ -128,7 +126,7 @@ impl Draft {
         })
     }
 
-    /// The patch that makes these edits.
+    /// The patch for these edits.
     pub(super) fn patch(&self, edits: &Edits) -> Patch {
         let mut operations = Operations::default();
         match (self, edits) {
@@ -176,7 +174,7 @@ fn network_config(
     }
 }
 
-/// Sets a VM network's labels, given by the last part of their names.
+/// Sets a VM network's labels. `labels` has the names without their prefix.
 fn vm_network(operations: &mut Operations, maps: &Maps, labels: &[(&str, String)]) {
     let is = |name: &str| maps.labels.as_ref().and_then(|labels| labels.get(name));
     let wrong: Vec<(String, &str)> = labels
@@ -193,7 +191,7 @@ fn vm_network(operations: &mut Operations, maps: &Maps, labels: &[(&str, String)
     }
 }
 
-/// Puts right the node affinity of a VM's template or a VMI.
+/// Edits the node affinity of a VM's template or a VMI.
 fn affinity(
     operations: &mut Operations,
     path: &[&str],
@@ -208,7 +206,7 @@ fn affinity(
         Placement::Right => {}
         Placement::Make(networks) => {
             let terms = json!([{ "matchExpressions": requirements(networks) }]);
-            // As much of the path is made as is missing.
+            // Only the missing part of the path is added.
             let missing = [affinity.is_none(), node_affinity.is_none(), required.is_none(), true];
             let present = missing.iter().position(|missing| *missing).unwrap_or_default();
             let (at, rest) = to.split_at(path.len() + present + 1);
@@ -217,7 +215,7 @@ fn affinity(
         }
         Placement::Drop => operations.remove(to.split_last().map_or(&[], |(_, parents)| parents)),
         Placement::Edit(edits) => {
-            // From the last to the first, so that no removal moves what is still to be edited.
+            // From the last to the first: a removal shifts only the terms that were edited already.
             for (position, edit) in edits.iter().rev() {
                 let has_list = terms
                     .and_then(|terms| terms.0.get(*position))
@@ -264,7 +262,7 @@ fn requirements(networks: &[Name]) -> Vec<Value> {
         .collect()
 }
 
-/// A VMI, or a VM's template of one.
+/// The affinity of a VMI or of a VM's template.
 pub(super) struct Placed {
     affinity: Option<Affinity>,
 }
@@ -294,13 +292,13 @@ struct NodeSelectorTerm {
     match_fields: Option<List<IgnoredAny, MAX_EXPRESSIONS>>,
 }
 
-/// A requirement: the cluster network that it requires, if it is one of ours.
+/// A requirement, reduced to the cluster network that it requires, if it has our form.
 struct Requirement(Option<Name>);
 
 impl<'de> Deserialize<'de> for Requirement {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Written {
+        struct Fields {
             #[serde(default)]
             key: String,
             #[serde(default)]
@@ -308,7 +306,7 @@ impl<'de> Deserialize<'de> for Requirement {
             #[serde(default, deserialize_with = "nullable")]
             values: Values,
         }
-        /// What the first value is, if there is just one.
+        /// The only value, or `None` if there are none or several.
         #[derive(Default)]
         struct Values(Option<String>);
 
@@ -323,13 +321,13 @@ impl<'de> Deserialize<'de> for Requirement {
                 Ok(Self(first.filter(|_| count == 1)))
             }
         }
-        let Written { key, operator, values } = Written::deserialize(deserializer)?;
+        let Fields { key, operator, values } = Fields::deserialize(deserializer)?;
         Ok(Self(required_network(&key, &operator, values.0.as_slice())))
     }
 }
 
 impl Placed {
-    /// The node selector terms, as far as they matter, if there are any.
+    /// The node selector terms, if there are any, reduced to what a decision depends on.
     fn terms(&self) -> Option<Vec<Term>> {
         let terms = self.affinity.as_ref()?.node_affinity.as_ref()?.required.as_ref()?;
         Some(terms.terms.as_ref()?.0.iter().map(Term::from).collect())

@@ -1,4 +1,4 @@
-//! From the objects of an admission request to the change that they make.
+//! From the objects of an admission request to the change that it proposes.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,23 +7,25 @@ use crate::cluster::{Kind, Name};
 use crate::decide::review::{Proposal, Reviewed, Subject, Webhook, Write};
 
 use super::decode::{Decoder, Malformed, check_strings, read_text};
-use super::harvester::{ClusterNetworkObject, NetworkAttachmentDefinition, Unread, VlanConfig};
+use super::harvester::{
+    ClusterNetworkObject, IgnoredUplink, NetworkAttachmentDefinition, VlanConfig,
+};
 use super::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use super::meta::Object;
 use super::node::Node;
-use super::patch::Draft;
+use super::patch::PatchTarget;
 
-/// What is to be done to the object.
+/// The operation of an admission request.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Operation {
-    /// Make it.
+    /// The object is created.
     Create,
-    /// Change it.
+    /// The object is changed.
     Update,
-    /// Delete it.
+    /// The object is deleted.
     Delete,
-    /// Open a connection through it, which is no business of ours.
+    /// A connection is opened through the object, such as `kubectl exec`. We never judge it.
     Connect,
 }
 
@@ -40,32 +42,35 @@ impl Operation {
     }
 }
 
-/// The parts of an admission request that a change is read from.
+/// The parts of an admission request that a proposal is read from.
 pub(super) struct Request<'a> {
     pub operation: Operation,
     pub name: &'a str,
     pub object: Option<&'a str>,
     pub old_object: Option<&'a str>,
-    /// Reads the objects; its default namespace is the request's.
+    /// Reads the objects. Its default namespace is the request's namespace.
     pub decoder: &'a Decoder,
 }
 
-/// What a request is about, and what a patch of its object must know. The kind is one that the
-/// webhook is asked about.
-pub(super) fn subject(request: &Request<'_>, kind: Kind, webhook: Webhook) -> (Subject, Draft) {
+/// The subject of a request, and the target of a patch. The webhook must review the kind.
+pub(super) fn subject(
+    request: &Request<'_>,
+    kind: Kind,
+    webhook: Webhook,
+) -> (Subject, PatchTarget) {
     let found = request.proposal(kind).and_then(|proposal| {
-        let Some(proposal) = proposal else { return Ok((Subject::Nothing, Draft::None)) };
-        let (draft, terms) = match (webhook, request.object) {
-            (Webhook::Mutate, Some(object)) => Draft::of(kind, object)?,
-            _ => (Draft::None, None),
+        let Some(proposal) = proposal else { return Ok((Subject::Nothing, PatchTarget::None)) };
+        let (target, terms) = match (webhook, request.object) {
+            (Webhook::Mutate, Some(object)) => PatchTarget::of(kind, object)?,
+            _ => (PatchTarget::None, None),
         };
-        Ok((Subject::Change { kind, proposal: Box::new(proposal), terms }, draft))
+        Ok((Subject::Change { kind, proposal: Box::new(proposal), terms }, target))
     });
-    found.unwrap_or_else(|why| (Subject::Unreadable(kind, why.to_string()), Draft::None))
+    found.unwrap_or_else(|why| (Subject::Unreadable(kind, why.to_string()), PatchTarget::None))
 }
 
-/// Returns whether an object is being deleted, as far as it can be told of one that may not be
-/// readable.
+/// Returns whether an object is being deleted. Reads nothing else, since the object may be
+/// malformed.
 fn is_being_deleted(object: &str) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -81,7 +86,7 @@ fn is_being_deleted(object: &str) -> bool {
 }
 
 impl Request<'_> {
-    /// What is done to the object; nothing, if there is nothing to judge.
+    /// The proposed change, or `None` if there is nothing to judge.
     fn proposal(&self, kind: Kind) -> Result<Option<Proposal>, Malformed> {
         Ok(match kind {
             Kind::ClusterNetwork => {
@@ -102,7 +107,7 @@ impl Request<'_> {
         })
     }
 
-    /// One version of the object.
+    /// Reads one version of the object.
     fn reviewed<O: Object>(&self, object: &str) -> Result<Reviewed<O::Facts>, Malformed> {
         check_strings(object)?;
         let object: O = read_text(object)?;
@@ -110,9 +115,9 @@ impl Request<'_> {
         Ok(Reviewed { key, facts: object.facts(self.decoder), deleting })
     }
 
-    /// What is done to the object; nothing, if it is deleted and its old version says nothing, or
-    /// if it can't be read and is being deleted. An old version that is missing or can't be read
-    /// holds up neither the object's repair nor its deletion.
+    /// The write of the object. Returns `None` for a delete whose old version is missing or
+    /// malformed, and for an update of a malformed object that is being deleted: neither a repair
+    /// nor a deletion may fail because of a malformed version.
     fn write<O: Object>(&self) -> Result<Option<Write<O::Facts>>, Malformed> {
         let new = || self.reviewed::<O>(self.object.ok_or("the request has no object")?);
         let old = || self.old_object.and_then(|object| self.reviewed::<O>(object).ok());
@@ -129,25 +134,26 @@ impl Request<'_> {
         })
     }
 
-    /// What is done to a network config. One that can't be read is admitted if only its metadata
-    /// changes. Of an old version that can't be read all but the uplink may still be: it may then
-    /// be repaired and deleted, but not under running VMs. Where that fails too, what is known of
-    /// the config counts.
+    /// The proposed change of a network config. A malformed config is admitted if only its metadata
+    /// changes. If the old version is malformed, it is read again without its uplink, and if that
+    /// fails too, the snapshot's version counts instead: the config can be repaired or deleted, but
+    /// running VMs stay protected.
     fn network_config(&self) -> Result<Option<Proposal>, Malformed> {
-        let written = match self.write::<VlanConfig>() {
-            Err(_) if self.operation == Operation::Update && self.same_spec() => return Ok(None),
-            written => written?,
+        let write = match self.write::<VlanConfig>() {
+            Err(_) if self.operation == Operation::Update && self.keeps_spec() => return Ok(None),
+            write => write?,
         };
         let replaces = matches!(self.operation, Operation::Update | Operation::Delete);
-        Ok(match written {
+        Ok(match write {
             Some(write) if !replaces || write.before().is_some() => {
                 Some(Proposal::NetworkConfig(write))
             }
             None if self.operation == Operation::Update => None,
-            written => {
-                let new = written.and_then(|write| write.after().cloned());
-                let old =
-                    self.old_object.and_then(|old| self.reviewed::<VlanConfig<Unread>>(old).ok());
+            write => {
+                let new = write.and_then(|write| write.after().cloned());
+                let old = self
+                    .old_object
+                    .and_then(|old| self.reviewed::<VlanConfig<IgnoredUplink>>(old).ok());
                 match (old, new) {
                     (Some(old), Some(new)) => {
                         Some(Proposal::NetworkConfig(Write::Update { old, new }))
@@ -161,8 +167,8 @@ impl Request<'_> {
         })
     }
 
-    /// Returns whether the update leaves `spec` alone, to the byte.
-    fn same_spec(&self) -> bool {
+    /// Returns whether the update leaves every byte of `spec` unchanged.
+    fn keeps_spec(&self) -> bool {
         #[derive(Deserialize)]
         struct Spec<'a> {
             #[serde(borrow)]

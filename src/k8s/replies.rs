@@ -1,6 +1,5 @@
-//! kube-scheduler's `extender/v1` on the way out. A reply is written piece by piece from the
-//! request's own bytes, so that even one that names 100,000 hosts with their reasons takes little
-//! room.
+//! Replies to kube-scheduler (`extender/v1`). A reply is written piece by piece from the request's
+//! own bytes, so that even a reply about 100,000 hosts takes little memory.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,31 +11,32 @@ use crate::decide::filter::{Outcome, Verdict};
 use super::extender::{Candidate, Candidates, Cursor};
 use super::victims;
 
-/// A reply to the scheduler, to be written from the body of its request.
+/// A reply to the scheduler, which is written from the body of its request.
 pub struct Reply {
     candidates: Candidates,
-    verdict: Answers,
+    results: Results,
     parts: [Part; 5],
 }
 
-/// What there is to say of each candidate.
-enum Answers {
-    /// Whether it is kept, and if not, which of the reasons, in JSON, it is rejected for.
+/// The result for each candidate, in the order of the request.
+enum Results {
+    /// Whether the host is kept, and the reasons as JSON strings. An outcome that rejects a host
+    /// refers to a reason by its index.
     Outcomes(Vec<Outcome>, Vec<String>),
-    /// Its score.
+    /// The host's score.
     Scores(Vec<u8>),
 }
 
 /// A part of a reply.
 #[derive(Clone)]
 enum Part {
-    /// The same for every request.
+    /// A fixed text.
     Text(Cow<'static, str>),
-    /// What is kept of the request, as a list.
+    /// The candidates that are kept, as elements of a list.
     Kept,
-    /// The rejected hosts with their reasons, as members of a map.
+    /// The rejected hosts and their reasons, as members of a map.
     Rejected,
-    /// Every host with its score, as a list.
+    /// Every host and its score, as elements of a list.
     Scored,
     /// The victims on the hosts that are kept, as members of a map.
     Victims,
@@ -47,14 +47,14 @@ enum Part {
 pub struct Progress {
     part: usize,
     cursor: Cursor,
-    /// Whether something of this part has been written already.
+    /// Whether an element of this part has been written, so that the next one needs a comma.
     begun: bool,
 }
 
-/// Whether rejected hosts are named.
+/// When rejected hosts are named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rejections {
-    /// When no host is kept: the only time that the scheduler uses them.
+    /// Only if no host is kept, since the scheduler uses the reasons only then.
     #[default]
     Needed,
     /// Always.
@@ -86,12 +86,12 @@ pub fn filter_result(candidates: Candidates, verdict: Verdict, rejections: Rejec
     let rejected = if named { Part::Rejected } else { EMPTY };
     Reply {
         candidates,
-        verdict: outcomes(verdict),
+        results: outcomes(verdict),
         parts: [text(before), Part::Kept, text(between), rejected, text(r#"},"Error":""}"#)],
     }
 }
 
-/// An ExtenderFilterResult that fails this cycle of the pod, which is tried again.
+/// An ExtenderFilterResult with an error: the pod fails this scheduling cycle and is retried.
 #[must_use]
 pub fn filter_error(why: &str) -> Vec<u8> {
     format!(
@@ -101,35 +101,35 @@ pub fn filter_error(why: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// HostPriorityList; `scores` are the candidates', in their order.
+/// HostPriorityList. `scores` are in the order of the candidates.
 #[must_use]
 pub fn priorities(candidates: Candidates, scores: Vec<u8>) -> Reply {
     Reply {
         candidates,
-        verdict: Answers::Scores(scores),
+        results: Results::Scores(scores),
         parts: [text("["), Part::Scored, text("]"), EMPTY, EMPTY],
     }
 }
 
-/// ExtenderPreemptionResult: the victims, as they came, on the hosts that are kept.
+/// ExtenderPreemptionResult: the request's victims on the hosts that are kept.
 #[must_use]
 pub fn preemption_result(candidates: Candidates, verdict: Verdict) -> Reply {
     Reply {
         candidates,
-        verdict: outcomes(verdict),
+        results: outcomes(verdict),
         parts: [text(r#"{"NodeNameToMetaVictims":{"#), Part::Victims, text("}}"), EMPTY, EMPTY],
     }
 }
 
-fn outcomes(verdict: Verdict) -> Answers {
+fn outcomes(verdict: Verdict) -> Results {
     let reasons = verdict.rejections().iter();
     let reasons = reasons.map(|rejection| json_string(&reason(&rejection.causes))).collect();
-    Answers::Outcomes(verdict.into_outcomes(), reasons)
+    Results::Outcomes(verdict.into_outcomes(), reasons)
 }
 
 impl Reply {
-    /// Writes the next piece: all that is left, or what makes `out` at least `enough` bytes long.
-    /// Returns whether that was the last. `body` is the request's.
+    /// Writes the next piece: the rest, or until `out` has at least `enough` bytes. Returns whether
+    /// that was the last piece. `body` must be the request's.
     pub fn write(
         &self,
         body: &str,
@@ -154,7 +154,7 @@ impl Reply {
         true
     }
 
-    /// All of the reply at once.
+    /// The whole reply at once.
     #[must_use]
     pub fn to_vec(&self, body: &str) -> Vec<u8> {
         let mut out = Vec::new();
@@ -179,29 +179,29 @@ impl Reply {
                 out.extend_from_slice(piece.as_bytes());
             }
         };
-        match (part, &self.verdict) {
-            (Part::Kept, Answers::Outcomes(outcomes, _))
+        match (part, &self.results) {
+            (Part::Kept, Results::Outcomes(outcomes, _))
                 if outcomes.get(position).is_some_and(|outcome| outcome.is_kept()) =>
             {
                 put(&[item]);
             }
-            (Part::Rejected, Answers::Outcomes(outcomes, reasons)) => {
+            (Part::Rejected, Results::Outcomes(outcomes, reasons)) => {
                 let rejection = outcomes.get(position).and_then(|outcome| outcome.rejection());
                 if let Some(reason) = rejection.and_then(|rejection| reasons.get(rejection)) {
                     put(&[quoted, ":", reason]);
                 }
             }
-            (Part::Scored, Answers::Scores(scores)) => {
+            (Part::Scored, Results::Scores(scores)) => {
                 put(&[r#"{"Host":"#, quoted]);
-                // Into memory, which can't fail.
+                // Writing to a Vec can't fail.
                 let score = scores.get(position).copied().unwrap_or_default();
                 let _ = write!(out, r#","Score":{score}}}"#);
             }
-            (Part::Victims, Answers::Outcomes(outcomes, _)) => {
+            (Part::Victims, Results::Outcomes(outcomes, _)) => {
                 let kept = outcomes.get(position).is_some_and(|outcome| outcome.is_kept());
                 if let Some(form) = self.candidates.victims().filter(|_| kept) {
                     put(&[quoted, ":"]);
-                    // They were read before, so nothing is wrong with them.
+                    // The victims were checked when the request was read, so this can't fail.
                     let _ = victims::write(item, form, out);
                 }
             }
@@ -210,11 +210,11 @@ impl Reply {
     }
 }
 
-/// How long a reason may be, in bytes, before causes are only counted: an event holds no more, and
-/// a pod that asks for thousands of networks must not make each host's reason as long as that.
+/// Beyond this many bytes of a reason, further causes are only counted. An event holds no more, and
+/// a pod that asks for thousands of networks must not make the reason of each host huge.
 const MAX_REASON: usize = 1024;
 
-/// All causes, joined.
+/// Joins all causes into one reason.
 fn reason(causes: &[Cause]) -> String {
     let mut text = String::new();
     for (position, cause) in causes.iter().enumerate() {

@@ -4,14 +4,14 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decode::{MAX_CANDIDATES, Malformed, check_name, each};
-use super::fold::{self, Fold, Folded, Taken, value};
+use super::fold::{self, Consumed, Fold, Folded, value};
 
-/// How many victims one host may have.
+/// The most victims on one host.
 const MAX_VICTIMS: usize = 10_000;
-/// What a `null` comes to: nobody to evict. The scheduler could not read `null`.
+/// Written in place of `null`, which the scheduler could not read: no pod is evicted.
 const NO_VICTIMS: &str = r#"{"Pods":[],"NumPDBViolations":0}"#;
 
-/// In which form victims come.
+/// The form of victims in a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// By UID (MetaVictims).
@@ -20,7 +20,7 @@ pub(super) enum Form {
     Full,
 }
 
-/// How many hosts a map of victims has, once all of it was read.
+/// Checks a map of victims. Returns the number of hosts in it.
 pub(super) fn count(map: &str, form: Form) -> Result<usize, Malformed> {
     struct Hosts(Form);
 
@@ -31,8 +31,7 @@ pub(super) fn count(map: &str, form: Form) -> Result<usize, Malformed> {
             f.write_str("a map from hosts to victims")
         }
 
-        /// Says less than serde would: a message that quotes the whole string could be larger than
-        /// the body.
+        /// Unlike serde's own message, this one does not quote the string, which may be huge.
         fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<usize, E> {
             Err(E::custom("a string where a map is expected"))
         }
@@ -58,7 +57,7 @@ pub(super) fn count(map: &str, form: Form) -> Result<usize, Malformed> {
     serde::Deserializer::deserialize_any(&mut map, Hosts(form)).map_err(Malformed::from)
 }
 
-/// Writes a host's victims as MetaVictims, those that came so as they came.
+/// Writes a host's victims as MetaVictims. Victims of that form are copied byte for byte.
 pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), Malformed> {
     if victims == "null" {
         out.extend_from_slice(NO_VICTIMS.as_bytes());
@@ -96,7 +95,7 @@ pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// Victims, their pods unread.
+/// Victims, with their pods unparsed.
 #[derive(Default)]
 struct Victims<'a> {
     pods: Option<&'a RawValue>,
@@ -108,7 +107,7 @@ impl<'de> Fold<'de> for Victims<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("Pods") {
             self.pods = value(map, "Pods")?;
             if self.pods.is_some_and(|pods| !pods.get().starts_with('[')) {
@@ -121,9 +120,9 @@ impl<'de> Fold<'de> for Victims<'de> {
                 return Err(A::Error::custom("NumPDBViolations: not a number"));
             }
         } else {
-            return Ok(Taken::No);
+            return Ok(Consumed::No);
         }
-        Ok(Taken::Yes)
+        Ok(Consumed::Yes)
     }
 }
 
@@ -131,7 +130,7 @@ impl<'de> Fold<'de> for Victims<'de> {
 #[derive(Default)]
 struct Pod<'a>(Option<Folded<PodMeta<'a>>>);
 
-/// A pod's UID, unread.
+/// A pod's UID, unparsed.
 #[derive(Default)]
 struct PodMeta<'a>(Option<&'a RawValue>);
 
@@ -140,12 +139,12 @@ impl<'de> Fold<'de> for Pod<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("metadata") {
             self.0 = value(map, "metadata")?;
-            return Ok(Taken::Yes);
+            return Ok(Consumed::Yes);
         }
-        Ok(Taken::No)
+        Ok(Consumed::No)
     }
 }
 
@@ -154,14 +153,14 @@ impl<'de> Fold<'de> for PodMeta<'de> {
         &mut self,
         name: &fold::Name<'de>,
         map: &mut A,
-    ) -> Result<Taken, A::Error> {
+    ) -> Result<Consumed, A::Error> {
         if name.is("uid") {
             self.0 = value(map, "uid")?;
             if self.0.is_some_and(|uid| !uid.get().starts_with('"')) {
                 return Err(A::Error::custom("uid: not a string"));
             }
-            return Ok(Taken::Yes);
+            return Ok(Consumed::Yes);
         }
-        Ok(Taken::No)
+        Ok(Consumed::No)
     }
 }

@@ -1,5 +1,5 @@
-//! What Prometheus reads (docs/reference.md, "Metrics"). Counters are counted as things happen;
-//! what the snapshot can tell is computed from it at scrape time, so that it can't drift.
+//! Metrics for Prometheus (docs/reference.md, "Metrics"). Counters are incremented as things
+//! happen. Gauges of the snapshot are computed from it at scrape time, so that they can't drift.
 
 mod registry;
 mod snapshot;
@@ -15,13 +15,13 @@ use crate::publish::{Published, Snapshots};
 
 use registry::Registry;
 
-/// Seconds; from a pod that needs nothing to 1,000 whole nodes.
+/// In seconds: from a pod that needs nothing to a request with 1,000 whole Nodes.
 const FILTER_BUCKETS: [f64; 12] =
     [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 50e-3, 250e-3, 1.0];
-/// Seconds; from a review from memory to the longest time that an API server gives a webhook.
+/// In seconds: from a review from memory to the longest timeout of a webhook.
 const ADMISSION_BUCKETS: [f64; 14] =
     [50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 100e-3, 250e-3, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Seconds; from one small read to the longest time that an API server gives a webhook.
+/// In seconds: from one small read to the longest timeout of a webhook.
 const READ_BUCKETS: [f64; 10] = [1e-3, 5e-3, 25e-3, 100e-3, 250e-3, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// All metrics of the process.
@@ -47,7 +47,7 @@ pub enum FilterOutcome {
     NoneKept,
     /// There was no snapshot yet.
     NotSynced,
-    /// The body was refused: malformed, too large, too slow, or one too many.
+    /// The request was refused: its body was malformed, too large or too slow, or memory was short.
     Refused,
 }
 
@@ -56,40 +56,40 @@ pub enum FilterOutcome {
 pub enum Verb {
     /// Hosts are scored.
     Prioritize,
-    /// Hosts are dropped on which pods would be evicted in vain.
+    /// Candidates on which evicting pods can't help are dropped.
     Preempt,
 }
 
-/// How a request of one of these ended.
+/// How a prioritize or preempt request ended.
 #[derive(Clone, Copy, Debug)]
 pub enum VerbOutcome {
     /// It was answered.
     Answered,
-    /// There was no snapshot yet, or no room.
+    /// There was no snapshot yet, or not enough memory.
     Unavailable,
-    /// The body was refused: malformed, too large or too slow.
+    /// The request was refused: its body was malformed, too large or too slow.
     Refused,
 }
 
 /// How a fresh read ended.
 #[derive(Clone, Copy, Debug)]
 pub enum FreshRead {
-    /// All was read.
+    /// Everything was read.
     Read,
     /// Something could not be read.
     Failed,
-    /// It took longer than the webhook has time.
+    /// The read took longer than the webhook's timeout allows.
     TimedOut,
 }
 
-/// What an admission request was about, from closed sets.
+/// The labels of an admission request. Each has a fixed set of values.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionLabels {
     /// `validate` or `mutate`.
     pub webhook: &'static str,
     /// The kind, or `other`.
     pub resource: &'static str,
-    /// `create`, `update`, `delete`, `connect`, or `none` where it could not be read.
+    /// `create`, `update`, `delete`, `connect`, or `none` if the request could not be read.
     pub operation: &'static str,
 }
 
@@ -97,13 +97,13 @@ impl Metrics {
     /// Every metric, at zero.
     ///
     /// # Errors
-    /// If two metrics had the same name.
+    /// If two metrics have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::for_process()?;
         Ok(Self {
             filter_duration: registry.histogram(
                 "filter_duration_seconds",
-                "Time to work on a filter request, once its body is there, until its answer can be written.",
+                "Time to answer a filter request, once its body has arrived.",
                 &FILTER_BUCKETS,
             )?,
             filter_requests: registry.counters(
@@ -113,17 +113,17 @@ impl Metrics {
             )?,
             filter_rejections: registry.counters(
                 "filter_rejections_total",
-                "Hosts that filter requests rejected, by cause; a host may have several.",
+                "Hosts that were rejected, by cause; a host may have several.",
                 &["cluster_network", "cause"],
             )?,
             extender_requests: registry.counters(
                 "extender_requests_total",
-                "Requests of the scheduler's verbs prioritize and preempt by outcome.",
+                "Prioritize and preempt requests by outcome.",
                 &["verb", "outcome"],
             )?,
             admission_duration: registry.histogram(
                 "admission_duration_seconds",
-                "Time to work on an admission request, once its body is there, until its answer can be written; fresh reads included.",
+                "Time to answer an admission request, once its body has arrived, fresh reads included.",
                 &ADMISSION_BUCKETS,
             )?,
             admission_requests: registry.counters(
@@ -133,31 +133,31 @@ impl Metrics {
             )?,
             admission_violations: registry.counters(
                 "admission_violations_total",
-                "Rules that refused requests broke.",
+                "Violations in denied requests, by rule.",
                 &["code"],
             )?,
             fresh_read_duration: registry.histograms(
                 "fresh_read_duration_seconds",
-                "Time to read from the API server what a review must not take from a watch.",
+                "Time that fresh reads from the API server took.",
                 &READ_BUCKETS,
                 &["outcome"],
             )?,
             watch_errors: registry.counters(
                 "watch_errors_total",
-                "Lists and watches of the API server that broke, by kind.",
+                "Lists and watches that broke, by kind.",
                 &["kind"],
             )?,
             registry,
         })
     }
 
-    /// Counts a filter request that reached no verdict.
+    /// Counts a filter request without a verdict.
     pub fn filter_without_verdict(&self, outcome: FilterOutcome) {
         self.filter_requests.with_label_values(&[outcome.label()]).inc();
     }
 
-    /// Counts a filter request by its verdict. Cluster networks that do not exist share one empty
-    /// label, since anyone who makes a VM network could make up more.
+    /// Counts a filter request with its verdict. Cluster networks that do not exist share one empty
+    /// label, since anyone who may create VM networks could make up names without end.
     pub fn filtered(&self, snapshot: Option<&Snapshot>, verdict: &Verdict, took: Duration) {
         self.filter_duration.observe(took.as_secs_f64());
         let outcome = if verdict.kept() == 0 && !verdict.outcomes().is_empty() {
@@ -177,7 +177,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a request of another verb of the scheduler.
+    /// Counts a prioritize or preempt request.
     pub fn verb(&self, verb: Verb, outcome: VerbOutcome) {
         let verb = match verb {
             Verb::Prioritize => "prioritize",
@@ -191,8 +191,8 @@ impl Metrics {
         self.extender_requests.with_label_values(&[verb, outcome]).inc();
     }
 
-    /// Counts an admission request; `outcome` is `allowed`, `patched`, `denied`, `unread`,
-    /// `not_synced`, or `refused` where its body was.
+    /// Counts an admission request. `outcome` is `allowed`, `patched`, `denied`, `unread`,
+    /// `not_synced` or `refused`.
     pub fn admitted(&self, labels: AdmissionLabels, outcome: &'static str, took: Duration) {
         self.admission_duration.observe(took.as_secs_f64());
         let AdmissionLabels { webhook, resource, operation } = labels;
@@ -200,7 +200,7 @@ impl Metrics {
         self.admission_requests.with_label_values(&labels).inc();
     }
 
-    /// Counts the rules that a refused request breaks.
+    /// Counts the violations of a denied request.
     pub fn violations(&self, judgement: &Judgement) {
         for violation in &judgement.violations {
             self.admission_violations.with_label_values(&[violation.code.as_str()]).inc();
@@ -222,8 +222,8 @@ impl Metrics {
         self.watch_errors.with_label_values(&[kind.kubernetes()]).inc();
     }
 
-    /// All metrics as Prometheus reads them; `certificate_expires` is when the serving certificate
-    /// does, in seconds since 1970. What only a snapshot can tell is left out while there is none.
+    /// All metrics in Prometheus' text format. `certificate_expires` is a Unix time. Gauges of the
+    /// snapshot are left out while there is none.
     ///
     /// # Errors
     /// If a metric can't be written as text.
@@ -235,7 +235,7 @@ impl Metrics {
         let now = Registry::default();
         now.gauge(
             "certificate_expiry_timestamp_seconds",
-            "When the serving certificate ends, in seconds since 1970.",
+            "When the serving certificate expires, as Unix time.",
         )?
         .set(certificate_expires);
         if let Published::Synced { snapshot, at, took, .. } = &*snapshots.current() {

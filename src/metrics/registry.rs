@@ -1,4 +1,4 @@
-//! Metrics under our prefix, registered as they are made.
+//! Registers metrics with our prefix as they are created.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -7,7 +7,7 @@ use prometheus::{
     IntGaugeVec, Opts,
 };
 
-/// Metrics under our prefix.
+/// Metrics with our prefix.
 #[derive(Default)]
 pub(super) struct Registry(prometheus::Registry);
 
@@ -16,10 +16,10 @@ fn options(name: &str, help: &str) -> Opts {
 }
 
 impl Registry {
-    /// With what there is to say of the process itself.
+    /// A registry with the build's version and the standard metrics of the process.
     pub fn for_process() -> Result<Self, Error> {
         let registry = Self::default();
-        let help = "Always 1; says which build this is.";
+        let help = "Always 1; the label is the version of this build.";
         let build = registry.register(GaugeVec::new(options("build_info", help), &["version"]))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         #[cfg(target_os = "linux")]

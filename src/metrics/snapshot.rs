@@ -1,4 +1,4 @@
-//! What a snapshot tells, computed when it is asked for.
+//! Gauges of the snapshot, computed at scrape time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::cluster::{Kind, Snapshot};
 
 use super::registry::Registry;
 
-/// Sets every gauge that a snapshot has a value for.
+/// Sets all gauges of the snapshot.
 pub(super) fn gauges(
     registry: &Registry,
     snapshot: &Snapshot,
@@ -16,8 +16,12 @@ pub(super) fn gauges(
     took: Duration,
 ) -> Result<(), Error> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let objects = registry.gauges("objects", "Objects known, by kind.", "kind")?;
-    let problems = registry.gauges("problems", "Problems known, by the kind of object.", "kind")?;
+    let objects = registry.gauges("objects", "Known objects, by kind.", "kind")?;
+    let problems = registry.gauges(
+        "problems",
+        "Problems, by the kind of object; source for files and directories.",
+        "kind",
+    )?;
     for kind in Kind::ALL {
         let count = number(snapshot.count(kind));
         objects.with_label_values(&[kind.kubernetes()]).set(count);
@@ -39,13 +43,10 @@ pub(super) fn gauges(
         active_hosts.with_label_values(&[name]).set(number(active));
     }
     registry
-        .seconds("snapshot_age_seconds", "Time since the current snapshot was published.")?
+        .seconds("snapshot_age_seconds", "Time since the last change took effect.")?
         .set(age.as_secs_f64());
     registry
-        .seconds(
-            "snapshot_rebuild_seconds",
-            "Time that the last change took to become the current snapshot.",
-        )?
+        .seconds("snapshot_rebuild_seconds", "Time that the last change took to take effect.")?
         .set(took.as_secs_f64());
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! One publisher, any number of readers that never wait for it: a request takes what is current
-//! and keeps it to its end. Whoever acts on changes waits for the next version.
+//! One publisher and any number of readers, which never wait for it: a request uses one snapshot
+//! from its beginning to its end. A reader that acts on changes can wait for the next version.
 
 mod watches;
 
@@ -13,20 +13,20 @@ use crate::cluster::Snapshot;
 
 pub use watches::Watches;
 
-/// What there is to read.
+/// The current state of publication.
 #[expect(clippy::large_enum_variant, reason = "there is one, behind an Arc")]
 pub enum Published {
-    /// No snapshot yet, and what is being waited for.
+    /// No snapshot yet, for these reasons.
     Waiting(Vec<String>),
     /// The current snapshot.
     Synced {
-        /// What is known.
+        /// The snapshot.
         snapshot: Snapshot,
-        /// Counts the snapshots that were published, this one included.
+        /// The number of snapshots published so far, including this one.
         version: u64,
-        /// When it became so.
+        /// When it was published.
         at: Instant,
-        /// How long it took to take in what changed.
+        /// How long it took to apply the changes and publish.
         took: Duration,
     },
 }
@@ -42,20 +42,20 @@ impl Published {
     }
 }
 
-/// The one place that snapshots come from.
+/// Publishes snapshots.
 pub struct Publisher {
     current: Arc<ArcSwap<Published>>,
     version: watch::Sender<u64>,
 }
 
-/// Reads what is current, without waiting for a writer.
+/// Reads the current snapshot, without waiting for the publisher.
 #[derive(Clone)]
 pub struct Snapshots {
     current: Arc<ArcSwap<Published>>,
     version: watch::Receiver<u64>,
 }
 
-/// A publisher and its first reader; nothing is known yet.
+/// A publisher and its first reader. There is no snapshot yet.
 #[must_use]
 pub fn channel() -> (Publisher, Snapshots) {
     let current =
@@ -68,12 +68,12 @@ pub fn channel() -> (Publisher, Snapshots) {
 }
 
 impl Publisher {
-    /// Says what is being waited for, while there is no snapshot.
+    /// Publishes why there is no snapshot yet.
     pub fn waiting(&self, what: Vec<String>) {
         self.current.store(Arc::new(Published::Waiting(what)));
     }
 
-    /// Makes a snapshot the current one; `took` is how long it took to take in what changed.
+    /// Publishes a snapshot. `took` is how long it took to apply the changes.
     pub fn publish(&self, snapshot: Snapshot, took: Duration) {
         let version = *self.version.borrow() + 1;
         let at = Instant::now();
@@ -83,14 +83,14 @@ impl Publisher {
 }
 
 impl Snapshots {
-    /// What is current.
+    /// The current state.
     #[must_use]
     pub fn current(&self) -> Arc<Published> {
         self.current.load_full()
     }
 
-    /// Waits for a snapshot that this handle has not waited for yet, and returns it; those in
-    /// between are passed over. Returns nothing once there will be no other.
+    /// Waits for a snapshot that is newer than the last one that this handle returned. Skips
+    /// snapshots in between. Returns `None` once the publisher is gone.
     pub async fn next(&mut self) -> Option<(Snapshot, u64)> {
         loop {
             self.version.changed().await.ok()?;
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_version_is_awaited_and_those_in_between_are_passed_over() {
+    async fn the_next_version_is_awaited_and_those_in_between_are_skipped() {
         let (publisher, mut snapshots) = channel();
         publisher.waiting(vec!["hosts".to_owned()]);
         assert!(snapshots.current().snapshot().is_none());

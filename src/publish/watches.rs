@@ -1,4 +1,4 @@
-//! How the watches of a live source do, for probes.
+//! The health of a live source's watches, for probes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 
 use crate::cluster::Kind;
 
-/// A watch that is broken for longer than this keeps us from being ready.
-const BROKEN_FOR: Duration = Duration::from_secs(30);
+/// We are not ready if a watch has been broken for longer than this.
+const MAX_BROKEN: Duration = Duration::from_secs(30);
 
-/// How a source's watches do, kind by kind. A source without any leaves it empty.
+/// The health of a source's watches, by kind. It stays empty for a source without watches.
 #[derive(Clone, Default)]
 pub struct Watches(Arc<Mutex<BTreeMap<Kind, Watch>>>);
 
-/// How one kind is watched.
+/// The health of one kind's watch.
 #[derive(Default)]
 struct Watch {
     served: Served,
@@ -28,9 +28,9 @@ struct Watch {
 enum Served {
     #[default]
     Yes,
-    /// It does not, and the kind counts as empty.
+    /// It does not, so the kind counts as empty.
     No,
-    /// It did, and what was known of the kind still counts.
+    /// No longer. The known objects still count.
     NoMore,
 }
 
@@ -44,17 +44,17 @@ impl Watches {
         *self.all().entry(kind).or_default() = Watch::default();
     }
 
-    /// Marks a kind as one that the API server does not serve: it counts as empty.
+    /// Marks a kind as not served: it counts as empty.
     pub fn unserved(&self, kind: Kind) {
         *self.all().entry(kind).or_default() = Watch { served: Served::No, broken: None };
     }
 
-    /// Marks a kind as one that the API server no longer serves: what was known of it still counts.
+    /// Marks a kind as no longer served: its known objects still count.
     pub fn withdrawn(&self, kind: Kind) {
         *self.all().entry(kind).or_default() = Watch { served: Served::NoMore, broken: None };
     }
 
-    /// Marks a kind as one that can't be watched now. Returns whether that, or the reason, is new.
+    /// Marks a kind's watch as broken. Returns whether that, or the reason, is new.
     #[must_use]
     pub fn broken(&self, kind: Kind, why: String) -> bool {
         let mut all = self.all();
@@ -67,7 +67,7 @@ impl Watches {
         is_new
     }
 
-    /// The watches that have been broken for long, a line each.
+    /// One line for each watch that has been broken for longer than `MAX_BROKEN`.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let all = self.all();
@@ -75,19 +75,19 @@ impl Watches {
             let (since, why) = watch.broken.as_ref()?;
             let seconds = since.elapsed().as_secs();
             let kind = kind.kubernetes();
-            (since.elapsed() > BROKEN_FOR)
+            (since.elapsed() > MAX_BROKEN)
                 .then(|| format!("the watch of {kind} has been broken for {seconds} s: {why}"))
         });
         faults.collect()
     }
 
-    /// The kinds that the API server does not serve, and that count as empty.
+    /// The kinds that are not served and count as empty.
     #[must_use]
     pub fn missing(&self) -> Vec<Kind> {
         self.kinds(Served::No)
     }
 
-    /// The kinds that the API server no longer serves, and of which what was known still counts.
+    /// The kinds that are no longer served, but whose known objects still count.
     #[must_use]
     pub fn kept(&self) -> Vec<Kind> {
         self.kinds(Served::NoMore)
@@ -107,12 +107,12 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_watch_that_is_broken_for_long_is_a_fault_and_one_that_is_well_again_is_none() {
+    async fn a_watch_that_is_broken_for_long_is_a_fault_until_it_is_healthy_again() {
         let watches = Watches::default();
         assert!(watches.broken(Kind::Host, "refused".to_owned()));
-        assert!(!watches.broken(Kind::Host, "refused".to_owned()), "nothing new");
-        tokio::time::advance(BROKEN_FOR).await;
-        assert!(watches.faults().is_empty(), "not for long");
+        assert!(!watches.broken(Kind::Host, "refused".to_owned()), "the same reason is not new");
+        tokio::time::advance(MAX_BROKEN).await;
+        assert!(watches.faults().is_empty(), "not broken for longer than that");
         assert!(watches.broken(Kind::Host, "reset".to_owned()), "another reason");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(

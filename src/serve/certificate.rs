@@ -1,4 +1,4 @@
-//! The serving certificate, read again as its files change.
+//! Reloads the serving certificate when its files change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use axum_server::tls_rustls::RustlsConfig;
 use crate::pki::{Files, Pair};
 use crate::server::admin::Admin;
 
-/// How often the certificate's files are looked at. They are compared by content, since a mounted
-/// Secret changes by a symlink swap.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often the certificate's files are read. Their contents are compared, since a mounted Secret
+/// changes by a symlink swap.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Swaps the certificate when its files change, without dropping a connection. A pair that is not
-/// good is reported, and the last good one kept.
+/// Swaps the certificate when its files change, without dropping a connection. If the new pair
+/// can't be used, logs why and keeps the current one.
 pub(super) async fn follow(
     files: Files,
     mut served: Pair,
@@ -22,7 +22,7 @@ pub(super) async fn follow(
 ) -> std::io::Result<()> {
     let mut reported = String::new();
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         match next(&files, &served) {
             Ok(None) => reported.clear(),
             Ok(Some(pair)) => {
@@ -41,8 +41,8 @@ pub(super) async fn follow(
     }
 }
 
-/// The pair to serve from now on, if there is another. One that is not valid now never replaces one
-/// that is.
+/// Returns the pair to serve from now on, or `None` if the files have not changed. A certificate
+/// that is not valid at the moment never replaces one that is.
 fn next(files: &Files, served: &Pair) -> Result<Option<Pair>, String> {
     let pair = files.load().map_err(|error| error.to_string())?;
     if pair.content == served.content {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_is_not_valid_now_never_replaces_one_that_is() {
+    fn an_invalid_certificate_never_replaces_a_valid_one() {
         let folder = tempfile::tempdir().unwrap();
         let files = pki::for_development(folder.path()).unwrap();
         let served = files.load().unwrap();

@@ -1,12 +1,12 @@
-//! A line in the log for each cluster network that becomes active on hosts, or no longer is.
+//! Logs which hosts each cluster network gains and loses.
 
 use crate::cluster::{Difference, HostsChanged, Name};
 use crate::publish::Snapshots;
 
-/// How many hosts a line names.
+/// The most hosts that a log line names.
 const MAX_NAMES: usize = 20;
 
-/// Follows the snapshots and logs what changes for cluster networks.
+/// Follows the snapshots and logs a line for each cluster network whose active hosts change.
 pub(super) async fn log(mut snapshots: Snapshots) -> std::io::Result<()> {
     let mut last = None;
     while let Some((snapshot, version)) = snapshots.next().await {

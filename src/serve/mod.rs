@@ -1,4 +1,4 @@
-//! Wires source, server and certificate into one process, and ends it as a whole.
+//! Runs source, server and certificate as one process, which ends as a whole.
 
 mod certificate;
 mod changes;
@@ -26,34 +26,34 @@ use crate::source::Live;
 
 use parts::{Parts, Stage, Task};
 
-/// How long calls still come in after we are not ready: the API server and the scheduler learn of
-/// it a moment later.
+/// How long we still accept requests after we are not ready, since clients notice that a moment
+/// later.
 const NOT_READY_FOR: Duration = Duration::from_secs(3);
-/// How long calls in flight have to end.
-const DRAIN: Duration = Duration::from_secs(20);
+/// How long requests in flight may take to finish.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What keeps the service from running.
+/// Why the service can't run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A certificate can't be made or used.
     #[error(transparent)]
     Pki(#[from] pki::Error),
-    /// A socket can't be opened, or a signal not be waited for.
+    /// A socket can't be opened, or a signal handler can't be installed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The cluster can't be reached, or none is named.
+    /// No cluster is named, or its configuration can't be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A server for a cluster has no certificate.
-    #[error("--tls-cert and --tls-key are needed: only with --cluster are certificates made")]
+    /// The source is an API server, and no certificate is given.
+    #[error("--tls-cert and --tls-key are required, unless --cluster is used")]
     NoCertificate,
     /// A metric can't be set up.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
-    /// A part of the service ended, which none should.
+    /// A part of the service ended, although it should run until the process ends.
     #[error("{0} ended unexpectedly")]
     Ended(String),
-    /// A second signal came before the first one's work was done.
+    /// A second signal came during the shutdown.
     #[error("stopped by a second signal")]
     Aborted,
 }
@@ -61,7 +61,7 @@ pub enum Error {
 /// Runs the service until a signal ends it.
 ///
 /// # Errors
-/// Whatever keeps it from starting, or ends it unasked.
+/// If the service can't start, or a part of it ends unexpectedly.
 pub async fn serve(arguments: Serve) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let Started { mut parts, admin, control, admin_handle } = start(arguments).await?;
@@ -80,7 +80,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
     Ok(())
 }
 
-/// What runs, and what ends it.
+/// The running service, and the handles that end it.
 struct Started {
     parts: Parts,
     admin: Arc<Admin>,
@@ -88,7 +88,7 @@ struct Started {
     admin_handle: Handle<SocketAddr>,
 }
 
-/// Starts every part.
+/// Starts every part of the service.
 async fn start(arguments: Serve) -> Result<Started, Error> {
     let files = certificate_files(&arguments)?;
     let Serve { source, rejections, max_filter_body, max_body_memory, .. } = arguments;
@@ -132,19 +132,19 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     let server = listen::https(main_socket, tls.clone(), router, handle);
     parts.start(Stage::Serving, "the server", Box::pin(server));
     let follow = certificate::follow(files, pair, tls, admin.clone());
-    parts.start(Stage::Keeping, "the watch over the certificate", Box::pin(follow));
-    parts.start(Stage::Keeping, "the log of changes", Box::pin(changes::log(snapshots)));
+    parts.start(Stage::Upkeep, "certificate rotation", Box::pin(follow));
+    parts.start(Stage::Upkeep, "the log of changes", Box::pin(changes::log(snapshots)));
     parts.start(Stage::Source, "the source", task);
     let probes = listen::http(admin_socket, admin_router, admin_handle.clone());
     parts.start(Stage::Admin, "the server of probes and metrics", Box::pin(probes));
     Ok(Started { parts, admin, control, admin_handle })
 }
 
-/// Where the certificate is; made first, if none is given and none is needed that others trust.
+/// The certificate's files. With `--cluster` alone, a certificate for development is made.
 fn certificate_files(arguments: &Serve) -> Result<Files, Error> {
     let files = match (&arguments.tls_cert, &arguments.tls_key) {
         (Some(cert), Some(key)) => Files::of(cert.clone(), key.clone()),
-        // A cluster would trust no CA that is made here.
+        // The clients of a real cluster would not trust a CA that is made here.
         _ if arguments.source.cluster.is_none() => return Err(Error::NoCertificate),
         _ => pki::for_development(Path::new("certs/dev"))?,
     };
@@ -165,7 +165,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. Returns how long calls may still come in after it.
+    /// Waits for the next signal. Returns how long to accept requests after it.
     async fn next(&mut self) -> Duration {
         tokio::select! {
             _ = self.interrupt.recv() => Duration::ZERO,
@@ -174,7 +174,7 @@ impl Signals {
     }
 }
 
-/// What keeps the index, and with an API server, what reads its present state.
+/// Starts the source. With an API server, also returns what reads its current state.
 async fn follow_source(
     source: &Source,
     publisher: Publisher,
@@ -199,10 +199,10 @@ async fn follow_source(
     Ok((Box::pin(follow), Some(present)))
 }
 
-/// Lets calls come in for a moment, then no more, and waits for those in flight.
+/// Accepts requests for another `wait`, then closes the port and waits for requests in flight.
 async fn drain(wait: Duration, control: &Control) {
     tokio::time::sleep(wait).await;
-    control.graceful_shutdown(Some(DRAIN));
+    control.graceful_shutdown(Some(DRAIN_TIMEOUT));
     let mut every = tokio::time::interval(Duration::from_millis(20));
     while control.connection_count() > 0 {
         every.tick().await;

@@ -1,24 +1,24 @@
-//! The process as a list of named parts: when one ends unasked, all of it does, and when it is
-//! asked to end, they end in one order.
+//! The process as a list of named parts. If a part ends unexpectedly, the whole process ends. On
+//! shutdown, the parts end in a fixed order.
 
 use std::pin::Pin;
 
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-/// When a part is ended, once the process is to end. Those before are ended by then.
+/// When a part is ended during a shutdown. Parts of an earlier stage are ended before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// It answers calls: first no more come in, and those in flight end.
+    /// Answers requests. Ends first, after the requests in flight.
     Serving,
-    /// It keeps something right: what answers depend on, or what an administrator reads.
-    Keeping,
-    /// It brings in what everything else depends on.
+    /// Background work: certificate rotation and the log of changes.
+    Upkeep,
+    /// Keeps the index, on which everything else depends.
     Source,
-    /// Probes and metrics, to the last.
+    /// Probes and metrics. Ends last.
     Admin,
 }
 
-/// What a part does; it never ends by itself.
+/// A part's work. It should never end by itself.
 pub(super) type Task = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
 
 /// The parts that run.
@@ -35,17 +35,17 @@ impl Parts {
         self.running.push((stage, name, handle));
     }
 
-    /// Waits for a part to end, which none should, and says which.
+    /// Waits until any part ends. Returns its name, and the error if there is one.
     pub async fn ended(&mut self) -> String {
         match self.tasks.join_next().await {
             Some(Ok((name, Err(error)))) => format!("{name} ({error})"),
             Some(Ok((name, Ok(())))) => name.to_owned(),
-            Some(Err(error)) => self.broken(&error),
-            None => "everything".to_owned(),
+            Some(Err(error)) => self.panicked(&error),
+            None => "every part".to_owned(),
         }
     }
 
-    fn broken(&self, error: &JoinError) -> String {
+    fn panicked(&self, error: &JoinError) -> String {
         let part = self.running.iter().find(|(.., handle)| handle.id() == error.id());
         let name = part.map_or("a part", |(_, name, _)| name);
         format!("{name} ({error})")
@@ -69,16 +69,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn parts_end_in_one_order_and_one_that_ends_unasked_is_named() {
+    async fn parts_end_in_a_fixed_order_and_an_unexpected_end_is_named() {
         let mut parts = Parts::default();
         let endless = || Box::pin(std::future::pending());
         parts.start(Stage::Source, "the source", endless());
         parts.start(Stage::Admin, "probes", endless());
         parts.start(Stage::Serving, "the server", endless());
-        parts.start(Stage::Keeping, "a panic", Box::pin(async { panic!("on purpose") }));
+        parts.start(Stage::Upkeep, "a panic", Box::pin(async { panic!("on purpose") }));
         let why = parts.ended().await;
         assert!(why.starts_with("a panic (") && why.contains("on purpose"), "{why}");
-        parts.start(Stage::Keeping, "an end", Box::pin(async { Ok(()) }));
+        parts.start(Stage::Upkeep, "an end", Box::pin(async { Ok(()) }));
         assert_eq!(parts.ended().await, "an end");
         assert_eq!(parts.stop(), ["the server", "a panic", "an end", "the source", "probes"]);
     }

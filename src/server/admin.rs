@@ -1,5 +1,5 @@
-//! The plain port: probes and metrics, and nothing of the cluster's but counts and names of
-//! cluster networks (docs/reference.md, "Server").
+//! The plain port: probes and metrics (docs/reference.md, "Ports"). Anyone may read it, so of the
+//! cluster it shows only counts and the names of cluster networks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::publish::{Published, Snapshots, Watches};
 
 use super::reply::text;
 
-/// What probes and scrapes need.
+/// The state behind probes and metrics.
 pub struct Admin {
     snapshots: Snapshots,
     watches: Watches,
@@ -28,8 +28,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Ready once there is a snapshot, and while the serving certificate is good and no watch has
-    /// been broken for long.
+    /// We are ready once there is a snapshot, while the serving certificate is valid and no watch
+    /// has been broken for too long.
     #[must_use]
     pub fn new(
         snapshots: Snapshots,
@@ -46,28 +46,28 @@ impl Admin {
         }
     }
 
-    /// Takes over the dates of the certificate that is served from now on.
+    /// Sets the dates of the serving certificate, after it changed.
     pub fn certificate(&self, validity: Validity) {
         self.certificate.store(Arc::new(validity));
     }
 
-    /// From now on not ready, since the process is about to end.
+    /// Makes us not ready, since the process is about to end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// What keeps us from being ready.
+    /// The reasons why we are not ready.
     fn not_ready(&self) -> Vec<String> {
         if self.stopping.load(Ordering::Relaxed) {
             return vec!["shutting down".to_owned()];
         }
-        let mut waiting = match &*self.snapshots.current() {
+        let mut reasons = match &*self.snapshots.current() {
             Published::Synced { .. } => Vec::new(),
             Published::Waiting(what) => what.clone(),
         };
-        waiting.extend(self.watches.faults());
-        waiting.extend(self.certificate.load().fault().map(str::to_owned));
-        waiting
+        reasons.extend(self.watches.faults());
+        reasons.extend(self.certificate.load().fault().map(str::to_owned));
+        reasons
     }
 }
 
@@ -82,29 +82,27 @@ pub fn router(admin: Arc<Admin>) -> Router {
 
 async fn readyz(State(admin): State<Arc<Admin>>, RawQuery(query): RawQuery) -> Response {
     let verbose = query.is_some_and(|query| query.split('&').any(|it| it.starts_with("verbose")));
-    let waiting = admin.not_ready();
-    let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = match (verbose, waiting.is_empty()) {
+    let reasons = admin.not_ready();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = match (verbose, reasons.is_empty()) {
         (false, true) => "ok".to_owned(),
         (true, true) => {
             let missing = named("not served, so counted as empty", &admin.watches.missing());
-            let kept = named(
-                "no longer served, so what was known of it still counts",
-                &admin.watches.kept(),
-            );
+            let kept =
+                named("no longer served, but the known objects still count", &admin.watches.kept());
             format!(
                 "[+] every kind is listed{missing}{kept}\n[+] the serving certificate is valid\nok"
             )
         }
         (_, false) => {
-            let lines: Vec<String> = waiting.iter().map(|what| format!("[-] {what}")).collect();
+            let lines: Vec<String> = reasons.iter().map(|what| format!("[-] {what}")).collect();
             format!("{}\nnot ready", lines.join("\n"))
         }
     };
     text(status, body)
 }
 
-/// Says which kinds something holds for, if it holds for any.
+/// `what` with the kinds that it holds for, or nothing if there are none.
 fn named(what: &str, kinds: &[Kind]) -> String {
     let names: Vec<_> = kinds.iter().map(|kind| kind.kubernetes()).collect();
     if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }

@@ -15,18 +15,17 @@ use crate::metrics::{AdmissionLabels, FreshRead};
 use crate::threads::off_thread;
 
 use super::app::App;
-use super::body::{Cost, Held};
+use super::body::{Cost, RequestBody};
 use super::reply::Refusal;
 
 /// The largest AdmissionReview, in bytes.
 const MAX_BYTES: usize = 8 << 20;
-/// How long reads may take of a webhook's time where the request does not say; the API server's own
-/// default.
+/// The webhook's timeout if the request does not name one: the API server's own default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest time that an API server gives a webhook.
+/// The longest timeout that an API server grants a webhook.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
-/// What of that time is left for all but reads.
-const MARGIN: Duration = Duration::from_secs(1);
+/// The part of the timeout that is reserved for everything but reads.
+const RESERVED: Duration = Duration::from_secs(1);
 
 pub(super) async fn validate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     app.review(Webhook::Validate, request).await
@@ -36,21 +35,21 @@ pub(super) async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) 
     app.review(Webhook::Mutate, request).await
 }
 
-/// The time that reads have, of a webhook call whose body took so long to come in. The API server
-/// says in the call's address how long it waits.
+/// How long fresh reads may take for a request whose body took `body_took` to arrive. The API
+/// server puts its timeout into the request's query.
 fn time_for_reads(query: Option<&str>, body_took: Duration) -> Duration {
     let given = query.into_iter().flat_map(|query| query.split('&'));
     let mut seconds =
         given.filter_map(|it| it.strip_prefix("timeout=")?.strip_suffix('s')?.parse().ok());
     let all = seconds.next_back().map_or(DEFAULT_TIMEOUT, Duration::from_secs).min(MAX_TIMEOUT);
-    all.saturating_sub(body_took).saturating_sub(MARGIN).max(MARGIN / 2)
+    all.saturating_sub(body_took).saturating_sub(RESERVED).max(RESERVED / 2)
 }
 
-/// What a review came to.
+/// The result of a review.
 enum Answer {
-    /// An outcome, and the review that it answers.
+    /// The review has this outcome.
     Outcome(Review, Outcome),
-    /// Nothing is known yet.
+    /// There is no snapshot yet.
     NotSynced(Review),
 }
 
@@ -58,11 +57,11 @@ impl App {
     async fn review(self: Arc<Self>, webhook: Webhook, request: Request<Body>) -> Response {
         let arrived = Instant::now();
         let query = request.uri().query().map(str::to_owned);
-        let held = self.bodies.read(request, MAX_BYTES, Cost::Twice).await;
+        let body = self.bodies.read(request, MAX_BYTES, Cost::Twice).await;
         let started = Instant::now();
-        let within = time_for_reads(query.as_deref(), started - arrived);
-        match self.answer(webhook, held, within).await {
-            Ok((held, answer)) => self.finish(webhook, held, answer, started.elapsed()),
+        let timeout = time_for_reads(query.as_deref(), started - arrived);
+        match self.answer(webhook, body, timeout).await {
+            Ok((body, answer)) => self.finish(webhook, body, answer, started.elapsed()),
             Err(refusal) => {
                 let labels = AdmissionLabels {
                     webhook: label(webhook),
@@ -75,47 +74,48 @@ impl App {
         }
     }
 
-    /// Parse, read what must be read afresh, judge.
+    /// Parses the body, reads what must be read afresh, and judges the question.
     async fn answer(
         &self,
         webhook: Webhook,
-        held: Result<Held, Refusal>,
-        within: Duration,
-    ) -> Result<(Held, Answer), Refusal> {
-        let mut held = held?;
+        body: Result<RequestBody, Refusal>,
+        timeout: Duration,
+    ) -> Result<(RequestBody, Answer), Refusal> {
+        let mut body = body?;
         let decoder = self.settings.decoder.clone();
-        let parsed = off_thread(held.is_large(), move || {
-            let review = parse(held.text(), webhook, &decoder)?;
-            // The review owns what it needs.
-            held.forget();
-            Ok::<_, Refusal>((held, review))
+        let parsed = off_thread(body.is_large(), move || {
+            let review = parse(body.text(), webhook, &decoder)?;
+            // The review owns what it needs, so the body can be freed.
+            body.free();
+            Ok::<_, Refusal>((body, review))
         });
-        let (held, review) = parsed.await??;
+        let (body, review) = parsed.await??;
         if matches!(review.question.subject, Subject::Nothing) {
-            return Ok((held, Answer::Outcome(review, Outcome::admitted())));
+            return Ok((body, Answer::Outcome(review, Outcome::admitted())));
         }
         let Some(snapshot) = self.snapshots.current().snapshot().cloned() else {
-            return Ok((held, Answer::NotSynced(review)));
+            return Ok((body, Answer::NotSynced(review)));
         };
         let question = review.question.clone();
-        let evidence = self.evidence(snapshot, &question, within).await;
+        let evidence = self.evidence(snapshot, &question, timeout).await;
         let policy = self.settings.policy.clone();
         let is_large = question.is_large();
         let judged = off_thread(is_large, move || review::judge(&evidence, &question, &policy));
         let outcome = judged.await?;
-        Ok((held, Answer::Outcome(review, outcome)))
+        Ok((body, Answer::Outcome(review, outcome)))
     }
 
-    /// What is known, once what the question needs has been read afresh.
+    /// Reads what the question needs afresh. If that fails, the evidence is the snapshot alone, and
+    /// says why.
     async fn evidence(
         &self,
         snapshot: Snapshot,
         question: &Arc<Question>,
-        within: Duration,
+        timeout: Duration,
     ) -> Evidence {
         let Some(present) = &self.present else { return Evidence::of(snapshot) };
         let started = Instant::now();
-        let read = tokio::time::timeout(within, present.refresh(&snapshot, question)).await;
+        let read = tokio::time::timeout(timeout, present.refresh(&snapshot, question)).await;
         let (outcome, evidence) = match read {
             Ok(Ok(None)) => return Evidence::of(snapshot),
             Ok(Ok(Some(snapshot))) => (FreshRead::Read, Evidence::of(snapshot)),
@@ -123,7 +123,7 @@ impl App {
                 (FreshRead::Failed, Evidence { snapshot, unread: Some(error.to_string()) })
             }
             Err(_) => {
-                let why = format!("it took longer than {:.1} s", within.as_secs_f64());
+                let why = format!("it took longer than {:.1} s", timeout.as_secs_f64());
                 (FreshRead::TimedOut, Evidence { snapshot, unread: Some(why) })
             }
         };
@@ -134,8 +134,14 @@ impl App {
         evidence
     }
 
-    /// Writes the answer, counts and logs it.
-    fn finish(&self, webhook: Webhook, held: Held, answer: Answer, took: Duration) -> Response {
+    /// Counts, logs and writes the answer.
+    fn finish(
+        &self,
+        webhook: Webhook,
+        body: RequestBody,
+        answer: Answer,
+        took: Duration,
+    ) -> Response {
         let labels = |review: &Review| AdmissionLabels {
             webhook: label(webhook),
             resource: review.kind.map_or("other", Kind::kubernetes),
@@ -149,15 +155,15 @@ impl App {
             Answer::Outcome(review, outcome) => (review, outcome),
         };
         let patch = review.patch(&outcome);
-        let word = match &outcome {
+        let outcome_label = match &outcome {
             Outcome::Admitted { .. } if !patch.0.is_empty() => "patched",
             Outcome::Admitted { .. } => "allowed",
             Outcome::Denied(_) => "denied",
             Outcome::Undecided(_) => "unread",
         };
-        self.metrics.admitted(labels(&review), word, took);
+        self.metrics.admitted(labels(&review), outcome_label, took);
         self.log(&review, &outcome);
-        held.answer(review.encode(&outcome, &patch))
+        body.answer(review.encode(&outcome, &patch))
     }
 
     fn log(&self, review: &Review, outcome: &Outcome) {
@@ -193,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_server_says_how_much_time_there_is() {
+    fn the_query_sets_the_time_for_reads() {
         let seconds = |query: &str| time_for_reads(Some(query), Duration::ZERO).as_secs_f64();
         assert_eq!((seconds("timeout=10s"), seconds("timeout=30s")), (9.0, 29.0));
         assert_eq!((seconds("timeout=31s"), seconds("timeout=9999999s")), (29.0, 29.0));
@@ -203,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_body_took_is_not_there_for_reads() {
+    fn the_time_for_the_body_is_subtracted() {
         let seconds =
             |took| time_for_reads(Some("timeout=10s"), Duration::from_secs(took)).as_secs();
         assert_eq!((seconds(0), seconds(3), seconds(8)), (9, 6, 1));
-        assert_eq!(time_for_reads(Some("timeout=10s"), Duration::from_secs(29)), MARGIN / 2);
+        assert_eq!(time_for_reads(Some("timeout=10s"), Duration::from_secs(29)), RESERVED / 2);
     }
 }

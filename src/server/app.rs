@@ -1,4 +1,4 @@
-//! What every handler has.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ use super::body::Bodies;
 pub struct Settings {
     /// How objects are read.
     pub decoder: Decoder,
-    /// Whether rejected hosts are always named.
+    /// When rejected hosts are named.
     pub rejections: Rejections,
     /// The largest body of a scheduler's request, in bytes.
     pub max_filter_body: usize,
     /// How reviews are judged.
     pub policy: Policy,
-    /// Whether only clients with a certificate are answered.
+    /// Whether only clients with a certificate get an answer.
     pub clients_only: bool,
 }
 
-/// What every handler has.
+/// The state that all handlers share.
 pub struct App {
     pub(super) settings: Settings,
     pub(super) snapshots: Snapshots,
-    /// The API server's present state, where there is an API server.
+    /// Reads the API server's current state. `None` if the source is manifests.
     pub(super) present: Option<Present>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) bodies: Bodies,
 }
 
 impl App {
-    /// Everything that answers need.
+    /// Puts the shared state together.
     #[must_use]
     pub fn new(
         settings: Settings,

@@ -1,5 +1,5 @@
-//! Bodies, of requests and of their answers: each bounded, all in flight bounded together by what
-//! they cost, and none waited for without end.
+//! Bodies of requests and of their answers. Each has a limit and a timeout, and all requests in
+//! flight share one memory budget.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -19,35 +19,36 @@ use crate::k8s::replies::{Progress, Reply};
 
 use super::reply::{Refusal, json};
 
-/// How long a body may take to come in.
+/// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// A body of this many bytes takes a millisecond or more to work on.
+/// A body of this many bytes takes a millisecond or more to process.
 const LARGE: usize = 256 << 10;
 /// Never pre-allocate more than this, whatever Content-Length promises.
 const MAX_PROMISED: usize = 1 << 20;
-/// A reply is written in pieces of about this many bytes.
-const PIECE: usize = 256 << 10;
+/// A reply is sent in pieces of about this many bytes.
+const PIECE_SIZE: usize = 256 << 10;
 
-/// The room for what all requests in flight cost, in bytes.
+/// The memory budget of all requests in flight.
 #[derive(Clone)]
 pub struct Bodies {
+    /// One permit for each free byte.
     room: Arc<Semaphore>,
 }
 
-/// A body, and the room that its request takes until its answer is written.
-pub(super) struct Held {
-    body: String,
+/// A request's body, and the memory that is reserved until its answer is written.
+pub(super) struct RequestBody {
+    text: String,
     room: Room,
 }
 
-/// Room that is given back when this is dropped.
+/// Reserved memory, which is released on drop.
 struct Room {
     bodies: Bodies,
     taken: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
-    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+    fn reserve(&mut self, bytes: usize) -> Result<(), Refusal> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Ok(more) = self.bodies.room.clone().try_acquire_many_owned(bytes) else {
             return Err(Refusal::new(
@@ -63,30 +64,30 @@ impl Room {
     }
 }
 
-/// How much a request may cost, compared with its body.
+/// How much memory reading a request reserves.
 #[derive(Clone, Copy)]
 pub(super) enum Cost {
-    /// Its bytes; what is kept beside them is told by [`Held::charge`].
+    /// The size of its body. [`RequestBody::charge`] reserves what is kept beside the body.
     Bytes,
-    /// Twice its bytes, since what is read from it is kept beside it.
+    /// Twice the size of its body, since what is read from the body is kept beside it.
     Twice,
 }
 
 impl Bodies {
-    /// Room for this many bytes.
+    /// A budget of this many bytes.
     #[must_use]
     pub fn with_room(bytes: usize) -> Self {
         Self { room: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))) }
     }
 
-    /// Reads a whole body of at most `max` bytes. Room is taken as bytes come in, not as they are
-    /// promised, so that no slow client can keep it from others for nothing.
+    /// Reads a whole body of at most `max` bytes. Memory is reserved as bytes arrive, whatever
+    /// Content-Length promises, so that a slow client can't hold memory that it does not use.
     pub(super) async fn read(
         &self,
         request: Request<Body>,
         max: usize,
         cost: Cost,
-    ) -> Result<Held, Refusal> {
+    ) -> Result<RequestBody, Refusal> {
         match tokio::time::timeout(BODY_TIMEOUT, self.read_all(request, max, cost)).await {
             Ok(read) => read,
             Err(_) => Err(Refusal::new(
@@ -101,7 +102,7 @@ impl Bodies {
         request: Request<Body>,
         max: usize,
         cost: Cost,
-    ) -> Result<Held, Refusal> {
+    ) -> Result<RequestBody, Refusal> {
         let too_large = || {
             let why = format!("the body is larger than {max} bytes");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
@@ -123,12 +124,12 @@ impl Bodies {
             if needed > max {
                 return Err(too_large());
             }
-            room.take(match cost {
+            room.reserve(match cost {
                 Cost::Bytes => data.len(),
                 Cost::Twice => 2 * data.len(),
             })?;
             if needed > bytes.capacity() {
-                // A vector would double, beyond what was promised and without our knowing.
+                // A vector doubles by itself, beyond the promised size and what was reserved.
                 let more = match promised {
                     Some(promised) => (2 * bytes.capacity()).min(promised),
                     None => bytes.capacity() + bytes.capacity() / 4,
@@ -137,66 +138,66 @@ impl Bodies {
             }
             bytes.extend_from_slice(&data);
         }
-        let body = String::from_utf8(bytes)
-            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body is no UTF-8"))?;
-        Ok(Held { body, room })
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body is not UTF-8"))?;
+        Ok(RequestBody { text, room })
     }
 }
 
-impl Held {
+impl RequestBody {
     /// The body.
     pub fn text(&self) -> &str {
-        &self.body
+        &self.text
     }
 
-    /// Returns whether working on the body takes long enough to hold up other connections.
+    /// Returns whether processing the body could hold up other connections.
     pub fn is_large(&self) -> bool {
-        self.body.len() >= LARGE
+        self.text.len() >= LARGE
     }
 
-    /// Takes room for what is kept beside the body.
+    /// Reserves memory for what is kept beside the body.
     pub fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.room.take(bytes)
+        self.room.reserve(bytes)
     }
 
-    /// Forgets the body, of which nothing is needed any more, but keeps its room.
-    pub fn forget(&mut self) {
-        self.body = String::new();
+    /// Frees the body but keeps the reservation, which covers what was read from it.
+    pub fn free(&mut self) {
+        self.text = String::new();
     }
 
-    /// The answer, in the request's room: one that nobody reads holds it.
+    /// The answer. It keeps the reservation until the client has read it.
     pub fn answer(self, bytes: Vec<u8>) -> Response {
         json(Body::from(Bytes::from_owner(Whole { bytes, _room: self.room })))
     }
 
-    /// The answer that is written from the request's own bytes. What is larger than a piece is
-    /// written piece by piece, as the client takes it.
+    /// An answer that is written from the request's body. If it is larger than a piece, each
+    /// further piece is written only when the client has read the one before.
     pub fn reply(self, reply: Reply) -> Response {
-        let mut first = Vec::with_capacity(self.body.len().min(PIECE) + 256);
+        let mut first = Vec::with_capacity(self.text.len().min(PIECE_SIZE) + 256);
         let mut progress = Progress::default();
-        if reply.write(&self.body, &mut progress, &mut first, PIECE) {
+        if reply.write(&self.text, &mut progress, &mut first, PIECE_SIZE) {
             return self.answer(first);
         }
         let mut length = first.len();
-        let (mut ahead, mut piece) = (progress, Vec::with_capacity(PIECE));
+        let (mut ahead, mut piece) = (progress, Vec::with_capacity(PIECE_SIZE));
         loop {
             piece.clear();
-            let is_last = reply.write(&self.body, &mut ahead, &mut piece, PIECE);
+            let is_last = reply.write(&self.text, &mut ahead, &mut piece, PIECE_SIZE);
             length += piece.len();
             if is_last {
                 break;
             }
         }
         let left = length as u64;
-        let pieces = Pieces { held: self, reply, progress, first: Some(first), left };
+        let pieces = Pieces { body: self, reply, progress, first: Some(first), left };
         let mut response = json(Body::new(pieces));
-        // An older Go client drops a connection after an answer without a length.
+        // Old Go clients close the connection after an answer without a Content-Length.
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         response
     }
 }
 
-/// An answer that is there, and the room of its request.
+/// A complete answer, and the reservation of its request.
 struct Whole {
     bytes: Vec<u8>,
     _room: Room,
@@ -208,12 +209,12 @@ impl AsRef<[u8]> for Whole {
     }
 }
 
-/// An answer that is written as it is taken.
+/// An answer that is written while the client reads it.
 struct Pieces {
-    held: Held,
+    body: RequestBody,
     reply: Reply,
     progress: Progress,
-    /// The piece that was written first, to see whether there are more.
+    /// The first piece, which was written to find out whether there are more.
     first: Option<Vec<u8>>,
     /// How many bytes are still to come.
     left: u64,
@@ -232,8 +233,8 @@ impl HttpBody for Pieces {
         }
         let this = &mut *self;
         let piece = this.first.take().unwrap_or_else(|| {
-            let mut piece = Vec::with_capacity(PIECE + 256);
-            this.reply.write(&this.held.body, &mut this.progress, &mut piece, PIECE);
+            let mut piece = Vec::with_capacity(PIECE_SIZE + 256);
+            this.reply.write(&this.body.text, &mut this.progress, &mut piece, PIECE_SIZE);
             piece
         });
         this.left = this.left.saturating_sub(piece.len() as u64);

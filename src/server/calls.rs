@@ -1,5 +1,5 @@
-//! What happens around every call: who may make it, and a number by which its lines in the log are
-//! found together.
+//! Wraps every request: checks the client, and gives the request an id that all its log lines
+//! share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,8 @@ use super::app::App;
 use super::listen::Client;
 use super::reply::Refusal;
 
-/// Passes a call on to its handler, if its client may make it. A stranger gets no further than
-/// this: the body is not read, and what the answer would be is not told.
+/// Passes a request on to its handler if the client may send it. An unknown client gets 401 on
+/// every path, before the body of its request is read.
 pub(super) async fn admit(
     State(app): State<Arc<App>>,
     request: Request<Body>,

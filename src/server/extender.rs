@@ -18,12 +18,12 @@ use crate::metrics::{FilterOutcome, Verb, VerbOutcome};
 use crate::threads::off_thread;
 
 use super::app::App;
-use super::body::{Cost, Held};
+use super::body::{Cost, RequestBody};
 use super::reply::{NOT_SYNCED, Refusal};
 
 pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let worker = app.clone();
-    let answer = app.work(request, move |held| worker.filter(held)).await;
+    let answer = app.work(request, move |body| worker.filter(body)).await;
     if answer.is_err() {
         app.metrics.filter_without_verdict(FilterOutcome::Refused);
     }
@@ -32,30 +32,31 @@ pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) 
 
 pub(super) async fn prioritize(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let worker = app.clone();
-    let answer = app.work(request, move |held| worker.prioritize(held)).await;
+    let answer = app.work(request, move |body| worker.prioritize(body)).await;
     app.count(Verb::Prioritize, answer)
 }
 
 pub(super) async fn preempt(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let worker = app.clone();
-    let answer = app.work(request, move |held| worker.preempt(held)).await;
+    let answer = app.work(request, move |body| worker.preempt(body)).await;
     app.count(Verb::Preempt, answer)
 }
 
-type Answer = Result<Response, Refusal>;
+type HandlerResult = Result<Response, Refusal>;
 
 impl App {
-    /// Reads the body and decides, off the threads that serve connections if there is much of it.
+    /// Reads the body and decides. A large body is processed off the threads that serve
+    /// connections.
     async fn work(
         &self,
         request: Request<Body>,
-        decide: impl FnOnce(Held) -> Answer + Send + 'static,
-    ) -> Answer {
-        let held = self.bodies.read(request, self.settings.max_filter_body, Cost::Bytes).await?;
-        off_thread(held.is_large(), move || decide(held)).await?
+        decide: impl FnOnce(RequestBody) -> HandlerResult + Send + 'static,
+    ) -> HandlerResult {
+        let body = self.bodies.read(request, self.settings.max_filter_body, Cost::Bytes).await?;
+        off_thread(body.is_large(), move || decide(body)).await?
     }
 
-    fn count(&self, verb: Verb, answer: Answer) -> Response {
+    fn count(&self, verb: Verb, answer: HandlerResult) -> Response {
         let outcome = match &answer {
             Ok(_) => VerbOutcome::Answered,
             Err(refusal) if refusal.status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -72,12 +73,11 @@ impl App {
         pod.map_err(|why| why.within("Pod").into())
     }
 
-    fn filter(&self, mut held: Held) -> Answer {
+    fn filter(&self, mut body: RequestBody) -> HandlerResult {
         let started = Instant::now();
-        let Args { pod, candidates } = args(held.text())?;
+        let Args { pod, candidates } = args(body.text())?;
         let pod = self.pod(pod)?;
-        held.charge(candidates.cost())?;
-        let body = held.text();
+        body.charge(candidates.cost())?;
         let current = self.snapshots.current();
         let snapshot = current.snapshot();
         let verdict = match snapshot {
@@ -85,8 +85,14 @@ impl App {
             Some(snapshot) => {
                 let needs = Needs::of(snapshot, &pod.networks);
                 let mut filter = Filter::new(snapshot, &needs, candidates.len());
-                for candidate in candidates.iter(body) {
-                    filter.candidate(&candidate.name(), || {
+                for candidate in candidates.iter(body.text()) {
+                    let name = candidate.name();
+                    // The scheduler asks about a bound pod for a deferred resize.
+                    if pod.host.as_deref() == Some(&*name) {
+                        filter.keep();
+                        continue;
+                    }
+                    filter.candidate(&name, || {
                         candidates.are_nodes().then(|| candidate.host(&self.settings.decoder))?
                     });
                 }
@@ -94,7 +100,7 @@ impl App {
             }
             None => {
                 self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
-                return Ok(held.answer(filter_error(NOT_SYNCED)));
+                return Ok(body.answer(filter_error(NOT_SYNCED)));
             }
         };
         self.metrics.filtered(snapshot, &verdict, started.elapsed());
@@ -106,29 +112,29 @@ impl App {
             pod = &*pod.name,
             "filtered"
         );
-        Ok(held.reply(filter_result(candidates, verdict, self.settings.rejections)))
+        Ok(body.reply(filter_result(candidates, verdict, self.settings.rejections)))
     }
 
-    fn prioritize(&self, mut held: Held) -> Answer {
-        let Args { pod, candidates } = args(held.text())?;
+    fn prioritize(&self, mut body: RequestBody) -> HandlerResult {
+        let Args { pod, candidates } = args(body.text())?;
         let pod = self.pod(pod)?;
-        held.charge(candidates.cost())?;
+        body.charge(candidates.cost())?;
         let current = self.snapshots.current();
         let scores = match current.snapshot() {
             Some(snapshot) if !pod.networks.is_empty() => {
                 let needs = Needs::of(snapshot, &pod.networks);
-                let names = candidates.iter(held.text()).map(Candidate::name);
+                let names = candidates.iter(body.text()).map(Candidate::name);
                 decide_prioritize(snapshot, &needs, names)
             }
             _ => vec![BEST; candidates.len()],
         };
-        Ok(held.reply(priorities(candidates, scores)))
+        Ok(body.reply(priorities(candidates, scores)))
     }
 
-    fn preempt(&self, mut held: Held) -> Answer {
-        let Args { pod, candidates } = preemption_args(held.text())?;
+    fn preempt(&self, mut body: RequestBody) -> HandlerResult {
+        let Args { pod, candidates } = preemption_args(body.text())?;
         let pod = self.pod(pod)?;
-        held.charge(candidates.cost())?;
+        body.charge(candidates.cost())?;
         let verdict = if pod.networks.is_empty() {
             Verdict::all_kept(candidates.len())
         } else {
@@ -138,7 +144,7 @@ impl App {
             };
             let needs = Needs::of(snapshot, &pod.networks);
             let mut filter = Filter::new(snapshot, &needs, candidates.len());
-            for candidate in candidates.iter(held.text()) {
+            for candidate in candidates.iter(body.text()) {
                 filter.candidate(&candidate.name(), || None);
             }
             filter.finish()
@@ -151,6 +157,6 @@ impl App {
             pod = &*pod.name,
             "preemption"
         );
-        Ok(held.reply(preemption_result(candidates, verdict)))
+        Ok(body.reply(preemption_result(candidates, verdict)))
     }
 }

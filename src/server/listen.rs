@@ -1,4 +1,4 @@
-//! Sockets: limits on what a connection may take, TLS, and a drain at the end.
+//! Sockets: TLS, and limits on connections.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -19,23 +19,24 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
 use tower_layer::Layer as _;
 
-/// How long a client may take over its first request, from its handshake on.
-const FIRST_REQUEST: Duration = Duration::from_secs(30);
-/// How long a client may take over a request's head, an idle connection included. Longer than a
-/// Go client keeps one idle, so that it is never closed under a request.
-const HEAD: Duration = Duration::from_mins(2);
-/// How long a client may take nothing of an answer.
-const STALLED: Duration = Duration::from_secs(30);
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How many connections of the scheduler and the API server may be open at a time: they keep a few.
+/// How long a client may take to send its first request after the handshake.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may be idle, or a request's head may take. This is longer than Go clients
+/// keep an idle connection, so that we never close one just as a request arrives.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most open connections on the HTTPS port. The scheduler and the API server keep only a few.
 const MAX_CONNECTIONS: usize = 512;
-/// How many connections of probes and scrapes.
+/// The most open connections on the plain port.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
-/// A socket that listens already, so that its address is known.
+/// Opens a listening socket, so that its address is known before it is served.
 ///
 /// # Errors
-/// If the address can't be listened on; the error names it.
+/// If the address can't be listened on. The error names it.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| {
         io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
@@ -44,7 +45,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves HTTPS until `handle` ends it. The certificate is `tls`'s at the time of each handshake.
+/// Serves HTTPS until `handle` ends it. Each handshake uses the certificate that `tls` has then.
 ///
 /// # Errors
 /// If the socket can't be used.
@@ -55,7 +56,7 @@ pub async fn https(
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let limited = Limited(Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE).acceptor(limited);
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(limited);
     let server = axum_server::from_tcp(listener)?.acceptor(Identified(acceptor));
     bounded(server).handle(handle).serve(router.into_make_service()).await
 }
@@ -76,54 +77,54 @@ pub async fn http(
         .await
 }
 
-/// The accepting of connections, within limits: so many at a time, and one whose client takes
-/// nothing of an answer for a while is given up, since the answer takes room until it is written.
+/// Accepts a limited number of connections. Closes a connection whose client stops reading an
+/// answer, since the answer holds memory until it is written.
 #[derive(Clone)]
 struct Limited(Arc<Semaphore>);
 
-/// A place among the connections that may be open at a time.
+/// Counts an open connection against the limit until it is dropped.
 #[derive(Clone)]
-struct Place {
+struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
 impl<S> Accept<TcpStream, S> for Limited {
     type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
-    type Service = AddExtension<S, Place>;
+    type Service = AddExtension<S, ConnectionPermit>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let prepared = || {
             let Ok(permit) = self.0.clone().try_acquire_owned() else {
-                tracing::warn!("a connection is closed: too many are open");
+                tracing::warn!("a new connection was closed: too many connections are open");
                 return Err(io::Error::other("too many connections"));
             };
             stream.set_nodelay(true)?;
             let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(STALLED));
-            // It is given back with the connection's service, so with the connection.
-            let place = Place { _permit: Arc::new(permit) };
-            Ok((Box::pin(stream), Extension(place).layer(service)))
+            stream.set_write_timeout(Some(WRITE_TIMEOUT));
+            // The connection's service owns the permit, so both end with the connection.
+            let permit = ConnectionPermit { _permit: Arc::new(permit) };
+            Ok((Box::pin(stream), Extension(permit).layer(service)))
         };
         ready(prepared())
     }
 }
 
-/// What is known of the client at the other end of a connection.
+/// The client at the other end of a connection.
 #[derive(Clone)]
 pub(super) struct Client {
     has_certificate: bool,
 }
 
 impl Client {
-    /// Returns whether the client proved who it is by a certificate of the CA that we trust for
-    /// that.
+    /// Returns whether the client showed a certificate of the CA in `--client-ca`.
     pub fn is_known(&self) -> bool {
         self.has_certificate
     }
 }
 
-/// TLS, and then a look at the client's certificate: rustls has checked it if there is one.
+/// Accepts TLS connections and records whether the client showed a certificate. If so, rustls has
+/// verified it.
 #[derive(Clone)]
 struct Identified<A>(A);
 
@@ -150,7 +151,7 @@ where
 }
 
 fn bounded<A: axum_server::Address, Acceptor>(server: Server<A, Acceptor>) -> Server<A, Acceptor> {
-    let mut server = server.http1_only().first_request_timeout(FIRST_REQUEST);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let mut server = server.http1_only().first_request_timeout(FIRST_REQUEST_TIMEOUT);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     server
 }

@@ -1,4 +1,4 @@
-//! HTTP: extract, decide, encode. Everything that is decided is decided in `decide`.
+//! The HTTP server. Handlers extract, decide and encode; every decision is made in `decide`.
 
 pub mod admin;
 mod admission;
@@ -18,7 +18,7 @@ use axum::routing::post;
 pub use app::{App, Settings};
 pub use body::Bodies;
 
-/// The extender and the webhooks.
+/// The routes of the extender and the webhooks.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/scheduler/filter", post(extender::filter))

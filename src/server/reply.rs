@@ -1,4 +1,4 @@
-//! Answers, and why there is none.
+//! Answers, and refusals to answer.
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -6,9 +6,9 @@ use tokio::task::JoinError;
 
 use crate::k8s::Malformed;
 
-/// How much is said of why a request is not answered, in bytes.
-const MAX_SAID: usize = 1024;
-/// What there is to say while there is no snapshot.
+/// The longest reason of a refusal, in bytes.
+const MAX_REASON: usize = 1024;
+/// The reason while there is no snapshot.
 pub(super) const NOT_SYNCED: &str = "not synced yet: the cluster's objects are still being read";
 
 pub(super) fn json(body: impl IntoResponse) -> Response {
@@ -20,7 +20,7 @@ pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
         .into_response()
 }
 
-/// Why a request is not answered.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub status: StatusCode,
@@ -28,11 +28,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// What is said is cut: it may quote what was sent.
+    /// Truncates a long reason, since it may quote the request.
     pub fn new(status: StatusCode, why: impl Into<String>) -> Self {
         let mut why = why.into();
-        if why.len() > MAX_SAID {
-            why.truncate(why.floor_char_boundary(MAX_SAID));
+        if why.len() > MAX_REASON {
+            why.truncate(why.floor_char_boundary(MAX_REASON));
             why.push('…');
         }
         Self { status, why }
@@ -43,7 +43,7 @@ impl Refusal {
     }
 }
 
-/// A body that is not what it should be.
+/// The body is malformed.
 impl From<Malformed> for Refusal {
     fn from(malformed: Malformed) -> Self {
         Self::new(StatusCode::BAD_REQUEST, malformed.to_string())
@@ -52,7 +52,7 @@ impl From<Malformed> for Refusal {
 
 impl From<JoinError> for Refusal {
     fn from(error: JoinError) -> Self {
-        let why = format!("the work was broken off: {error}");
+        let why = format!("the request could not be processed: {error}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
     }
 }

@@ -1,15 +1,14 @@
-//! The objects in a file: YAML or JSON, one or many, lists taken apart.
+//! Reads the objects of a YAML or JSON file, which may hold several documents and lists.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// How many events, nodes, documents and bytes a YAML file may have: the file's size is bounded
-/// where it is read. The reader's own limits are for a configuration file, and a dump of a cluster
-/// is larger.
-const MOST: usize = 1 << 30;
+/// The most events, nodes, documents and bytes of a YAML file. The YAML reader's own limits suit a
+/// configuration file, but a dump of a cluster is larger. `files` limits the size of the file.
+const MAX_YAML: usize = 1 << 30;
 
-/// A file that can't be read, and where.
+/// Why a file can't be read, and in which line.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub line: Option<u64>,
@@ -17,7 +16,7 @@ pub(super) struct Broken {
 }
 
 impl Broken {
-    /// A file that is broken as a whole.
+    /// An error about the whole file.
     pub(super) fn whole(why: String) -> Self {
         Self { line: None, why }
     }
@@ -32,7 +31,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Reads all objects of a file. Lists are taken apart; empty documents are nothing.
+/// Reads all objects of a file. Lists are unfolded, and empty documents are skipped.
 pub(super) fn read(text: &str, json: bool) -> Result<Vec<Value>, Broken> {
     let documents = if json { from_json(text)? } else { from_yaml(text)? };
     let mut objects = Vec::new();
@@ -48,33 +47,33 @@ fn from_json(text: &str) -> Result<Vec<Value>, Broken> {
         .collect::<Result<_, serde_json::Error>>()
         .map_err(|error| Broken {
             line: u64::try_from(error.line()).ok(),
-            why: without_place(&error.to_string()),
+            why: without_position(&error.to_string()),
         })
 }
 
 fn from_yaml(text: &str) -> Result<Vec<Value>, Broken> {
     let options = serde_saphyr::options! {
-        // What bounds the expansion of aliases stays.
+        // The limits on the expansion of aliases stay as they are.
         budget: serde_saphyr::budget! {
-            max_events: MOST,
-            max_nodes: MOST,
-            max_documents: MOST,
-            max_total_scalar_bytes: MOST,
-            max_total_comment_bytes: MOST,
+            max_events: MAX_YAML,
+            max_nodes: MAX_YAML,
+            max_documents: MAX_YAML,
+            max_total_scalar_bytes: MAX_YAML,
+            max_total_comment_bytes: MAX_YAML,
         },
-        // As kubectl reads it.
+        // kubectl reads octal numbers like this.
         legacy_octal_numbers: true,
     };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Broken {
         line: error.location().map(|location| location.line()),
-        why: without_place(
+        why: without_position(
             &error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter),
         ),
     })
 }
 
-/// A message without the line and column at its end, which are told before it.
-fn without_place(message: &str) -> String {
+/// Removes the line and column at the end of a message, since `Broken` puts the line before it.
+fn without_position(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
 }
 
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_and_lists_are_taken_apart() {
+    fn documents_and_lists_are_unfolded() {
         let yaml = "
 metadata: {name: a}
 ---
@@ -127,7 +126,7 @@ items:
     }
 
     #[test]
-    fn a_broken_file_tells_the_line() {
+    fn an_error_names_the_line() {
         let said = read("a: 1\na: 2\n", false).unwrap_err().to_string();
         assert!(said.starts_with("line 2: ") && !said.contains("at line"), "{said}");
         assert!(!said.contains("Policy"), "no advice for programmers: {said}");

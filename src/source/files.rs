@@ -1,7 +1,7 @@
-//! The files under a directory, and when they change.
+//! Finds the manifest files under a directory, and notices when they change.
 //!
-//! They are looked at several times a second, not watched: what a watch misses (a symlink swap, a
-//! network file system) a look does not.
+//! The files are polled several times a second, since a file watch would miss changes behind a
+//! symlink swap or on a network file system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -9,13 +9,13 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The largest file that is read, in bytes.
-const MOST_BYTES: u64 = 512 << 20;
-/// How many files and folders are looked at, symlinks to them included.
-const MOST_ENTRIES: usize = 100_000;
+/// The largest manifest file, in bytes.
+const MAX_BYTES: u64 = 512 << 20;
+/// The most files and folders, including symlinks to them.
+const MAX_ENTRIES: usize = 100_000;
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// What tells one content of a file from another without reading it.
+/// Metadata that differs whenever the content of a file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     identity: Identity,
@@ -24,7 +24,7 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
-/// A file or folder, by whatever path.
+/// Device and inode: the same for every path to a file or folder.
 type Identity = (u64, u64);
 
 fn identity(meta: &fs::Metadata) -> Identity {
@@ -42,32 +42,32 @@ impl Stamp {
     }
 }
 
-/// What one look found.
+/// The result of one poll.
 #[derive(Default)]
 pub(super) struct Found {
     /// The manifest files.
     pub files: BTreeMap<PathBuf, Stamp>,
-    /// What can't be looked at, and why. What lies there may be as it was.
+    /// The paths that can't be examined, and why. The files below them may still be there.
     pub unreadable: BTreeMap<PathBuf, String>,
 }
 
 impl Found {
-    /// Whether a path can't be looked at, itself or by a folder above it.
+    /// Returns whether a path, or a folder above it, can't be examined.
     pub fn hides(&self, path: &Path) -> bool {
         path.ancestors().any(|above| self.unreadable.contains_key(above))
     }
 
-    /// Notes that a path can't be looked at, unless it is simply not there: it may have gone since
-    /// its folder was listed, or be a symlink to nowhere.
-    fn refuse(&mut self, path: &Path, error: &io::Error) {
+    /// Marks a path as unreadable, unless it does not exist: it may have been deleted since its
+    /// folder was listed, or be a dangling symlink.
+    fn mark_unreadable(&mut self, path: &Path, error: &io::Error) {
         if error.kind() != ErrorKind::NotFound {
             self.unreadable.insert(path.to_owned(), error.to_string());
         }
     }
 }
 
-/// Looks for manifest files: `root` itself, or those below it whose names end right and are not
-/// hidden.
+/// Finds the manifest files: `root` itself, or the files below it that have one of the `ENDINGS`
+/// and are not hidden.
 pub(super) fn find(root: &Path) -> Found {
     let mut found = Found::default();
     match fs::metadata(root) {
@@ -79,7 +79,7 @@ pub(super) fn find(root: &Path) -> Found {
             let why = "neither a file nor a directory".to_owned();
             found.unreadable.insert(root.to_owned(), why);
         }
-        // Unlike any other path, the one that was given has to be there.
+        // Unlike any other path, the root must exist.
         Err(error) => {
             found.unreadable.insert(root.to_owned(), error.to_string());
         }
@@ -87,7 +87,7 @@ pub(super) fn find(root: &Path) -> Found {
     found
 }
 
-/// Looks through a folder and those below it, each once by whatever symlinks it is reached.
+/// Searches a folder and those below it, each once even if several symlinks lead to it.
 fn descend(root: &Path, found: &mut Found) {
     let mut left = vec![root.to_owned()];
     let mut seen: BTreeSet<Identity> = fs::metadata(root).iter().map(identity).collect();
@@ -96,7 +96,7 @@ fn descend(root: &Path, found: &mut Found) {
         let listed = match fs::read_dir(&folder) {
             Ok(listed) => listed,
             Err(error) => {
-                found.refuse(&folder, &error);
+                found.mark_unreadable(&folder, &error);
                 continue;
             }
         };
@@ -105,7 +105,7 @@ fn descend(root: &Path, found: &mut Found) {
             let path = match entry {
                 Ok(entry) => entry.path(),
                 Err(error) => {
-                    found.refuse(&folder, &error);
+                    found.mark_unreadable(&folder, &error);
                     break;
                 }
             };
@@ -114,8 +114,8 @@ fn descend(root: &Path, found: &mut Found) {
                 continue;
             }
             entries += 1;
-            if entries > MOST_ENTRIES {
-                let why = format!("more than {MOST_ENTRIES} files and folders");
+            if entries > MAX_ENTRIES {
+                let why = format!("more than {MAX_ENTRIES} files and folders");
                 found.unreadable.insert(root.to_owned(), why);
                 return;
             }
@@ -126,17 +126,17 @@ fn descend(root: &Path, found: &mut Found) {
                     found.files.insert(path, Stamp::of(&meta));
                 }
                 Ok(_) => {}
-                Err(error) => found.refuse(&path, &error),
+                Err(error) => found.mark_unreadable(&path, &error),
             }
         }
-        // In order, so that of two ways to a folder always the same one counts.
+        // Sorted, so that among several paths to a folder always the same one counts.
         folders.sort();
         let new = folders.into_iter().filter(|(_, identity)| seen.insert(*identity));
         left.extend(new.map(|(path, _)| path).collect::<Vec<_>>().into_iter().rev());
     }
 }
 
-/// Reads a file whole, with the stamp of what was read: none, if it changed meanwhile.
+/// Reads a whole file. The stamp is `None` if the file changed meanwhile.
 pub(super) fn read(path: &Path) -> io::Result<(String, Option<Stamp>)> {
     let file = File::open(path)?;
     let before = file.metadata()?;
@@ -144,9 +144,9 @@ pub(super) fn read(path: &Path) -> io::Result<(String, Option<Stamp>)> {
         return Err(io::Error::other("not a file"));
     }
     let mut text = String::new();
-    (&file).take(MOST_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MOST_BYTES {
-        return Err(io::Error::other(format!("larger than {} MiB", MOST_BYTES >> 20)));
+    (&file).take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("larger than {} MiB", MAX_BYTES >> 20)));
     }
     let (before, after) = (Stamp::of(&before), Stamp::of(&file.metadata()?));
     Ok((text, (before == after).then_some(after)))

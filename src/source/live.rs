@@ -1,14 +1,14 @@
 //! An API server as the source of truth: every kind is listed and then watched (docs/reference.md,
-//! "Server").
+//! "Sources").
 //!
 //! ```text
 //! one task a kind: served? ─▶ list (pages, or a stream) ─▶ watch ─▶ … ─┐ updates
-//!                     ▲            ▲ too old, or refused    │ ended    │
+//!                     ▲            ▲ gone, or refused       │ closed   │
 //!                     └────────────┴────────────────────────┘          ▼
 //!                                                one owner of the index ─▶ publish
 //! ```
-//! A kind that is not served counts as empty, and is looked for again. What breaks is tried again,
-//! and decisions go on from what is known.
+//! A kind that is not served counts as empty, and is looked for again. A list or watch that breaks
+//! is retried, and decisions meanwhile use the known objects.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,149 +28,149 @@ use crate::k8s::objects::metadata_is_enough;
 use crate::metrics::Metrics;
 use crate::publish::{Publisher, Watches};
 
-use super::owner::{MAX_WAITING, Update, apply, run_index};
+use super::owner::{MAX_PENDING, Update, apply, run_index};
 
-/// How often a kind that is not served is looked for.
+/// How often to check whether an unserved kind is served.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long what is known of a kind counts that is no longer served: an API server that is
-/// upgraded, or a definition that is replaced, comes back.
+/// How long the known objects of a kind are kept after the API server stops serving it. During an
+/// upgrade, or while a definition is replaced, the kind comes back within this time.
 const KEEP_FOR: Duration = Duration::from_mins(5);
-/// How long the first retry waits; each further one twice as long, up to `MAX_WAIT`, and each a
-/// part more or less, so that the kinds do not all come at once.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const MAX_WAIT: Duration = Duration::from_secs(8);
-/// The longest wait that a busy API server may ask for.
-const MAX_DELAY: Duration = Duration::from_mins(1);
-/// A watch that is quiet for so long has begun well.
-const SETTLES: Duration = Duration::from_secs(1);
+/// The delay before the first retry. It doubles with each retry up to `MAX_BACKOFF`, and varies by
+/// a quarter, so that the kinds do not all retry at once.
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const MAX_BACKOFF: Duration = Duration::from_secs(8);
+/// The longest delay accepted from a busy API server's `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
+/// A watch that stays open without an event for this long is healthy.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// An API server's objects, to be followed.
+/// An API server as a source.
 pub struct Live {
     api: Api,
     decoder: Decoder,
     watches: Watches,
     metrics: Arc<Metrics>,
-    /// Whether lists are to be had as streams, once that is known.
+    /// Whether the API server's version can stream lists, once that is known.
     streams: OnceCell<bool>,
-    /// Whether the API server turned out not to accept them.
+    /// Whether the API server refused to stream a list.
     refuses_streams: AtomicBool,
 }
 
 /// Why a kind's list or watch ended.
 enum End {
-    /// The API server ended the watch, as it does: go on.
+    /// The API server closed the watch, as it does regularly.
     Closed,
     /// The kind is not served.
     Unserved,
 }
 
-/// How a kind's task stands.
-struct Standing {
+/// The state of a kind's task.
+struct KindState {
     kind: Kind,
-    /// The resource version that a watch goes on from; without one, the kind is to be listed.
+    /// The resource version from which to watch. Without one, the kind must be relisted.
     after: Option<String>,
     served: Served,
-    /// How long the next retry waits.
-    wait: Duration,
+    /// The delay before the next retry.
+    backoff: Duration,
 }
 
-/// What is known of whether a kind is served.
+/// Whether the API server serves a kind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Served {
-    /// Not asked yet.
+    /// Not known yet.
     Unknown,
     /// Listed at least once, and served since.
     Yes,
-    /// It was, until then, and what was known of it still counts.
+    /// Served until then. The known objects still count.
     NoMore(Instant),
-    /// It is not, and counts as empty.
+    /// Not served, so it counts as empty.
     No,
 }
 
 impl Live {
-    /// What this API server has. Nothing is asked yet.
+    /// This API server as a source. Sends no request yet.
     #[must_use]
     pub fn new(api: Api, decoder: Decoder, watches: Watches, metrics: Arc<Metrics>) -> Self {
         let refuses_streams = AtomicBool::new(false);
         Self { api, decoder, watches, metrics, streams: OnceCell::new(), refuses_streams }
     }
 
-    /// Follows it until the process ends, and publishes what changes.
+    /// Follows the API server until the process ends, and publishes a snapshot after each change.
     pub async fn follow(self, options: Options, publisher: Publisher) {
-        let (to, updates) = mpsc::channel(MAX_WAITING);
+        let (sender, updates) = mpsc::channel(MAX_PENDING);
         let live = Arc::new(self);
         let mut tasks = JoinSet::new();
         for kind in Kind::ALL {
-            let (live, to) = (live.clone(), to.clone());
-            tasks.spawn(async move { live.follow_kind(kind, to).await });
+            let (live, sender) = (live.clone(), sender.clone());
+            tasks.spawn(async move { live.follow_kind(kind, sender).await });
         }
         tokio::select! {
             () = run_index(Index::new(options), updates, publisher) => {}
-            // None ends but by a panic, which ends all.
+            // A kind's task ends only by a panic. That ends the source, and with it the process.
             _ = tasks.join_next() => {}
         }
     }
 
-    async fn follow_kind(&self, kind: Kind, to: Sender<Update>) {
-        let mut standing =
-            Standing { kind, after: None, served: Served::Unknown, wait: FIRST_WAIT };
+    async fn follow_kind(&self, kind: Kind, sender: Sender<Update>) {
+        let mut state =
+            KindState { kind, after: None, served: Served::Unknown, backoff: FIRST_BACKOFF };
         loop {
             let started = Instant::now();
-            let end = self.follow_once(&mut standing, &to).await;
-            if started.elapsed() > MAX_WAIT {
-                standing.wait = FIRST_WAIT;
+            let end = self.follow_once(&mut state, &sender).await;
+            if started.elapsed() > MAX_BACKOFF {
+                state.backoff = FIRST_BACKOFF;
             }
             let pause = match end {
-                // A watch that ends at once is not begun again at once.
-                Ok(End::Closed) if started.elapsed() > FIRST_WAIT => Duration::ZERO,
-                Ok(End::Closed) => FIRST_WAIT,
+                // A watch that closes at once is restarted after a delay.
+                Ok(End::Closed) if started.elapsed() > FIRST_BACKOFF => Duration::ZERO,
+                Ok(End::Closed) => FIRST_BACKOFF,
                 Ok(End::Unserved) => {
-                    self.unserved(&mut standing, &to).await;
+                    self.unserved(&mut state, &sender).await;
                     LOOK_EVERY
                 }
-                Err(error) => self.broken(&mut standing, &error),
+                Err(error) => self.broken(&mut state, &error),
             };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// What becomes of a kind that is not served.
-    async fn unserved(&self, standing: &mut Standing, to: &Sender<Update>) {
-        let kind = standing.kind;
+    /// Handles a kind that is not served: first keeps its known objects, later empties it.
+    async fn unserved(&self, state: &mut KindState, sender: &Sender<Update>) {
+        let kind = state.kind;
         let name = kind.kubernetes();
-        match standing.served {
+        match state.served {
             Served::Yes => {
                 tracing::warn!(
                     kind = name,
-                    "no longer served: what was known of it counts for {} s",
+                    "no longer served: the known objects are kept for {} s",
                     KEEP_FOR.as_secs()
                 );
-                standing.served = Served::NoMore(Instant::now());
+                state.served = Served::NoMore(Instant::now());
                 self.watches.withdrawn(kind);
             }
             Served::NoMore(since) if since.elapsed() < KEEP_FOR => {}
             Served::No => {}
             Served::NoMore(_) | Served::Unknown => {
                 tracing::info!(kind = name, "not served: counts as empty");
-                standing.served = Served::No;
+                state.served = Served::No;
                 self.watches.unserved(kind);
-                let _ = to.send(Update::Listed(kind, BTreeSet::new())).await;
+                let _ = sender.send(Update::Listed(kind, BTreeSet::new())).await;
             }
         }
     }
 
-    /// What follows from an error, and how long to wait after it.
-    fn broken(&self, standing: &mut Standing, error: &Error) -> Duration {
-        let kind = standing.kind;
-        let wait = standing.wait;
-        standing.wait = (wait * 2).min(MAX_WAIT);
+    /// Handles an error. Returns how long to wait before the retry.
+    fn broken(&self, state: &mut KindState, error: &Error) -> Duration {
+        let kind = state.kind;
+        let wait = state.backoff;
+        state.backoff = (wait * 2).min(MAX_BACKOFF);
         let wait = wait.mul_f64(0.75 + fastrand::f64() / 2.0);
-        // A connection that broke says nothing of the resource version; what the API server itself
-        // refuses, it would refuse again, so that only a new list helps.
+        // After a broken connection, the watch can continue from the resource version. A request
+        // that the API server refused would be refused again, so only a relist helps.
         if !matches!(error, Error::Unreachable(_) | Error::Timeout(_) | Error::Busy { .. }) {
-            standing.after = None;
+            state.after = None;
         }
-        // History is dropped every few minutes: that is no fault.
+        // etcd compacts old resource versions every few minutes, so this is not a fault.
         if *error == Error::Gone {
             tracing::debug!(kind = kind.kubernetes(), "relisting: {error}");
             return wait;
@@ -180,49 +180,50 @@ impl Live {
             tracing::warn!(kind = kind.kubernetes(), "the watch broke: {error}");
         }
         match error {
-            Error::Busy { retry_after: Some(delay), .. } => wait.max((*delay).min(MAX_DELAY)),
+            Error::Busy { retry_after: Some(delay), .. } => wait.max((*delay).min(MAX_RETRY_AFTER)),
             _ => wait,
         }
     }
 
-    /// Lists the kind if need be, and watches it until that ends.
+    /// Lists the kind if there is no resource version to watch from, then watches it until the
+    /// watch ends.
     async fn follow_once(
         &self,
-        standing: &mut Standing,
-        to: &Sender<Update>,
+        state: &mut KindState,
+        sender: &Sender<Update>,
     ) -> Result<End, Error> {
-        let kind = standing.kind;
-        if standing.after.is_none() {
+        let kind = state.kind;
+        if state.after.is_none() {
             if !self.api.serves(kind).await? {
                 return Ok(End::Unserved);
             }
-            if standing.served == Served::No {
-                tracing::info!(kind = kind.kubernetes(), "served now");
-                standing.served = Served::Unknown;
-                let _ = to.send(Update::Served(kind)).await;
+            if state.served == Served::No {
+                tracing::info!(kind = kind.kubernetes(), "served now: listing it");
+                state.served = Served::Unknown;
+                let _ = sender.send(Update::Served(kind)).await;
             }
-            let (version, there) = self.list(kind, to).await?;
-            let _ = to.send(Update::Listed(kind, there)).await;
-            standing.served = Served::Yes;
-            standing.after = Some(version);
+            let (version, keys) = self.list(kind, sender).await?;
+            let _ = sender.send(Update::Listed(kind, keys)).await;
+            state.served = Served::Yes;
+            state.after = Some(version);
         }
-        let events = self.api.watch(kind, standing.after.as_deref().unwrap_or_default()).await?;
-        self.watch(standing, events, to).await?;
+        let events = self.api.watch(kind, state.after.as_deref().unwrap_or_default()).await?;
+        self.watch(state, events, sender).await?;
         Ok(End::Closed)
     }
 
-    /// Tells of what happens until the API server ends the watch.
+    /// Sends an update for each event until the API server closes the watch.
     async fn watch(
         &self,
-        standing: &mut Standing,
+        state: &mut KindState,
         mut events: Events,
-        to: &Sender<Update>,
+        sender: &Sender<Update>,
     ) -> Result<(), Error> {
-        let kind = standing.kind;
-        // One that begins and breaks at once, time after time, is not well.
+        let kind = state.kind;
+        // A watch that breaks right after each start must not count as healthy.
         let mut settled = false;
         loop {
-            let limit = if settled { SILENCE } else { SETTLES };
+            let limit = if settled { SILENCE } else { SETTLED_AFTER };
             let event = match tokio::time::timeout(limit, events.next()).await {
                 Ok(event) => match event? {
                     Some(event) => Some(event),
@@ -235,17 +236,17 @@ impl Live {
                 self.watches.healthy(kind);
             }
             let Some(event) = event else { continue };
-            standing.after = Some(match &event {
+            state.after = Some(match &event {
                 Event::Applied(object) | Event::Deleted(object) => object.version().to_owned(),
                 Event::Bookmark { version, .. } => version.clone(),
             });
             if let Some(change) = self.change(kind, &event) {
-                let _ = to.send(Update::Changed(change)).await;
+                let _ = sender.send(Update::Changed(change)).await;
             }
         }
     }
 
-    /// What an event says of an object, if it is about one.
+    /// The change that an event reports, or `None` for a bookmark.
     fn change(&self, kind: Kind, event: &Event) -> Option<Change> {
         match event {
             Event::Applied(object) => Some(object.change(kind, &self.decoder)),
@@ -257,71 +258,75 @@ impl Live {
         }
     }
 
-    /// Tells of all that is there. Returns the resource version of the list, and the names in it.
+    /// Lists the kind and sends an update for each object. Returns the list's resource version and
+    /// its keys.
     async fn list(
         &self,
         kind: Kind,
-        to: &Sender<Update>,
+        sender: &Sender<Update>,
     ) -> Result<(String, BTreeSet<Key>), Error> {
         if self.streams().await? {
             match self.api.stream(kind).await {
-                Ok(events) => return self.list_from_stream(kind, events, to).await,
-                // An API server with the feature off. What else is wrong, pages would meet too.
+                Ok(events) => return self.list_from_stream(kind, events, sender).await,
+                // The feature is disabled. Pages would fail on any other error as well.
                 Err(Error::Invalid(why)) => {
-                    tracing::info!(kind = kind.kubernetes(), "lists come in pages: {why}");
+                    tracing::info!(
+                        kind = kind.kubernetes(),
+                        "the API server does not stream lists, so they are read in pages: {why}"
+                    );
                     self.refuses_streams.store(true, Ordering::Relaxed);
                 }
                 Err(error) => return Err(error),
             }
         }
-        let mut there = BTreeSet::new();
+        let mut keys = BTreeSet::new();
         let which = Which { metadata: metadata_is_enough(kind), ..Which::default() };
         let mut pages = self.api.pages(kind, which);
         while let Some(page) = pages.next().await? {
             for object in page {
-                there.insert(object.key());
+                keys.insert(object.key());
                 let change = object.change(kind, &self.decoder);
-                let _ = to.send(Update::Changed(change)).await;
+                let _ = sender.send(Update::Changed(change)).await;
             }
         }
-        Ok((pages.version, there))
+        Ok((pages.version, keys))
     }
 
     async fn list_from_stream(
         &self,
         kind: Kind,
         mut events: Events,
-        to: &Sender<Update>,
+        sender: &Sender<Update>,
     ) -> Result<(String, BTreeSet<Key>), Error> {
-        let mut there = BTreeSet::new();
+        let mut keys = BTreeSet::new();
         loop {
             let next = tokio::time::timeout(SILENCE, events.next()).await;
             let event = next.map_err(|_| Error::Timeout(SILENCE))??;
             let event = event.ok_or_else(|| {
-                Error::Unreachable("the stream of a list ended before the list did".to_owned())
+                Error::Unreachable("the stream ended before the end of the list".to_owned())
             })?;
             match &event {
-                Event::Applied(object) => drop(there.insert(object.key())),
-                Event::Deleted(object) => drop(there.remove(&object.key())),
+                Event::Applied(object) => drop(keys.insert(object.key())),
+                Event::Deleted(object) => drop(keys.remove(&object.key())),
                 Event::Bookmark { version, ends_list: true } => {
-                    return Ok((version.clone(), there));
+                    return Ok((version.clone(), keys));
                 }
                 Event::Bookmark { .. } => {}
             }
             if let Some(change) = self.change(kind, &event) {
-                let _ = to.send(Update::Changed(change)).await;
+                let _ = sender.send(Update::Changed(change)).await;
             }
         }
     }
 
-    /// Returns whether lists are to be had as streams.
+    /// Returns whether to read lists as streams.
     async fn streams(&self) -> Result<bool, Error> {
         let able = *self.streams.get_or_try_init(|| self.api.streams_lists()).await?;
         Ok(able && !self.refuses_streams.load(Ordering::Relaxed))
     }
 }
 
-/// Why an API server can't be read once.
+/// Why a one-time read of an API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A kind can't be listed.
@@ -333,7 +338,7 @@ pub enum ReadError {
         source: Error,
     },
     /// Not every kind was listed.
-    #[error("not every kind is listed")]
+    #[error("not every kind was listed")]
     Incomplete,
     /// An object can't be read.
     #[error("{object}: {source}")]
@@ -343,7 +348,7 @@ pub enum ReadError {
         /// Why.
         source: Error,
     },
-    /// An object is no JSON.
+    /// An object is not JSON.
     #[error("{object}: {source}")]
     Json {
         /// The object.
@@ -353,7 +358,7 @@ pub enum ReadError {
     },
 }
 
-/// What an API server has now, read once.
+/// Lists every kind once.
 ///
 /// # Errors
 /// If a kind can't be listed.
@@ -375,17 +380,17 @@ pub async fn read(api: &Api, decoder: &Decoder, options: Options) -> Result<Snap
     index.snapshot().ok_or(ReadError::Incomplete)
 }
 
-/// One object as it is now, for a plan.
+/// Reads one whole object. Returns `None` if it does not exist.
 ///
 /// # Errors
-/// If it can't be asked for, or is no JSON.
-pub async fn object(api: &Api, of: &ObjectRef) -> Result<Option<Value>, ReadError> {
-    let failed = |source| ReadError::Get { object: of.clone(), source };
-    let found: Option<RawObject> = api.get(of).await.map_err(failed)?;
+/// If it can't be read, or is not JSON.
+pub async fn object(api: &Api, object: &ObjectRef) -> Result<Option<Value>, ReadError> {
+    let failed = |source| ReadError::Get { object: object.clone(), source };
+    let found: Option<RawObject> = api.get(object).await.map_err(failed)?;
     found
-        .map(|object| {
-            serde_json::from_str(object.json())
-                .map_err(|source| ReadError::Json { object: of.clone(), source })
+        .map(|raw| {
+            serde_json::from_str(raw.json())
+                .map_err(|source| ReadError::Json { object: object.clone(), source })
         })
         .transpose()
 }

@@ -1,11 +1,11 @@
-//! Manifests on disk as the source of truth, followed as they change (docs/reference.md, "Server").
+//! Manifests on disk as the source of truth. Changes are followed (docs/reference.md, "Sources").
 //!
 //! ```text
 //! files ─▶ settled? ─▶ read ─▶ what each file holds ─▶ one map of objects ─▶ difference ─▶ index
 //! ```
-//! What breaks keeps its last good content: a file that can't be read any more, or holds nothing any
-//! more, and an object that can't be read any more. Before everything was good once, nothing is
-//! published.
+//! A file that breaks or becomes empty keeps its last good content, and an object that becomes
+//! malformed keeps its last facts. Nothing is published until every file has been read without
+//! error once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -21,12 +21,12 @@ use crate::publish::Publisher;
 use super::documents::{self, Broken};
 use super::files::{self, Found, Stamp};
 
-/// How often the files are looked at. Twice this, and the reading, is within the second in which
-/// a change must be in force.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the files are polled. A change takes effect after two polls and the reading, and must
+/// do so within a second.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What stands behind a complaint about something that was good before.
-const STILL_COUNTS: &str = "what it held before still counts";
+/// The end of a problem about a file that was readable before.
+const STILL_COUNTS: &str = "its last good content still counts";
 
 /// Why manifests can't be read: file by file, with the line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,46 +41,46 @@ pub struct Manifests {
     files: BTreeMap<PathBuf, File>,
     /// What all files together hold.
     objects: BTreeMap<ObjectRef, Now>,
-    /// What could not be looked at last time, and why.
+    /// The paths that the last poll could not examine, and why.
     unreadable: BTreeMap<PathBuf, String>,
-    /// The places that there is a complaint about.
-    complained: BTreeSet<Name>,
+    /// The paths that the index has problems about.
+    with_problems: BTreeSet<Name>,
     synced: bool,
 }
 
 /// What is known of one file.
 #[derive(Default)]
 struct File {
-    /// What was looked at when it was last read.
+    /// The file's stamp when it was last read.
     read: Option<Stamp>,
-    /// How it looked last time.
-    seen: Look,
+    /// How the last poll found it.
+    seen: Seen,
     /// The last good content.
     content: Option<Content>,
-    /// Why what is there now can't be read.
+    /// Why the present content can't be read.
     broken: Option<Broken>,
 }
 
-/// How a file looked.
+/// How a poll found a file.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Look {
+enum Seen {
     #[default]
-    NeverYet,
+    Never,
     Gone,
-    There(Stamp),
+    Present(Stamp),
 }
 
 #[derive(Default)]
 struct Content {
     changes: Vec<Change>,
-    /// Objects that can't be kept under a name, and why.
+    /// Problems about objects that are ignored because they have no key.
     nameless: Vec<String>,
-    /// How many objects there are, those that are nothing to us included.
+    /// The number of objects, including those that no decision depends on.
     objects: usize,
 }
 
 impl Manifests {
-    /// Manifests at `root`, which is not looked at yet.
+    /// Manifests at `root`. Reads nothing yet.
     #[must_use]
     pub fn new(root: PathBuf, decoder: Decoder, options: Options) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Manifests {
             files: BTreeMap::new(),
             objects: BTreeMap::new(),
             unreadable: BTreeMap::new(),
-            complained: BTreeSet::new(),
+            with_problems: BTreeSet::new(),
             synced: false,
         }
     }
@@ -98,16 +98,16 @@ impl Manifests {
     /// Reads all files once.
     ///
     /// # Errors
-    /// Every file that can't be read, with the line.
+    /// If a file can't be read. The error names every such file, with the line.
     pub fn read(&mut self) -> Result<Snapshot, Unreadable> {
-        self.look()?;
+        self.poll()?;
         self.index.snapshot().ok_or_else(|| Unreadable(Vec::new()))
     }
 
-    /// The objects themselves, as the files that were read have them now. The later of two counts.
+    /// Reads the whole objects of the known files. If an object occurs twice, the later one counts.
     ///
     /// # Errors
-    /// Every file that can't be read any more.
+    /// If a file can't be read any more.
     pub fn objects(&self) -> Result<BTreeMap<ObjectRef, Value>, Unreadable> {
         let mut all = BTreeMap::new();
         for path in self.files.keys() {
@@ -120,17 +120,17 @@ impl Manifests {
         Ok(all)
     }
 
-    /// Follows the files until the process ends, and publishes what changes.
+    /// Follows the files until the process ends, and publishes a snapshot after each change.
     pub async fn follow(mut self, publisher: Publisher) {
-        let mut every = tokio::time::interval(LOOK_EVERY);
+        let mut every = tokio::time::interval(POLL_INTERVAL);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut reported = Vec::new();
         let mut known: BTreeSet<Name> = BTreeSet::new();
         loop {
             every.tick().await;
             let started = Instant::now();
-            let looked = tokio::task::block_in_place(|| self.look());
-            match looked {
+            let polled = tokio::task::block_in_place(|| self.poll());
+            match polled {
                 Ok(false) => {}
                 Ok(true) => {
                     if let Some(snapshot) = self.index.snapshot() {
@@ -157,20 +157,20 @@ impl Manifests {
         }
     }
 
-    /// Looks at the files and takes in what changed. Says whether anything did.
+    /// Polls the files and applies what changed. Returns whether anything changed.
     ///
     /// # Errors
-    /// Before everything was good once: what is not.
-    fn look(&mut self) -> Result<bool, Unreadable> {
+    /// If a file can't be read, unless all files were read without error before.
+    fn poll(&mut self) -> Result<bool, Unreadable> {
         let found = files::find(&self.root);
         let mut paths: BTreeSet<PathBuf> = found.files.keys().cloned().collect();
         paths.extend(self.files.keys().cloned());
         let mut dirty = false;
         for path in paths.into_iter().filter(|path| !found.hides(path)) {
-            dirty |= self.look_at(&path, found.files.get(&path).copied());
+            dirty |= self.poll_file(&path, found.files.get(&path).copied());
         }
         if !self.synced {
-            self.all_good(&found)?;
+            self.check_all_read(&found)?;
             for kind in Kind::ALL {
                 self.index.listed(kind);
             }
@@ -181,15 +181,15 @@ impl Manifests {
             self.merge();
         }
         if dirty || found.unreadable != self.unreadable {
-            self.complain(&found);
+            self.report_problems(&found);
             self.unreadable = found.unreadable;
             dirty = true;
         }
         Ok(dirty)
     }
 
-    /// Whether everything there is could be read, and is anything.
-    fn all_good(&self, found: &Found) -> Result<(), Unreadable> {
+    /// Checks that every file was read without error, and that there is at least one object.
+    fn check_all_read(&self, found: &Found) -> Result<(), Unreadable> {
         let unreadable =
             found.unreadable.iter().map(|(path, why)| format!("{}: {why}", path.display()));
         let broken = self.files.iter().filter_map(|(path, file)| {
@@ -204,12 +204,13 @@ impl Manifests {
         if wrong.is_empty() { Ok(()) } else { Err(Unreadable(wrong)) }
     }
 
-    /// Looks at one file, and reads it if it changed and is settled: if it looked the same twice,
-    /// so that one being written is not read half. Says whether anything came of it.
-    fn look_at(&mut self, path: &Path, stamp: Option<Stamp>) -> bool {
+    /// Polls one file, and reads it if it changed and has settled: two polls must find the same
+    /// stamp, so that a file is not read while it is being written. Returns whether anything
+    /// changed.
+    fn poll_file(&mut self, path: &Path, stamp: Option<Stamp>) -> bool {
         let file = self.files.entry(path.to_owned()).or_default();
-        let look = stamp.map_or(Look::Gone, Look::There);
-        let settled = std::mem::replace(&mut file.seen, look) == look || !self.synced;
+        let seen = stamp.map_or(Seen::Gone, Seen::Present);
+        let settled = std::mem::replace(&mut file.seen, seen) == seen || !self.synced;
         if !settled || (stamp.is_some() && file.read == stamp) {
             return false;
         }
@@ -218,12 +219,12 @@ impl Manifests {
             return true;
         };
         let (content, read) = load(path, stamp, &self.decoder);
-        // One that changed while it was read is read again at the next look.
+        // `None` if the file changed while it was read, so that the next poll reads it again.
         file.read = read;
         match content {
-            // An empty file is more likely one being written than a cluster that is gone.
+            // An empty file is more likely being written than the dump of an empty cluster.
             Ok(content) if content.objects == 0 && file.content.is_some() => {
-                file.broken = Some(Broken::whole("no object in it any more".to_owned()));
+                file.broken = Some(Broken::whole("it no longer holds any object".to_owned()));
             }
             Ok(content) => (file.content, file.broken) = (Some(content), None),
             Err(why) => file.broken = Some(why),
@@ -231,36 +232,36 @@ impl Manifests {
         true
     }
 
-    /// What there is to complain about but for single objects.
-    fn complaints(&self, found: &Found) -> BTreeMap<Name, Vec<Name>> {
-        let mut complaints: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
-        let mut places: BTreeMap<&ObjectRef, &Path> = BTreeMap::new();
-        let mut complain = |path: &Path, what: String| {
-            complaints.entry(path.display().to_string().into()).or_default().push(what.into());
+    /// The problems of paths. The index itself reports the problems of single objects.
+    fn problems(&self, found: &Found) -> BTreeMap<Name, Vec<Name>> {
+        let mut problems: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+        let mut files: BTreeMap<&ObjectRef, &Path> = BTreeMap::new();
+        let mut add = |path: &Path, what: String| {
+            problems.entry(path.display().to_string().into()).or_default().push(what.into());
         };
         for (path, why) in &found.unreadable {
-            complain(path, format!("{why}; {STILL_COUNTS}"));
+            add(path, format!("{why}; {STILL_COUNTS}"));
         }
         for (path, file) in &self.files {
             for Change { object, .. } in file.content.iter().flat_map(|it| &it.changes) {
-                if let Some(earlier) = places.insert(object, path) {
+                if let Some(earlier) = files.insert(object, path) {
                     let earlier = earlier.display();
-                    complain(path, format!("{object} is in {earlier} too; the later one counts"));
+                    add(path, format!("{object} is also in {earlier}; the later file counts"));
                 }
             }
             for why in file.content.iter().flat_map(|it| &it.nameless) {
-                complain(path, why.clone());
+                add(path, why.clone());
             }
             match (&file.broken, &file.content) {
-                (Some(broken), Some(_)) => complain(path, format!("{broken}; {STILL_COUNTS}")),
-                (Some(broken), None) => complain(path, broken.to_string()),
+                (Some(broken), Some(_)) => add(path, format!("{broken}; {STILL_COUNTS}")),
+                (Some(broken), None) => add(path, broken.to_string()),
                 (None, _) => {}
             }
         }
-        complaints
+        problems
     }
 
-    /// Puts together what all files hold, and tells the index what became different.
+    /// Merges the objects of all files, and applies the differences to the index.
     fn merge(&mut self) {
         let mut objects: BTreeMap<ObjectRef, Now> = BTreeMap::new();
         let contents = self.files.values().filter_map(|file| file.content.as_ref());
@@ -283,20 +284,20 @@ impl Manifests {
         self.objects = objects;
     }
 
-    /// Tells the index what there is to complain about.
-    fn complain(&mut self, found: &Found) {
-        let complaints = self.complaints(found);
-        for place in self.complained.iter().filter(|place| !complaints.contains_key(*place)) {
-            self.index.complain(place.clone(), Vec::new());
+    /// Passes the problems of paths to the index, and clears those that are solved.
+    fn report_problems(&mut self, found: &Found) {
+        let problems = self.problems(found);
+        for path in self.with_problems.iter().filter(|path| !problems.contains_key(*path)) {
+            self.index.complain(path.clone(), Vec::new());
         }
-        self.complained = complaints.keys().cloned().collect();
-        for (place, here) in complaints {
-            self.index.complain(place, here);
+        self.with_problems = problems.keys().cloned().collect();
+        for (path, messages) in problems {
+            self.index.complain(path, messages);
         }
     }
 }
 
-/// What an object last said when it could be read.
+/// An object's last readable facts.
 fn last_good(before: &Now) -> Option<Box<Fact>> {
     match before {
         Now::Is(fact) => Some(Box::new(fact.clone())),
@@ -305,10 +306,10 @@ fn last_good(before: &Now) -> Option<Box<Fact>> {
     }
 }
 
-/// All objects of a file, lists taken apart.
+/// Reads all objects of a file. Lists are unfolded.
 ///
 /// # Errors
-/// Says why it can't be read, and where.
+/// If the file can't be read. The error says why, and in which line.
 pub fn objects_in(path: &Path) -> Result<Vec<Value>, Unreadable> {
     let unreadable = |why: &dyn Display| Unreadable(vec![format!("{}: {why}", path.display())]);
     let (text, _) = files::read(path).map_err(|error| unreadable(&error))?;
@@ -319,8 +320,9 @@ fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "json")
 }
 
-/// Reads a file that looks like `stamp`; with the stamp of what was read, if it did not change
-/// meanwhile. What can't be read is not tried again before it looks otherwise.
+/// Reads a file that had the stamp `stamp`. The returned stamp is that of the content, or `None` if
+/// the file changed meanwhile. A file that can't be read keeps its stamp, so that it is not read
+/// again until it changes.
 fn load(path: &Path, stamp: Stamp, decoder: &Decoder) -> (Result<Content, Broken>, Option<Stamp>) {
     let (text, stamp) = match files::read(path) {
         Ok(read) => read,
@@ -346,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_being_written_is_not_read_half() {
+    fn a_file_is_not_read_while_it_is_being_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.yaml");
         let host = |name: &str| {
@@ -355,44 +357,44 @@ mod tests {
         std::fs::write(&path, host("one") + &host("two")).unwrap();
         let mut manifests =
             Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
-        assert_eq!(manifests.look(), Ok(true), "at the start there is nothing to wait for");
+        assert_eq!(manifests.poll(), Ok(true), "the first poll does not wait for files to settle");
         let hosts = |manifests: &Manifests| manifests.index.snapshot().unwrap().count(Kind::Host);
         std::fs::write(&path, host("one")).unwrap();
-        assert_eq!(manifests.look(), Ok(false), "it changed since the last look");
+        assert_eq!(manifests.poll(), Ok(false), "it changed since the last poll");
         std::fs::write(&path, host("one") + &host("two") + &host("three")).unwrap();
-        assert_eq!(manifests.look(), Ok(false), "and again");
+        assert_eq!(manifests.poll(), Ok(false), "and again");
         assert_eq!(hosts(&manifests), 2);
-        assert_eq!(manifests.look(), Ok(true));
+        assert_eq!(manifests.poll(), Ok(true));
         assert_eq!(hosts(&manifests), 3);
-        assert_eq!(manifests.look(), Ok(false));
+        assert_eq!(manifests.poll(), Ok(false));
     }
 
     #[test]
-    fn a_file_that_cant_be_read_is_tried_once_and_not_at_every_look() {
+    fn an_unreadable_file_is_read_once_and_not_at_every_poll() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let host = "{apiVersion: v1, kind: Node, metadata: {name: h}}";
         std::fs::write(path("a.yaml"), host).unwrap();
         let mut manifests =
             Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
-        assert_eq!(manifests.look(), Ok(true));
+        assert_eq!(manifests.poll(), Ok(true));
         std::fs::write(path("b.yaml"), [0xff]).unwrap();
-        assert_eq!(manifests.look(), Ok(false), "not settled");
-        assert_eq!(manifests.look(), Ok(true));
-        assert_eq!(manifests.look(), Ok(false), "nothing is different");
+        assert_eq!(manifests.poll(), Ok(false), "not settled");
+        assert_eq!(manifests.poll(), Ok(true));
+        assert_eq!(manifests.poll(), Ok(false), "nothing changed");
         let problems = manifests.index.snapshot().unwrap().problems();
         assert_eq!(problems.len(), 1);
         assert!(!problems[0].message.contains(STILL_COUNTS), "it never held anything");
     }
 
     #[test]
-    fn of_the_same_object_twice_a_malformed_later_one_does_not_hide_the_earlier() {
+    fn a_malformed_later_copy_of_an_object_does_not_hide_the_earlier_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("a.yaml"), "{apiVersion: v1, kind: Node, metadata: {name: h}}")
             .unwrap();
-        let odd = "{apiVersion: v1, kind: Node, metadata: {name: h, labels: [x]}}";
-        std::fs::write(path("b.yaml"), odd).unwrap();
+        let malformed = "{apiVersion: v1, kind: Node, metadata: {name: h, labels: [x]}}";
+        std::fs::write(path("b.yaml"), malformed).unwrap();
         let mut manifests =
             Manifests::new(folder.path().to_owned(), Decoder::default(), Options::default());
         let snapshot = manifests.read().unwrap();

@@ -1,4 +1,4 @@
-//! Where facts come from. A source is the only writer of the index.
+//! Sources of facts: an API server, or manifests on disk. A source is the only writer of its index.
 
 mod documents;
 mod files;

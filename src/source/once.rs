@@ -1,4 +1,4 @@
-//! A source that is read once, for a command.
+//! A source that a command reads once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,24 +13,24 @@ use crate::k8s::Decoder;
 use super::live::{self, ReadError};
 use super::manifests::{Manifests, Unreadable};
 
-/// Manifests, or an API server.
+/// A source that is read once: manifests, or an API server.
 pub enum Once {
     /// Manifests on disk.
     Manifests {
         /// The manifests.
         manifests: Box<Manifests>,
-        /// Their objects, once one was asked for.
+        /// Their objects, once `object` has been called.
         objects: Option<BTreeMap<ObjectRef, Value>>,
     },
     /// An API server.
     Live {
-        /// Runs what asks it.
+        /// Runs the requests.
         runtime: Runtime,
         /// The API server.
         api: Api,
         /// How objects are read.
         decoder: Decoder,
-        /// How facts are.
+        /// How the index treats facts.
         options: Options,
     },
 }
@@ -41,13 +41,13 @@ pub enum OnceError {
     /// Manifests can't be read.
     #[error(transparent)]
     Manifests(#[from] Unreadable),
-    /// There is no API server to be asked.
+    /// The API server can't be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The API server can't be read.
     #[error(transparent)]
     Live(#[from] ReadError),
-    /// What runs the requests can't be started.
+    /// The runtime can't be started.
     #[error("can't start the runtime: {0}")]
     Runtime(std::io::Error),
 }
@@ -59,10 +59,10 @@ impl Once {
         Self::Manifests { manifests: Box::new(manifests), objects: None }
     }
 
-    /// The API server that a kubeconfig names, or the environment.
+    /// The API server that a kubeconfig names, or else the environment.
     ///
     /// # Errors
-    /// If none is named, or what is named can't be used.
+    /// If no API server is named, or its configuration can't be used.
     pub fn live(
         kubeconfig: Option<&Path>,
         decoder: Decoder,
@@ -76,10 +76,10 @@ impl Once {
         Ok(Self::Live { runtime, api, decoder, options })
     }
 
-    /// What there is.
+    /// Reads the source into a snapshot.
     ///
     /// # Errors
-    /// What can't be read, and why.
+    /// If something can't be read.
     pub fn snapshot(&mut self) -> Result<Snapshot, OnceError> {
         match self {
             Self::Manifests { manifests, .. } => Ok(manifests.read()?),
@@ -89,20 +89,20 @@ impl Once {
         }
     }
 
-    /// One object, as it is.
+    /// Reads one whole object. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// What can't be read, and why.
-    pub fn object(&mut self, of: &ObjectRef) -> Result<Option<Value>, OnceError> {
+    /// If something can't be read.
+    pub fn object(&mut self, object: &ObjectRef) -> Result<Option<Value>, OnceError> {
         match self {
             Self::Manifests { manifests, objects } => {
                 let objects = match objects {
                     Some(objects) => objects,
                     None => objects.insert(manifests.objects()?),
                 };
-                Ok(objects.get(of).cloned())
+                Ok(objects.get(object).cloned())
             }
-            Self::Live { runtime, api, .. } => Ok(runtime.block_on(live::object(api, of))?),
+            Self::Live { runtime, api, .. } => Ok(runtime.block_on(live::object(api, object))?),
         }
     }
 }

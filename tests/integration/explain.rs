@@ -69,7 +69,8 @@ fn json_has_the_fields_that_clients_rely_on() {
                 "clusterNetwork": "cluster-b",
                 "vmNetwork": "default/vm-network-c",
                 "message": "network config network-config-c, the only one of cluster network \
-                            cluster-b, does not cover host0",
+                            cluster-b, does not cover host0; change its nodeSelector or the \
+                            host's labels",
             }],
         })
     );

@@ -153,6 +153,17 @@ async fn a_pod_that_asks_for_nothing_is_kept_everywhere() {
 }
 
 #[tokio::test]
+async fn a_pod_that_is_bound_already_keeps_its_own_host() {
+    let mut bound = pod(VM1);
+    bound["spec"]["nodeName"] = json!("host3");
+    let answer = filter(&example(), &bound, &["host0", "host2", "host3"]).await;
+    assert_eq!(answer["NodeNames"], json!(["host2", "host3"]));
+    bound["spec"]["nodeName"] = json!("");
+    let answer = filter(&example(), &bound, &["host0", "host3"]).await;
+    assert_eq!(answer["NodeNames"], json!([]), "an empty name is no host");
+}
+
+#[tokio::test]
 async fn odd_letter_case_and_nulls_are_read_as_go_reads_them() {
     let body =
         format!(r#"{{"POD":{},"nodenames":["host2"],"NODES":null,"Other":[1,{{}}]}}"#, pod(VM1));
@@ -445,6 +456,24 @@ async fn requests_and_rejections_are_counted_with_closed_labels() {
         r#"lanekeeper_cluster_network_active_hosts{cluster_network="mgmt"} 6"#,
         r#"lanekeeper_objects{kind="VirtualMachineInstance"} 3"#,
         r#"lanekeeper_problems{kind="source"} 0"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_a_snapshot_tells_is_not_told_without_one() {
+    let server = Server::new(None);
+    server.post("/scheduler/prioritize", "nonsense").await;
+    let args = json!({ "Pod": pod(VM1), "NodeNameToMetaVictims": {} });
+    server.post("/scheduler/preempt", args.to_string()).await;
+    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
+    for absent in ["lanekeeper_objects", "lanekeeper_problems", "snapshot_age", "active_hosts"] {
+        assert!(!metrics.contains(absent), "{absent}: {metrics}");
+    }
+    for line in [
+        r#"lanekeeper_extender_requests_total{outcome="refused",verb="prioritize"} 1"#,
+        r#"lanekeeper_extender_requests_total{outcome="unavailable",verb="preempt"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

@@ -139,7 +139,7 @@ fn of_the_same_object_twice_the_later_path_counts() {
     let problems = problems(&snapshot);
     assert_eq!(problems.len(), 2, "{problems:#?}");
     for (problem, place) in problems.iter().zip(["1.yaml: ", "2.yaml: "]) {
-        assert!(problem.contains(place) && problem.contains("Node h is in "), "{problems:#?}");
+        assert!(problem.contains(place) && problem.contains("Node h is also in "), "{problems:#?}");
     }
 }
 
@@ -236,7 +236,7 @@ async fn broken_later_the_last_good_content_stays_and_a_problem_says_so() {
             names(it) == ["a"]
                 && problems.len() == 1
                 && problems[0].contains("a.yaml: line ")
-                && problems[0].ends_with("what it held before still counts")
+                && problems[0].ends_with("its last good content still counts")
         })
         .await;
     write(followed.path(), "a.yaml", &network("b"));
@@ -258,7 +258,7 @@ async fn a_file_that_is_emptied_keeps_what_it_held() {
     followed
         .until_snapshot("the problem", |it| {
             names(it) == ["a"]
-                && problems(it).iter().any(|it| it.contains("no object in it any more"))
+                && problems(it).iter().any(|it| it.contains("it no longer holds any object"))
         })
         .await;
     write(followed.path(), "a.yaml", &network("b"));

@@ -2,12 +2,12 @@
 //! as changes come is what would be built afresh, and what is kept of activity is what the spec's
 //! own words give.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lanekeeper::cluster::{
-    Activation, Change, ClusterNetwork, Cni, CniConfig, Fact, Host, Index, Key, Kind, Labels,
-    LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options, Selection, Snapshot,
-    UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
+    Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, Index, Key, Kind,
+    Labels, LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options, Selection,
+    Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::Filter;
@@ -339,6 +339,73 @@ proptest! {
             picture(&early.with(rest.to_vec())),
             picture(&index.snapshot().unwrap())
         );
+    }
+
+    #[test]
+    fn a_difference_names_what_became_different_and_nothing_else(
+        before in histories(),
+        after in histories(),
+        options in options(),
+    ) {
+        let mut index = synced(options);
+        let apply = |index: &mut Index, changes: Vec<Change>| {
+            for change in changes {
+                index.apply(change);
+            }
+            index.snapshot().unwrap()
+        };
+        let first = apply(&mut index, before.concat());
+        let second = apply(&mut index, after.concat());
+        let difference = Difference::between(&first, &second);
+
+        // The objects, by what was last said of each.
+        let facts = |objects: &BTreeMap<ObjectRef, Now>| -> BTreeMap<ObjectRef, Fact> {
+            let fact = |now: &Now| match now {
+                Now::Is(fact) => Some(fact.clone()),
+                Now::Malformed { last, .. } => last.as_deref().cloned(),
+                Now::Gone => None,
+            };
+            objects.iter().filter_map(|(object, now)| Some((object.clone(), fact(now)?))).collect()
+        };
+        let mut told = outcome(&before);
+        let old = facts(&told);
+        told.extend(outcome(&after));
+        let new = facts(&told);
+        let names: BTreeSet<&ObjectRef> = old.keys().chain(new.keys()).collect();
+        let changed: Vec<ObjectRef> =
+            names.into_iter().filter(|name| old.get(name) != new.get(name)).cloned().collect();
+        prop_assert_eq!(&difference.objects, &changed);
+
+        // The hosts of each cluster network, one by one.
+        let active = |snapshot: &Snapshot, name: &lanekeeper::cluster::Name| -> BTreeSet<String> {
+            let hosts = snapshot.hosts().into_iter();
+            let there = snapshot.exists(name);
+            hosts
+                .filter(|host| there && snapshot.network(name).inactive(*host).is_none())
+                .map(|host| host.name().to_string())
+                .collect()
+        };
+        let networks: BTreeSet<_> =
+            first.cluster_networks().chain(second.cluster_networks()).cloned().collect();
+        for name in networks {
+            let (old, new) = (active(&first, &name), active(&second, &name));
+            let told = difference.cluster_networks.iter().find(|(network, _)| *network == name);
+            prop_assert_eq!(told.is_some(), old != new, "{}", name);
+            if let Some((_, changed)) = told {
+                let texts = |names: &[lanekeeper::cluster::Name]| -> BTreeSet<String> {
+                    names.iter().map(ToString::to_string).collect()
+                };
+                prop_assert_eq!(texts(&changed.gained), &new - &old);
+                prop_assert_eq!(texts(&changed.lost), &old - &new);
+                prop_assert_eq!(changed.left, new.len());
+            }
+        }
+        prop_assert!(Difference::between(&second, &second.clone()).is_empty());
+
+        // Whether the snapshots share anything makes no difference.
+        let mut other = synced(options);
+        let again = apply(&mut other, [before.concat(), after.concat()].concat());
+        prop_assert_eq!(Difference::between(&first, &again), difference);
     }
 
     #[test]

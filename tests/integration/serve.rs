@@ -221,6 +221,28 @@ async fn it_answers_over_tls_with_a_certificate_made_on_the_first_run_and_used_a
 }
 
 #[tokio::test]
+async fn a_denial_is_one_line_that_names_the_object_the_user_and_the_rules() {
+    let process = Process::start(copy_of_project(), &[]).ready();
+    let review = fs::read_to_string(project().join("docs/requests/move-network-config-b.json"));
+    process.post(&process.client(), "/validate", review.unwrap()).await;
+    let line = until("the line", || logged(&process.log, "\"denied\""));
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "INFO");
+    for (field, value) in [
+        ("kind", "VlanConfig"),
+        ("namespace", ""),
+        ("name", "network-config-b"),
+        ("operation", "update"),
+        ("codes", "vc-running-vms"),
+        ("uid", "7a8c6e3e-0001"),
+    ] {
+        assert_eq!(line[field], value, "{field}: {line}");
+    }
+    assert!(line["user"].is_string() && line["span"]["id"].is_u64(), "{line}");
+    assert_eq!(line["span"]["path"], "/validate");
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_given_is_served_and_read_again_when_it_changes() {
     use lanekeeper::pki;
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

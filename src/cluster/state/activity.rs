@@ -13,13 +13,13 @@ use super::{NetworkState, State};
 pub enum Inactive {
     /// There is no such cluster network.
     ClusterNetworkNotFound,
-    /// The host is a witness, which carries no cluster network.
+    /// The host is a witness host, which no network config covers.
     WitnessHost,
     /// No network config of the cluster network covers the host.
     HostNotCovered,
-    /// The host reports that its uplink is not ready.
+    /// The host reports that the uplink is not ready.
     UplinkNotReady,
-    /// The host reports nothing, and a report is asked for.
+    /// The host reports nothing, and a report is required.
     UplinkNotReported,
 }
 
@@ -27,20 +27,20 @@ pub enum Inactive {
 pub struct Uplink<'s> {
     /// The network config's name.
     pub config: &'s Name,
-    /// Its facts.
+    /// The network config's facts.
     pub facts: &'s NetworkConfig,
 }
 
-/// What is known of the uplink that a network config should make on a host.
+/// A host's report on the uplink of a network config.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Report {
     Ready,
     NotReady,
-    Silent,
+    Missing,
 }
 
 impl State {
-    /// Why the cluster network is not active on the host, if it is not.
+    /// Why the cluster network is not active on the host; `None` if it is active.
     pub(in crate::cluster) fn inactive(
         &self,
         cluster_network: &str,
@@ -68,7 +68,8 @@ impl State {
         })
     }
 
-    /// The same for a host that is in no Node object known here, by the labels that came with it.
+    /// Why the cluster network is not active on a host without a known Node object, judged by the
+    /// labels in a request; `None` if it is active.
     pub(in crate::cluster) fn inactive_on_unknown(
         &self,
         cluster_network: &str,
@@ -91,8 +92,8 @@ impl State {
         let covering = network.configs.iter().filter(|config| {
             self.configs.get(*config).is_some_and(|config| config.facts.covers(host))
         });
-        let standing = self.standing(cluster_network, name, covering);
-        match (standing.covered, standing.active, standing.not_ready) {
+        let activity = self.activity(cluster_network, name, covering);
+        match (activity.covered, activity.active, activity.not_ready) {
             (_, true, _) => None,
             (false, ..) => Some(Inactive::HostNotCovered),
             (true, false, true) => Some(Inactive::UplinkNotReady),
@@ -100,52 +101,52 @@ impl State {
         }
     }
 
-    /// Brings what is kept for one host of one cluster network up to date.
+    /// Updates the sets of one cluster network for one host.
     pub(in crate::cluster) fn refresh(&mut self, cluster_network: &Name, host: u32) {
         let Some(network) = self.networks.get(cluster_network) else { return };
         let covering = network.configs.iter().filter(|config| {
             self.configs.get(*config).is_some_and(|config| config.hosts.has(host))
         });
-        let standing = self.standing(cluster_network, self.hosts.name(host), covering);
+        let activity = self.activity(cluster_network, self.hosts.name(host), covering);
         let NetworkState { covered, active, not_ready, .. } = network;
-        if covered.has(host) == standing.covered
-            && active.has(host) == standing.active
-            && not_ready.has(host) == standing.not_ready
+        if covered.has(host) == activity.covered
+            && active.has(host) == activity.active
+            && not_ready.has(host) == activity.not_ready
         {
             return;
         }
         if let Some(network) = self.networks.get_mut(cluster_network) {
-            HostSet::put(&mut network.covered, host, standing.covered);
-            HostSet::put(&mut network.active, host, standing.active);
-            HostSet::put(&mut network.not_ready, host, standing.not_ready);
+            HostSet::put(&mut network.covered, host, activity.covered);
+            HostSet::put(&mut network.active, host, activity.active);
+            HostSet::put(&mut network.not_ready, host, activity.not_ready);
         }
     }
 
-    /// How a host stands that is covered by these network configs of the cluster network.
-    fn standing<'a>(
+    /// The activity of a cluster network on a host that its network configs `covering` cover.
+    fn activity<'a>(
         &self,
         cluster_network: &Name,
         host: &Name,
         covering: impl Iterator<Item = &'a Name>,
-    ) -> Standing {
-        let mut standing = Standing::default();
+    ) -> Activity {
+        let mut activity = Activity::default();
         for config in covering {
-            standing.covered = true;
+            activity.covered = true;
             match self.report(cluster_network, host, config) {
-                Report::Ready => standing.active = true,
-                Report::NotReady => standing.not_ready = true,
-                Report::Silent => {
-                    standing.active |= self.options.activation == Activation::Covered;
+                Report::Ready => activity.active = true,
+                Report::NotReady => activity.not_ready = true,
+                Report::Missing => {
+                    activity.active |= self.options.activation == Activation::Covered;
                 }
             }
         }
-        standing
+        activity
     }
 
-    /// What the host reports of this network config. A report that was written for another config
-    /// says nothing of this one.
+    /// The host's report on this network config. A report that was written for another network
+    /// config says nothing about this one.
     fn report(&self, cluster_network: &Name, host: &Name, config: &str) -> Report {
-        let mut report = Report::Silent;
+        let mut report = Report::Missing;
         for status in self.statuses_at(cluster_network, host) {
             if *status.config == *config {
                 if !status.ready {
@@ -158,8 +159,9 @@ impl State {
     }
 }
 
+/// The state of a cluster network on one host.
 #[derive(Default)]
-struct Standing {
+struct Activity {
     covered: bool,
     active: bool,
     not_ready: bool,

@@ -1,4 +1,4 @@
-//! Which hosts each network config covers, kept as labels and selectors change.
+//! Which hosts each network config covers, kept up to date as labels and selectors change.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::cluster::names::Name;
 
 use super::{State, relate};
 
-/// Stands among the labels that configs want for a selector that wants none. No label is like it.
+/// Stands for an empty selector in the index of required labels. No real label is empty.
 const ANY_HOST: &str = "";
 
 impl State {
@@ -22,8 +22,9 @@ impl State {
         set
     }
 
-    /// Brings up to date whether these configs cover the host, and what follows for it.
-    pub(in crate::cluster) fn recover(
+    /// Updates whether these network configs cover the host, and which cluster networks are active
+    /// there.
+    pub(in crate::cluster) fn update_coverage(
         &mut self,
         configs: BTreeSet<Name>,
         host: u32,
@@ -46,9 +47,11 @@ impl State {
         }
     }
 
-    /// The configs that may cover the host in one of its states and not in the other: those that
-    /// want a label which came or went; where all of them did, also those that want none.
-    pub(in crate::cluster) fn configs_to_ask(
+    /// The network configs that may cover only one of two versions of a host: those that require a
+    /// label which was added or removed. If the host appears, disappears or changes its witness
+    /// role, these are all its labels, and network configs with an empty selector belong to them
+    /// too.
+    pub(in crate::cluster) fn configs_to_recheck(
         &self,
         old: Option<&Host>,
         new: Option<&Host>,
@@ -64,30 +67,31 @@ impl State {
         } else {
             [&*before, &*after, &[ANY_HOST.into()]].concat()
         };
-        let wanting = |pair: Name| {
+        let requiring = |pair: Name| {
             let from = (pair.clone(), Name::default());
-            self.wanted.range(from..).take_while(move |(wanted, _)| *wanted == pair)
+            self.required_labels.range(from..).take_while(move |(label, _)| *label == pair)
         };
-        pairs.into_iter().flat_map(wanting).map(|(_, config)| config.clone()).collect()
+        pairs.into_iter().flat_map(requiring).map(|(_, config)| config.clone()).collect()
     }
 
-    /// Notes which labels a config wants, or no longer does.
-    pub(in crate::cluster) fn note_wanted(
+    /// Adds a network config's selector to the index of required labels, or removes it from the
+    /// index.
+    pub(in crate::cluster) fn index_selector(
         &mut self,
         config: &Name,
         selector: &Labels,
-        wanted: bool,
+        present: bool,
     ) {
         if selector.0.is_empty() {
-            relate(&mut self.wanted, (ANY_HOST.into(), config.clone()), wanted);
+            relate(&mut self.required_labels, (ANY_HOST.into(), config.clone()), present);
         }
         for pair in &selector.0 {
-            relate(&mut self.wanted, (pair.clone(), config.clone()), wanted);
+            relate(&mut self.required_labels, (pair.clone(), config.clone()), present);
         }
     }
 
-    /// Forgets a cluster network that neither exists nor is spoken of by a config.
-    pub(in crate::cluster) fn drop_if_idle(&mut self, name: &Name) {
+    /// Drops the state of a cluster network that neither exists nor is named by a network config.
+    pub(in crate::cluster) fn drop_if_unused(&mut self, name: &Name) {
         if self.networks.get(name).is_some_and(|it| it.facts.is_none() && it.configs.is_empty()) {
             self.networks.remove(name);
         }

@@ -1,7 +1,7 @@
-//! The index's content: ground facts and what is derived from them, all in persistent maps.
+//! The index's state: ground facts and what is derived from them, all in persistent maps.
 //!
-//! A clone costs a few reference counts and shares everything, so a snapshot is a clone, and a
-//! change copies only the path to what it changes.
+//! A snapshot is a clone of the state. A clone costs a few reference counts and shares everything,
+//! and a later change copies only the path to the changed entry.
 
 mod activity;
 mod coverage;
@@ -28,10 +28,10 @@ pub use activity::{Inactive, Uplink};
 pub(in crate::cluster) struct State {
     pub options: Options,
 
-    // Ground: what the objects say.
+    // Ground facts, one entry per object.
     pub hosts: Hosts,
     pub configs: OrdMap<Name, ConfigState>,
-    /// By the `VlanStatus` object's own name.
+    /// By the name of the `VlanStatus` object.
     pub statuses: OrdMap<Name, Arc<UplinkStatus>>,
     pub monitors: OrdMap<Name, Arc<LinkMonitor>>,
     pub vm_networks: OrdMap<Key, Arc<VmNetwork>>,
@@ -40,38 +40,41 @@ pub(in crate::cluster) struct State {
     pub migrations: OrdMap<Key, Arc<Migration>>,
     pub pods: OrdMap<Key, Arc<LauncherPod>>,
     pub namespaces: OrdMap<Name, Arc<Namespace>>,
-    /// Why an object could not be read.
+    /// Why an object can't be read.
     pub malformed: OrdMap<ObjectRef, Name>,
-    /// What is wrong with a place that objects come from (a file, say).
+    /// Complaints about places that objects come from, such as files.
     pub complaints: OrdMap<Name, Arc<[Name]>>,
 
-    // Derived: kept as the ground changes.
-    /// By cluster network, those included that are only spoken of by their configs.
+    // Derived from the ground facts, and updated with them.
+    /// By cluster network, including those that exist only as a name in a network config.
     pub networks: OrdMap<Name, NetworkState>,
-    /// `(label pair, config)`: the configs that want a label, or with an empty pair none.
-    pub wanted: OrdSet<(Name, Name)>,
+    /// `(label, network config)`: the labels that a selector requires. An empty selector has an
+    /// entry with an empty label.
+    pub required_labels: OrdSet<(Name, Name)>,
     /// `(cluster network, host, VlanStatus)`.
     pub reports: OrdSet<(Name, Name, Name)>,
-    /// `(cluster network, VM network)`: by label or bridge, whether or not the first exists.
+    /// `(cluster network, VM network)`: by label or bridge, even if the cluster network does not
+    /// exist.
     pub claims: OrdSet<(Name, Key)>,
-    /// `(VM network, VM)`: what a VM's template refers to.
+    /// `(VM network, VM)`: the VM networks in a VM's template.
     pub vms_using: OrdSet<(Key, Key)>,
-    /// `(MAC address, VM)`: what VMs' interfaces ask for.
+    /// `(MAC address, VM)`: the MAC addresses of a VM's interfaces.
     pub macs: OrdSet<(Name, Key)>,
     /// `(VMI, pod)`.
     pub pods_of: OrdSet<(Key, Key)>,
     /// `(VMI, migration)`.
     pub migrations_of: OrdSet<(Key, Key)>,
-    /// `(host, VMI)`: where an unfinished VMI sits, a migration's both ends included.
+    /// `(host, VMI)`: the hosts of an unfinished VMI, including the target of a migration.
     pub vmis_on: OrdSet<(Name, Key)>,
-    /// `(VM network, VMI)`: what an unfinished VMI uses, by its spec or by its pods.
+    /// `(VM network, VMI)`: the VM networks of an unfinished VMI, from its spec and its launcher
+    /// pods.
     pub vmis_using: OrdSet<(Key, Key)>,
 }
 
 #[derive(Clone, PartialEq)]
 pub(in crate::cluster) struct ConfigState {
     pub facts: Arc<NetworkConfig>,
-    /// The hosts that it covers: none if it does not count.
+    /// The covered hosts. There are none if the network config does not count.
     pub hosts: Arc<HostSet>,
 }
 
@@ -79,17 +82,17 @@ pub(in crate::cluster) struct ConfigState {
 pub(in crate::cluster) struct NetworkState {
     /// The ClusterNetwork object, if it exists.
     pub facts: Option<Arc<ClusterNetwork>>,
-    /// Its network configs, those being deleted included.
+    /// The network configs, including those that are being deleted.
     pub configs: OrdSet<Name>,
-    /// The hosts that some config covers.
+    /// The hosts that any network config covers.
     pub covered: Arc<HostSet>,
-    /// The hosts where the uplink of some config is there, were the cluster network to exist.
+    /// The hosts on which the cluster network is active, provided that it exists.
     pub active: Arc<HostSet>,
-    /// The hosts where some config's uplink is reported as not ready.
+    /// The hosts that report the uplink of any network config as not ready.
     pub not_ready: Arc<HostSet>,
 }
 
-/// The pairs of a relation that begin with `first`, by their second part.
+/// The second parts of all pairs in a relation that begin with `first`.
 pub(in crate::cluster) fn related<'s, A: Ord + Clone>(
     relation: &'s OrdSet<(A, Key)>,
     first: &'s A,
@@ -100,7 +103,7 @@ pub(in crate::cluster) fn related<'s, A: Ord + Clone>(
         .map(|(_, key)| key)
 }
 
-/// Puts a pair in or takes it out.
+/// Inserts a pair, or removes it.
 pub(in crate::cluster) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair: T, related: bool) {
     if related {
         relation.insert(pair);
@@ -109,8 +112,8 @@ pub(in crate::cluster) fn relate<T: Ord + Clone>(relation: &mut OrdSet<T>, pair:
     }
 }
 
-/// Puts one pair in another's place, where there are such.
-pub(in crate::cluster) fn swap<T: Ord + Clone>(
+/// Replaces one pair by another. Either may be missing.
+pub(in crate::cluster) fn replace_pair<T: Ord + Clone>(
     relation: &mut OrdSet<T>,
     old: Option<T>,
     new: Option<T>,
@@ -124,7 +127,7 @@ pub(in crate::cluster) fn swap<T: Ord + Clone>(
 }
 
 impl State {
-    /// The names of all objects of a kind, those that never could be read included.
+    /// The keys of all objects of a kind, including objects that were never readable.
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
         let scoped = |names: &mut dyn Iterator<Item = &Name>| {
             names.map(|name| Key::cluster_scoped(name.clone())).collect()
@@ -150,21 +153,21 @@ impl State {
         keys
     }
 
-    /// Whether a cluster network exists. `mgmt` does even where its object is missing.
+    /// Returns whether a cluster network exists. `mgmt` exists even if its object is missing.
     pub fn exists(&self, cluster_network: &str) -> bool {
         cluster_network == MGMT
             || self.networks.get(cluster_network).is_some_and(|network| network.facts.is_some())
     }
 
-    /// The cluster network that a VM network is under, if it is under one (docs/reference.md,
-    /// "Objects").
+    /// The cluster network of a VM network, if the VM network is under one (docs/reference.md,
+    /// "From VM network to cluster network").
     pub fn cluster_network_of(&self, vm_network: &VmNetwork) -> Option<Name> {
         let claimed = vm_network.claim()?;
-        let certain = vm_network.label.is_some() || self.options.strict_vm_networks;
-        (certain || self.exists(&claimed)).then_some(claimed)
+        let need_not_exist = vm_network.label.is_some() || self.options.strict_vm_networks;
+        (need_not_exist || self.exists(&claimed)).then_some(claimed)
     }
 
-    /// What a host reports of a cluster network's uplinks.
+    /// A host's reports on the uplinks of a cluster network.
     pub fn statuses_at<'s>(
         &'s self,
         cluster_network: &'s Name,
@@ -178,9 +181,10 @@ impl State {
     }
 }
 
-#[expect(clippy::missing_fields_in_debug, reason = "all are there, some under one name")]
+#[expect(clippy::missing_fields_in_debug, reason = "all are there, some of them grouped")]
 impl fmt::Debug for State {
-    /// Everything, by names: two states print alike exactly if every answer of theirs is alike.
+    /// Prints everything, with names in place of host numbers, so that equal text means equal
+    /// state.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |set: &HostSet| {
             let mut names: Vec<_> = set.numbers().map(|number| self.hosts.name(number)).collect();
@@ -218,7 +222,7 @@ impl fmt::Debug for State {
             namespaces,
             malformed,
             complaints,
-            wanted,
+            required_labels,
             reports,
             claims,
             vms_using,
@@ -238,7 +242,10 @@ impl fmt::Debug for State {
                 &(statuses, monitors, vm_networks, vms, vmis, migrations, pods, namespaces),
             )
             .field("problems", &(malformed, complaints))
-            .field("derived", &(wanted, reports, claims, vms_using, macs, pods_of, migrations_of))
+            .field(
+                "derived",
+                &(required_labels, reports, claims, vms_using, macs, pods_of, migrations_of),
+            )
             .field("vmis", &(vmis_on, vmis_using))
             .finish()
     }

@@ -1,5 +1,5 @@
-//! Where a VMI sits and what it uses, by its own word and by its launcher pods' (docs/reference.md,
-//! "What a pod or VM needs" and "Running VMs").
+//! The hosts and VM networks that a VMI occupies, according to its own object, its migrations and
+//! its launcher pods (docs/reference.md, "What a pod or VM needs" and "Running VMs").
 
 use std::collections::BTreeSet;
 
@@ -8,17 +8,18 @@ use crate::cluster::names::{Key, Name};
 
 use super::{State, related};
 
-/// What is kept of an unfinished VMI; of any other, nothing.
+/// The hosts and VM networks that an unfinished VMI occupies. A finished VMI occupies nothing.
 #[derive(Default, PartialEq, Eq)]
-pub(in crate::cluster) struct VmiStanding {
-    /// The hosts that it sits on: its own, a migration's target, its pods'.
+pub(in crate::cluster) struct Occupancy {
+    /// The VMI's own host, the targets of its migrations and the hosts of its launcher pods.
     pub hosts: BTreeSet<Name>,
-    /// The VM networks that it uses.
+    /// The VM networks in the VMI's spec and on its launcher pods.
     pub vm_networks: BTreeSet<Key>,
 }
 
 impl State {
-    /// The launcher pods of this very instance that have not ended.
+    /// The launcher pods of this VMI that have not ended, without those of an earlier VMI of its
+    /// name.
     fn live_pods<'s>(
         &'s self,
         key: &'s Key,
@@ -30,30 +31,30 @@ impl State {
             .filter(|pod| !pod.ended && pod.is_of(vmi))
     }
 
-    pub(in crate::cluster) fn standing_of(&self, key: &Key) -> VmiStanding {
-        let mut standing = VmiStanding::default();
-        let Some(vmi) = self.vmis.get(key).filter(|vmi| !vmi.finished) else { return standing };
-        standing.vm_networks.extend(vmi.networks.vm_networks.iter().cloned());
-        standing.hosts.extend(vmi.host.iter().chain(&vmi.migration_target).cloned());
-        standing.hosts.extend(
+    pub(in crate::cluster) fn occupancy_of(&self, key: &Key) -> Occupancy {
+        let mut occupancy = Occupancy::default();
+        let Some(vmi) = self.vmis.get(key).filter(|vmi| !vmi.finished) else { return occupancy };
+        occupancy.vm_networks.extend(vmi.networks.vm_networks.iter().cloned());
+        occupancy.hosts.extend(vmi.host.iter().chain(&vmi.migration_target).cloned());
+        occupancy.hosts.extend(
             related(&self.migrations_of, key)
                 .filter_map(|migration| self.migrations.get(migration)?.target.clone()),
         );
         let mut has_pods = false;
         for pod in self.live_pods(key, vmi) {
             has_pods = true;
-            standing.hosts.extend(pod.host.iter().cloned());
-            standing.vm_networks.extend(pod.networks.vm_networks.iter().cloned());
+            occupancy.hosts.extend(pod.host.iter().cloned());
+            occupancy.vm_networks.extend(pod.networks.vm_networks.iter().cloned());
         }
-        // An ended pod stays in activePods, so the list counts only where no pod is known, as in
-        // a dump without pods.
+        // An ended pod stays in activePods, so the list counts only if no launcher pod is known, as
+        // in a dump without pods.
         if !has_pods {
-            standing.hosts.extend(vmi.active_hosts.iter().cloned());
+            occupancy.hosts.extend(vmi.active_hosts.iter().cloned());
         }
-        standing
+        occupancy
     }
 
-    /// What a VMI uses: its spec's VM networks and those of its pods.
+    /// The VM networks that a VMI uses: those in its spec and those of its launcher pods.
     pub(in crate::cluster) fn selection_of(&self, key: &Key, vmi: &Vmi) -> Selection {
         let mut all = vmi.networks.vm_networks.to_vec();
         let mut unreadable = vmi.networks.unreadable.clone();

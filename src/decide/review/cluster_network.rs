@@ -8,10 +8,10 @@ use crate::cluster::{
 };
 
 use super::super::names::list;
-use super::bounds::{MAX_MTU, MAX_NAME, MIN_MTU, mtu_in_range};
+use super::bounds::{MAX_BRIDGE_NAME, MAX_MTU, MAX_NAME, MIN_MTU, mtu_in_range};
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
-/// What must be read afresh: for a delete, who uses the cluster network.
+/// What must be read afresh: for a delete, what uses the cluster network.
 #[must_use]
 pub fn scope(write: &Write<ClusterNetwork>) -> Scope {
     let users_of = match write {
@@ -21,7 +21,7 @@ pub fn scope(write: &Write<ClusterNetwork>) -> Scope {
     Scope { users_of, ..Scope::default() }
 }
 
-/// Judges the change. `trusted` says that its author is one of those who keep `mgmt`.
+/// Judges the change. `trusted` says whether a trusted user makes the change.
 pub fn judge(snapshot: &Snapshot, write: &Write<ClusterNetwork>, trusted: bool) -> Judgement {
     let mut judgement = Judgement::default();
     let violations = &mut judgement.violations;
@@ -49,7 +49,7 @@ pub fn judge(snapshot: &Snapshot, write: &Write<ClusterNetwork>, trusted: bool) 
     judgement
 }
 
-/// `cn-name`: at most 12 characters, and a lower-case DNS label.
+/// `cn-name`: the name is a lower-case DNS label of at most 12 characters.
 fn name(name: &Name) -> Option<Violation> {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = name.bytes().all(|c| inner(c) || c == b'-')
@@ -60,20 +60,20 @@ fn name(name: &Name) -> Option<Violation> {
     } else if is_label {
         return None;
     } else {
-        "is no lower-case DNS label".to_owned()
+        "is not a lower-case DNS label".to_owned()
     };
     Some(Violation {
         code: Code::CnName,
         field: Some("metadata.name"),
         message: format!(
-            "the name {name} {fault}; its bridge {name}-br must fit 15 characters, so at most \
-             {MAX_NAME} lower-case letters, digits and inner hyphens are allowed"
+            "the name {name} {fault}; use at most {MAX_NAME} lower-case letters, digits and inner \
+             hyphens, since the bridge {name}-br may have at most {MAX_BRIDGE_NAME} characters"
         ),
         of_the_object_alone: true,
     })
 }
 
-/// `cn-mgmt-delete`: `mgmt` cannot be deleted.
+/// `cn-mgmt-delete`: `mgmt` can't be deleted.
 fn mgmt_delete(name: &Name) -> Option<Violation> {
     (&**name == MGMT).then(|| Violation {
         code: Code::CnMgmtDelete,
@@ -83,7 +83,7 @@ fn mgmt_delete(name: &Name) -> Option<Violation> {
     })
 }
 
-/// `cn-in-use`: a cluster network with network configs or VM networks cannot be deleted.
+/// `cn-in-use`: a cluster network with network configs or VM networks can't be deleted.
 fn in_use(snapshot: &Snapshot, name: &Name) -> Option<Violation> {
     let configs: Vec<&Name> = snapshot.configs_naming(name).collect();
     let vm_networks: Vec<&Key> = snapshot.vm_networks_of(name).map(|(key, _)| key).collect();
@@ -98,8 +98,8 @@ fn in_use(snapshot: &Snapshot, name: &Name) -> Option<Violation> {
         code: Code::CnInUse,
         field: None,
         message: format!(
-            "cluster network {name} is in use; delete first its {}",
-            users.join("; and its ")
+            "cluster network {name} is still used by {}. Delete them first",
+            users.join("; ")
         ),
         of_the_object_alone: false,
     })
@@ -114,18 +114,20 @@ fn mtu(message: String, of_the_object_alone: bool) -> Violation {
     }
 }
 
-/// `cn-mtu`, its first part: `uplink-mtu` is 0 or 576..9000.
+/// `cn-mtu`, first part: `uplink-mtu` is 0 or in the range 576 to 9000.
 fn mtu_form(facts: &ClusterNetwork) -> Option<Violation> {
     let written = match &facts.uplink_mtu {
         UplinkMtu::Is(mtu) if !mtu_in_range(*mtu) => mtu.to_string(),
         UplinkMtu::Unreadable(text) => format!("{text:?}"),
         _ => return None,
     };
-    Some(mtu(format!("uplink-mtu {written} is neither 0 nor from {MIN_MTU} to {MAX_MTU}"), true))
+    let message =
+        format!("uplink-mtu {written} is not valid; use 0 or a number from {MIN_MTU} to {MAX_MTU}");
+    Some(mtu(message, true))
 }
 
-/// `cn-mtu`, its second part: a change must equal the configs' MTU, and while these differ there is
-/// none. Without `uplink-mtu` the configs' counts, so it may be taken away.
+/// `cn-mtu`, second part: a new `uplink-mtu` equals the MTU of all network configs. `uplink-mtu`
+/// may be removed at any time, since the MTU of the network configs counts then.
 fn mtu_change(snapshot: &Snapshot, new: &Reviewed<ClusterNetwork>) -> Option<Violation> {
     let UplinkMtu::Is(written) = new.facts.uplink_mtu else { return None };
     let name = new.name();
@@ -141,27 +143,27 @@ fn mtu_change(snapshot: &Snapshot, new: &Reviewed<ClusterNetwork>) -> Option<Vio
     Some(mtu(
         if mtus.len() == 1 {
             format!(
-                "uplink-mtu {written} is not the MTU of the network configs of cluster network \
-                 {name}: {named}; change theirs first"
+                "uplink-mtu {written} differs from the MTU of the network configs of cluster \
+                 network {name}: {named}; change their MTU first"
             )
         } else {
             format!(
-                "uplink-mtu can't change while the MTUs of the network configs of cluster network \
-                 {name} differ: {named}; make them equal first"
+                "uplink-mtu can't be changed while the network configs of cluster network {name} \
+                 have different MTUs: {named}; give them the same MTU first"
             )
         },
         false,
     ))
 }
 
-/// `cn-mtu`, its third part: on `mgmt` a change needs every VM on it stopped and no system network
-/// attached.
+/// `cn-mtu`, third part: the MTU of `mgmt` changes only while no running VM and no system network
+/// uses `mgmt`.
 fn mgmt_mtu(
     snapshot: &Snapshot,
     old: &Reviewed<ClusterNetwork>,
     new: &Reviewed<ClusterNetwork>,
 ) -> Option<Violation> {
-    let effective = |subject: &Reviewed<ClusterNetwork>| match subject.facts.uplink_mtu {
+    let effective = |version: &Reviewed<ClusterNetwork>| match version.facts.uplink_mtu {
         UplinkMtu::Is(mtu) => Some(effective_mtu(mtu)),
         UplinkMtu::Unset => Some(DEFAULT_MTU),
         UplinkMtu::Unreadable(_) => None,
@@ -173,15 +175,22 @@ fn mgmt_mtu(
     let system: Vec<&Key> =
         under.iter().filter(|(_, facts)| facts.system).map(|(key, _)| *key).collect();
     let vms: BTreeSet<&Key> = under.iter().flat_map(|(key, _)| snapshot.vmis_using(key)).collect();
+    let remedy = match (vms.is_empty(), system.is_empty()) {
+        (true, true) => return None,
+        (false, true) => "Stop the VMs first",
+        (true, false) => "Move the system networks first",
+        (false, false) => "Stop the VMs and move the system networks first",
+    };
     let mut users = Vec::new();
     if !vms.is_empty() {
-        users.push(format!("running VMs, which must be stopped: {}", list(vms)));
+        users.push(format!("running VMs: {}", list(vms)));
     }
     if !system.is_empty() {
-        users.push(format!("system networks, which must be moved: {}", list(system)));
+        users.push(format!("system networks: {}", list(system)));
     }
-    (!users.is_empty()).then(|| {
-        let users = users.join("; and ");
-        mtu(format!("the MTU of cluster network mgmt can't change under {users}"), false)
-    })
+    let message = format!(
+        "the MTU of cluster network mgmt can't be changed while mgmt is used by {}. {remedy}",
+        users.join("; ")
+    );
+    Some(mtu(message, false))
 }

@@ -1,5 +1,4 @@
-//! The rules' stable codes, in the order of the spec's table; first the one of an object that can't
-//! be judged at all.
+//! The rules' stable codes, in the order in which a denial lists violations.
 
 use std::fmt;
 
@@ -62,7 +61,7 @@ impl Code {
         Self::VmNetworkMissing,
     ];
 
-    /// The code as clients read it.
+    /// The code as clients see it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
-//! The review of a host's labels: they may not pull a network from under a running VM, nor put the
-//! host under two network configs (docs/reference.md, "Admission", `node-*`).
+//! The review of a host's labels, the `node-*` rules: new labels may neither take a cluster network
+//! from a running VM nor let two network configs of a cluster network cover the host
+//! (docs/reference.md, "Admission").
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +9,10 @@ use crate::cluster::{Host, Key, Name, NetworkConfig, Snapshot};
 use super::super::names::list;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
-/// The configs that cover a host, by cluster network.
+/// The network configs that cover a host, by cluster network.
 type Covering<'s> = BTreeMap<&'s Name, BTreeMap<&'s Name, &'s NetworkConfig>>;
 
-/// A change of labels; nothing else is judged.
+/// The old and new versions, if labels change: nothing else is judged.
 fn relabelled(write: &Write<Host>) -> Option<(&Reviewed<Host>, &Reviewed<Host>)> {
     match write {
         Write::Update { old, new } if !new.deleting && old.facts != new.facts => Some((old, new)),
@@ -19,12 +20,13 @@ fn relabelled(write: &Write<Host>) -> Option<(&Reviewed<Host>, &Reviewed<Host>)>
     }
 }
 
-/// What must be read afresh: the VMs on the host, where the labels change what covers it.
+/// What must be read afresh: the VMs on the host, if its labels change which network configs cover
+/// the host.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<Host>) -> Scope {
-    let covered_otherwise = relabelled(write)
+    let coverage_changes = relabelled(write)
         .filter(|(old, new)| covering(snapshot, &old.facts) != covering(snapshot, &new.facts));
-    let host = covered_otherwise.map(|(_, new)| new.name().clone());
+    let host = coverage_changes.map(|(_, new)| new.name().clone());
     Scope { running_vms_on: host.into_iter().collect(), ..Scope::default() }
 }
 
@@ -47,7 +49,7 @@ fn covering<'s>(snapshot: &'s Snapshot, host: &Host) -> Covering<'s> {
     covering
 }
 
-/// `node-running-vms`: no running VM loses a cluster network, or gets it by another uplink.
+/// `node-running-vms`: no running VM loses a cluster network or gets another uplink for one.
 fn running_vms(
     snapshot: &Snapshot,
     host: &Name,
@@ -56,7 +58,8 @@ fn running_vms(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (network, configs) in before {
-        // It stays as it is by any config that makes the same uplink, itself above all.
+        // The VMs notice nothing if a config that still covers the host makes the same uplink,
+        // whether it is the same config or another one.
         let stays = |now: &BTreeMap<&Name, &NetworkConfig>| {
             now.values().any(|facts| configs.values().any(|was| was.same_uplink(facts)))
         };
@@ -74,8 +77,8 @@ fn running_vms(
             code: Code::NodeRunningVms,
             field: Some("metadata.labels"),
             message: format!(
-                "with these labels {host} would {effect} cluster network {network} under running \
-                 VMs; stop or move them first: {}",
+                "with these labels, {host} would {effect} cluster network {network}, which \
+                 running VMs use: {}; stop or migrate them first",
                 list(vms)
             ),
             of_the_object_alone: false,
@@ -84,7 +87,8 @@ fn running_vms(
     violations
 }
 
-/// `node-overlap`: the host is under no two configs of one cluster network, unless it was before.
+/// `node-overlap`: no two network configs of one cluster network cover the host, unless they did so
+/// before.
 fn overlap(before: &Covering<'_>, after: &Covering<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (network, configs) in after.iter().filter(|(_, configs)| configs.len() > 1) {
@@ -96,8 +100,8 @@ fn overlap(before: &Covering<'_>, after: &Covering<'_>) -> Vec<Violation> {
             code: Code::NodeOverlap,
             field: Some("metadata.labels"),
             message: format!(
-                "with these labels the host would be under more than one network config of cluster \
-                 network {network}: {}; change a label or a nodeSelector",
+                "with these labels, more than one network config of cluster network {network} \
+                 would cover the host: {}; change a label or a nodeSelector",
                 list(configs.keys())
             ),
             of_the_object_alone: false,

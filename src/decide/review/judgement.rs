@@ -1,25 +1,25 @@
-//! What the rules say about a change.
+//! A judgement: the violations and warnings of a change.
 
 use crate::cluster::Kind;
 
 use super::code::Code;
 
-/// What the rules say about a change.
+/// The violations and warnings of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Judgement {
-    /// The rules that it breaks, in the order of [`Code::ALL`]; none admits it.
+    /// The violations, in the order of [`Code::ALL`]. The change is admitted if there are none.
     pub violations: Vec<Violation>,
-    /// What its author should know, though nothing forbids it.
+    /// What the author of the change should know although no rule refuses it.
     pub warnings: Vec<String>,
 }
 
-/// A rule that a change breaks.
+/// A violation of a rule by a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The rule.
     pub code: Code,
-    /// The path of the field that breaks it, if it is one field.
+    /// The path of the field at fault, if it is a single field.
     pub field: Option<&'static str>,
     /// What is wrong, and the objects to act on.
     pub message: String,
@@ -28,7 +28,7 @@ pub struct Violation {
 }
 
 impl Judgement {
-    /// Refuses an object that can't be read, and so not judged.
+    /// The denial of an object that can't be read and therefore can't be judged.
     pub fn unreadable(kind: Kind, why: &str) -> Self {
         let violation = Violation {
             code: Code::Unreadable,
@@ -58,7 +58,7 @@ impl Judgement {
         self.violations.iter().map(|violation| violation.code.as_str()).collect()
     }
 
-    /// All violations, a line each.
+    /// All violations, one per line.
     #[must_use]
     pub fn message(&self) -> String {
         let lines: Vec<String> =

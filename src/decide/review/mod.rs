@@ -1,6 +1,6 @@
 //! The review of a change to an object, in two pure steps: `scope` says what must be read afresh
-//! before an answer is safe, `judge` answers from a snapshot that has it (docs/reference.md,
-//! "Admission").
+//! before an answer is safe, and `judge` answers from a snapshot that contains what was read
+//! (docs/reference.md, "Admission").
 
 mod bounds;
 mod cluster_network;
@@ -33,7 +33,7 @@ pub fn scope(snapshot: &Snapshot, question: &Question) -> Scope {
     let Subject::Change { proposal, .. } = &question.subject else { return Scope::default() };
     match question.webhook {
         Webhook::Validate => scope_of(snapshot, proposal),
-        // The label and the annotation of a network config depend on hosts alone.
+        // The label and the annotation of a network config depend on hosts only.
         Webhook::Mutate
             if matches!(
                 **proposal,
@@ -58,12 +58,12 @@ fn scope_of(snapshot: &Snapshot, proposal: &Proposal) -> Scope {
     }
 }
 
-/// Answers a question from what is known.
+/// Answers a question from the evidence.
 pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outcome {
     let Evidence { snapshot, unread } = evidence;
     let (kind, proposal, terms) = match &question.subject {
         Subject::Nothing => return Outcome::admitted(),
-        // Refusing it is for validation: ours, or the API server's own.
+        // Only validation refuses such an object: ours, or the API server's own.
         Subject::Unreadable(..) if question.webhook == Webhook::Mutate => {
             return Outcome::admitted();
         }
@@ -73,14 +73,14 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
         Subject::Change { kind, proposal, terms } => (*kind, proposal, terms.as_deref()),
     };
     if question.webhook == Webhook::Mutate {
-        // What is not known can't be told from what is not there, so nothing is changed for it.
+        // After a failed read, an object that is missing here may still exist: change nothing.
         let edits = match unread {
             None => edits(snapshot, proposal, terms),
             Some(_) => Edits::None,
         };
         return Outcome::Admitted { warnings: Vec::new(), edits };
     }
-    // An outage must not hold up a VM's edit or a node's change.
+    // An outage of the API server must not block changes of VMs and hosts.
     if let Some(why) = unread.as_ref().filter(|_| !matches!(kind, Kind::Vm | Kind::Host)) {
         return Outcome::Undecided(why.clone());
     }
@@ -103,7 +103,7 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
     }
 }
 
-/// What is changed about an object on its way in (docs/reference.md, "Mutation").
+/// What the mutating webhook changes in an object (docs/reference.md, "Mutation").
 fn edits(snapshot: &Snapshot, proposal: &Proposal, terms: Option<&[Term]>) -> Edits {
     let affinity =
         |networks: &Selection| Edits::Affinity(place(&Needs::of(snapshot, networks), terms));

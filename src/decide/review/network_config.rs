@@ -10,8 +10,8 @@ use super::bounds::{MAX_MTU, MIN_MTU, mtu_in_range};
 use super::uplink;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
-/// What must be read afresh: the VMs on hosts that lose the network, and a cluster network that is
-/// not known yet.
+/// What must be read afresh: the VMs on affected hosts, the network configs of the cluster network,
+/// and the cluster network itself if it is unknown.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<NetworkConfig>) -> Scope {
     let Some(review) = Review::of(snapshot, write) else { return Scope::default() };
@@ -30,7 +30,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<NetworkConfig>) -> Scope {
     }
 }
 
-/// Judges the change. `trusted` says that its author is one of those who keep `mgmt`'s records.
+/// Judges the change. `trusted` says whether a trusted user makes the change.
 pub fn judge(snapshot: &Snapshot, write: &Write<NetworkConfig>, trusted: bool) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(review) = Review::of(snapshot, write) else { return judgement };
@@ -53,57 +53,59 @@ pub fn judge(snapshot: &Snapshot, write: &Write<NetworkConfig>, trusted: bool) -
     judgement
 }
 
-/// `vc-mgmt`: users cannot create, change or delete network configs of `mgmt`.
+/// `vc-mgmt`: only trusted users create, change or delete network configs of `mgmt`.
 fn mgmt(write: &Write<NetworkConfig>) -> Option<Violation> {
-    let is = |subject: &Reviewed<NetworkConfig>| subject.facts.is_mgmt();
-    let (does, config) = match write {
+    let is = |version: &Reviewed<NetworkConfig>| version.facts.is_mgmt();
+    let (verb, config) = match write {
         Write::Create(new) if is(new) => ("created", new),
         Write::Delete(old) if is(old) => ("deleted", old),
         Write::Update { old, new } if is(old) && old != new => ("changed", new),
-        Write::Update { old, new } if is(new) && old != new => ("moved there", new),
+        Write::Update { old, new } if is(new) && old != new => ("moved to mgmt", new),
         _ => return None,
     };
     Some(Violation {
         code: Code::VcMgmt,
         field: Some("spec.clusterNetwork"),
         message: format!(
-            "network config {} can't be {does} by a user: network configs of cluster network mgmt \
-             are the node agent's records",
+            "network config {} can't be {verb} by a user: only the node agent writes network \
+             configs of cluster network mgmt",
             config.name()
         ),
         of_the_object_alone: false,
     })
 }
 
-/// What `vc-mtu` has to say.
+/// The result of the rule `vc-mtu`.
 enum Mtu {
     Fine,
     SiblingsToChange(String),
     Wrong(Violation),
 }
 
-/// A change with what it does to hosts. A config of `mgmt` covers none and is judged by `vc-mgmt`
-/// alone, so it is left out here; one that moves to `mgmt` is judged for what it leaves.
+/// A change, with the hosts that the network config covers before and after. A version that does
+/// not count is left out: only `vc-mgmt` applies to a network config of `mgmt`, and one that moves
+/// to `mgmt` is judged for the cluster network that it leaves.
 struct Review<'a> {
     snapshot: &'a Snapshot,
     old: Option<&'a Reviewed<NetworkConfig>>,
     new: Option<&'a Reviewed<NetworkConfig>>,
-    /// Whether the change is an update, though one of its ends may be left out.
+    /// Whether the change is an update, even if one of its versions is left out.
     update: bool,
     old_hosts: HostSet,
     new_hosts: HostSet,
 }
 
 impl<'a> Review<'a> {
-    /// The change; none, of an object that is being deleted, which is always let through.
+    /// The review of a change; `None` for an update of an object that is being deleted, which is
+    /// always admitted.
     fn of(snapshot: &'a Snapshot, write: &'a Write<NetworkConfig>) -> Option<Self> {
         if matches!(write, Write::Update { new, .. } if new.facts.deleting) {
             return None;
         }
-        let counting = |subject: &&Reviewed<NetworkConfig>| subject.facts.counts();
+        let counting = |version: &&Reviewed<NetworkConfig>| version.facts.counts();
         let (old, new) = (write.before().filter(counting), write.after().filter(counting));
-        let hosts = |subject: Option<&Reviewed<NetworkConfig>>| {
-            subject.map(|it| snapshot.covered(&it.facts.selector)).unwrap_or_default()
+        let hosts = |version: Option<&Reviewed<NetworkConfig>>| {
+            version.map(|it| snapshot.covered(&it.facts.selector)).unwrap_or_default()
         };
         Some(Self {
             snapshot,
@@ -121,7 +123,7 @@ impl<'a> Review<'a> {
         self.old.filter(|old| old.facts.cluster_network == new.facts.cluster_network)
     }
 
-    /// The hosts that the change puts under the config: all of them where the cluster network
+    /// The hosts that the network config newly covers: all of its hosts, if its cluster network
     /// changes.
     fn added(&self) -> HostSet {
         if self.old_of_same_network().is_some() {
@@ -131,7 +133,7 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// What its author should know of the uplinks that it makes, where they are not as before.
+    /// The warnings about NICs and hosts, if the NICs, the selector or the cluster network change.
     fn warnings(&self) -> Vec<String> {
         let same = |new: &Reviewed<NetworkConfig>| {
             self.old_of_same_network().is_some_and(|old| {
@@ -142,8 +144,8 @@ impl<'a> Review<'a> {
         uplink::warnings(self.snapshot, &new.facts, &self.new_hosts)
     }
 
-    /// The hosts that lose the network, or get another uplink for it. They are computed from
-    /// selectors and labels as they are now, also where the new selector matches nothing.
+    /// The hosts that lose the cluster network or get another uplink for it (docs/reference.md,
+    /// "Affected hosts"). Selectors and the current labels decide, never an annotation.
     fn affected(&self) -> HostSet {
         match (self.old, self.new) {
             (Some(old), Some(new))
@@ -156,7 +158,7 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// The cluster network that the change names and that does not exist.
+    /// The new cluster network, if it does not exist.
     fn missing_network(&self) -> Option<&'a Name> {
         let new = self.new.filter(|_| self.old_of_same_network().is_none())?;
         Some(&new.facts.cluster_network).filter(|name| !self.snapshot.exists(name))
@@ -168,7 +170,7 @@ impl<'a> Review<'a> {
             code: Code::VcClusterNetwork,
             field: Some("spec.clusterNetwork"),
             message: if name.is_empty() {
-                "no cluster network is named".to_owned()
+                "spec.clusterNetwork is empty; name a cluster network".to_owned()
             } else {
                 format!("cluster network {name} does not exist; create it first")
             },
@@ -187,15 +189,16 @@ impl<'a> Review<'a> {
             field: Some("metadata.labels[network.harvesterhci.io/clusternetwork]"),
             message: format!(
                 "label network.harvesterhci.io/clusternetwork is {}, but spec.clusterNetwork is \
-                 {name}; make them equal",
+                 {name}; set the label to {name}",
                 new.facts.label.as_deref().unwrap_or("missing")
             ),
             of_the_object_alone: true,
         })
     }
 
-    /// `vc-mtu`: MTU 0 or 576..9000, and one MTU in all configs of a cluster network. While nothing
-    /// uses the network it may be changed one config after the other.
+    /// `vc-mtu`: the MTU is 0 or in the range 576 to 9000, and all network configs of a cluster
+    /// network have the same MTU. While nothing uses the cluster network, its network configs may
+    /// be changed one after the other.
     fn mtu(&self) -> Mtu {
         let Some(new) = self.new else { return Mtu::Fine };
         let options = &new.facts.options;
@@ -224,10 +227,11 @@ impl<'a> Review<'a> {
             .collect();
         let in_range = mtu_in_range(mtu);
         if !in_range && !self.old.is_some_and(unchanged) {
-            // Whether it is the siblings' is a question for an MTU that can be.
-            let mut message = format!("MTU {mtu} is neither 0 nor from {MIN_MTU} to {MAX_MTU}");
+            // That such an MTU also differs from the siblings' is no separate violation.
+            let mut message =
+                format!("MTU {mtu} is not valid; use 0 or a number from {MIN_MTU} to {MAX_MTU}");
             if !siblings.is_empty() {
-                message.push_str("; other network configs of the cluster network have: ");
+                message.push_str(". The MTU of other network configs of the cluster network: ");
                 message.push_str(&list(siblings));
             }
             return violation(message, true);
@@ -238,29 +242,29 @@ impl<'a> Review<'a> {
         let siblings = list(siblings);
         if self.old_of_same_network().is_some() && !self.in_use(name) {
             return Mtu::SiblingsToChange(format!(
-                "MTU {effective} differs from that of other network configs of cluster network \
-                 {name}, which are still to change: {siblings}"
+                "MTU {effective} differs from the MTU of other network configs of cluster network \
+                 {name}, which are still to be changed: {siblings}"
             ));
         }
         violation(
             format!(
-                "MTU {effective} differs from that of other network configs of cluster network \
-                 {name}: {siblings}; all need one MTU, and it can be changed while no running VM \
-                 and no system network uses the cluster network"
+                "MTU {effective} differs from the MTU of other network configs of cluster network \
+                 {name}: {siblings}; use the same MTU. To change it, update one network config \
+                 after the other while no running VM and no system network uses the cluster network"
             ),
             false,
         )
     }
 
-    /// Whether an unfinished VMI or a system network uses the cluster network.
+    /// Returns whether a running VM or a system network uses the cluster network.
     fn in_use(&self, cluster_network: &Name) -> bool {
         self.snapshot.vm_networks_of(cluster_network).any(|(key, vm_network)| {
             vm_network.system || self.snapshot.vmis_using(key).next().is_some()
         })
     }
 
-    /// `vc-overlap`: no host is under two configs of one cluster network, by selectors, nor by a
-    /// report that is still there.
+    /// `vc-overlap`: no two network configs of one cluster network cover a host. A VlanStatus of
+    /// another network config counts too, since its uplink may still be there.
     fn overlap(&self) -> Vec<Violation> {
         let Some(new) = self.new else { return Vec::new() };
         let (added, name) = (self.added(), &new.facts.cluster_network);
@@ -283,7 +287,7 @@ impl<'a> Review<'a> {
                     *other,
                     format!(
                         "network config {other} of cluster network {name} covers the same hosts: \
-                     {hosts}; change a nodeSelector"
+                         {hosts}; change a nodeSelector"
                     ),
                 )
             });
@@ -292,8 +296,8 @@ impl<'a> Review<'a> {
             (
                 *other,
                 format!(
-                    "network config {other} of cluster network {name} is still reported, by its \
-                 VlanStatus, on hosts: {hosts}; wait for the node agent to take it down"
+                    "a VlanStatus still reports an uplink of network config {other} of cluster \
+                     network {name} on hosts: {hosts}; wait until the node agent has removed it"
                 ),
             )
         });
@@ -309,7 +313,7 @@ impl<'a> Review<'a> {
             .collect()
     }
 
-    /// `vc-nic-conflict`, its first half: no NIC is listed twice.
+    /// `vc-nic-conflict`, first part: no NIC is listed twice.
     fn nic_twice(&self) -> Option<Violation> {
         let new = self.new?;
         if self.old.is_some_and(|old| old.facts.nics == new.facts.nics) {
@@ -321,13 +325,16 @@ impl<'a> Review<'a> {
         (!twice.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
             field: Some("spec.uplink.nics"),
-            message: format!("listed more than once: {}", list(twice)),
+            message: format!(
+                "spec.uplink.nics lists NICs more than once: {}; remove the duplicates",
+                list(twice)
+            ),
             of_the_object_alone: true,
         })
     }
 
-    /// `vc-nic-conflict`, its second half: no NIC is used by configs of two cluster networks that
-    /// share a host.
+    /// `vc-nic-conflict`, second part: no host is covered by network configs of two cluster
+    /// networks that use the same NIC.
     fn nic_conflict(&self) -> Vec<Violation> {
         let Some(new) = self.new else { return Vec::new() };
         let (facts, added) = (&new.facts, self.added());
@@ -339,12 +346,13 @@ impl<'a> Review<'a> {
             }
             let shared: BTreeSet<&Name> =
                 facts.nics.iter().filter(|nic| theirs.nics.contains(nic)).collect();
-            // A NIC that the config had before is judged on the hosts that are new to it alone.
+            // A NIC that the network config had before is judged only on newly covered hosts, so
+            // that an old conflict blocks nothing.
             let (kept, fresh): (BTreeSet<_>, BTreeSet<_>) = shared
                 .into_iter()
                 .partition(|nic| old.is_some_and(|old| old.facts.nics.contains(nic)));
-            for (nics, mine) in [(kept, &added), (fresh, &self.new_hosts)] {
-                let both = mine.intersection(hosts);
+            for (nics, judged) in [(kept, &added), (fresh, &self.new_hosts)] {
+                let both = judged.intersection(hosts);
                 if nics.is_empty() || both.is_empty() {
                     continue;
                 }
@@ -352,10 +360,11 @@ impl<'a> Review<'a> {
                     code: Code::VcNicConflict,
                     field: Some("spec.uplink.nics"),
                     message: format!(
-                        "{} used already by network config {other} of cluster network {}, on \
-                         hosts: {}; choose other NICs or other hosts",
-                        list(nics),
+                        "network config {other} of cluster network {} already uses {} {} on hosts: \
+                         {}; choose other NICs or other hosts",
                         theirs.cluster_network,
+                        if nics.len() == 1 { "NIC" } else { "NICs" },
+                        list(nics),
                         list(self.snapshot.names(&both))
                     ),
                     of_the_object_alone: false,
@@ -365,19 +374,19 @@ impl<'a> Review<'a> {
         violations
     }
 
-    /// What becomes of the affected hosts.
-    fn effect(&self, name: &Name) -> String {
+    /// What the change would do to the affected hosts; `it` is their cluster network.
+    fn effect(&self) -> &'static str {
         if self
             .old_of_same_network()
             .is_some_and(|old| self.new.is_some_and(|new| !old.facts.same_uplink(&new.facts)))
         {
-            format!("get another uplink for cluster network {name}")
+            "get another uplink for it"
         } else {
-            format!("lose cluster network {name}")
+            "lose it"
         }
     }
 
-    /// `vc-running-vms`: no running VM is on a host that loses the network.
+    /// `vc-running-vms`: no running VM uses the cluster network on an affected host.
     fn running_vms(&self, affected: &HostSet) -> Option<Violation> {
         let name = &self.old?.facts.cluster_network;
         let using: BTreeSet<&Key> = self
@@ -401,15 +410,16 @@ impl<'a> Review<'a> {
             code: Code::VcRunningVms,
             field: None,
             message: format!(
-                "VMs run on hosts that {}; stop or move them first: {}",
-                self.effect(name),
+                "running VMs use cluster network {name} on hosts that would {}: {}; stop or \
+                 migrate them first",
+                self.effect(),
                 list(named)
             ),
             of_the_object_alone: false,
         })
     }
 
-    /// `vc-system-network`: no storage or RWX network is on a host that loses the network.
+    /// `vc-system-network`: no host is affected while a system network uses the cluster network.
     fn system_network(&self, affected: &HostSet) -> Option<Violation> {
         let name = &self.old?.facts.cluster_network;
         if affected.is_empty() {
@@ -422,8 +432,9 @@ impl<'a> Review<'a> {
             code: Code::VcSystemNetwork,
             field: None,
             message: format!(
-                "system networks are on hosts that {}; take them off the cluster network first: {}",
-                self.effect(name),
+                "system networks use cluster network {name} on hosts that would {}: {}; move them \
+                 to another cluster network or disable them first",
+                self.effect(),
                 list(networks)
             ),
             of_the_object_alone: false,

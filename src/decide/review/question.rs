@@ -1,4 +1,4 @@
-//! A review as a value: the question that a request asks, what it is answered from, and the answer.
+//! A review as values: a request's question, the evidence for its answer, and the outcome.
 //!
 //! ```text
 //! bytes ─▶ parse ─▶ Question ─▶ scope ─▶ evidence ─▶ judge ─▶ Outcome ─▶ encode ─▶ bytes
@@ -11,32 +11,32 @@ use super::super::placement::{Placement, Term};
 use super::judgement::Judgement;
 use super::write::Proposal;
 
-/// Which of the two webhooks is asked.
+/// The webhook that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Webhook {
-    /// Whether the change may be made.
+    /// The validating webhook, which admits or denies a change.
     Validate,
-    /// What is to be changed about the object on its way in.
+    /// The mutating webhook, which patches an object.
     Mutate,
 }
 
-/// What a request asks, with all that an answer depends on but the cluster's state.
+/// What a request asks: everything that the answer depends on, except for the cluster's state.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The webhook.
     pub webhook: Webhook,
-    /// Who asks.
+    /// The user who makes the request.
     pub user: Name,
-    /// What is asked.
+    /// What the request is about.
     pub subject: Subject,
 }
 
-/// What a question is about.
+/// What a request is about.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// Nothing that a rule or a mutation is about.
+    /// Nothing to which a rule or a mutation applies.
     Nothing,
-    /// An object that can't be read, and why.
+    /// An object that can't be read, with the reason.
     Unreadable(Kind, String),
     /// A change.
     Change {
@@ -44,33 +44,33 @@ pub enum Subject {
         kind: Kind,
         /// The change.
         proposal: Box<Proposal>,
-        /// The node selector terms of a VM or VMI that is to be mutated, if it has any.
+        /// The node selector terms of a VM or VMI under mutation, if there are any.
         terms: Option<Vec<Term>>,
     },
 }
 
-/// What a question is answered from.
+/// The state from which a question is answered.
 pub struct Evidence {
-    /// What is known, with what was read afresh.
+    /// The known objects, with fresh reads applied.
     pub snapshot: Snapshot,
-    /// Why something could not be read afresh.
+    /// Why a fresh read failed, if one did.
     pub unread: Option<String>,
 }
 
 impl Evidence {
-    /// What is known is the present state: nothing has to be read afresh.
+    /// Evidence from a snapshot that needs no fresh reads.
     #[must_use]
     pub fn of(snapshot: Snapshot) -> Self {
         Self { snapshot, unread: None }
     }
 }
 
-/// By which settings questions are answered.
+/// The settings by which questions are answered.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// The users who keep cluster network `mgmt` and its records.
+    /// The users who may delete cluster network `mgmt` and write its network configs.
     pub trusted_users: Vec<String>,
-    /// Whether a VM that no host can run is refused, and not only warned about.
+    /// Whether a VM that no host can run is denied rather than warned about.
     pub deny_unschedulable: bool,
 }
 
@@ -80,35 +80,35 @@ pub struct Policy {
 pub enum Outcome {
     /// The request is admitted.
     Admitted {
-        /// What its author should know.
+        /// The warnings for the author of the request.
         warnings: Vec<String>,
-        /// What is changed about the object.
+        /// What is changed in the object.
         edits: Edits,
     },
-    /// Rules refuse it.
+    /// Rules refuse the request.
     Denied(Judgement),
-    /// Whether it is safe can't be told, and why.
+    /// Whether the change is safe can't be checked, for this reason.
     Undecided(String),
 }
 
-/// What is changed about an object on its way in.
+/// What the mutating webhook changes in an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Edits {
     /// Nothing.
     #[default]
     None,
-    /// A network config's label and its annotation with the hosts that it covers.
+    /// A network config's label, and the annotation that lists the covered hosts.
     NetworkConfig {
-        /// What the label names.
+        /// The value of the label.
         cluster_network: Name,
-        /// The hosts that it covers, sorted.
+        /// The covered hosts, sorted.
         covered: Vec<Name>,
     },
-    /// A VM network's labels, by the last part of their names, and its MTU.
+    /// A VM network's labels, without their prefix, and the MTU.
     VmNetwork {
         /// The labels.
         labels: Vec<(&'static str, String)>,
-        /// The MTU in bytes, if it is to be set.
+        /// The MTU in bytes, if one is to be set.
         mtu: Option<i64>,
     },
     /// The node affinity of a VM or VMI.
@@ -116,12 +116,12 @@ pub enum Edits {
 }
 
 impl Outcome {
-    /// The request is admitted as it is.
+    /// The request is admitted without warnings or changes.
     pub fn admitted() -> Self {
         Self::Admitted { warnings: Vec::new(), edits: Edits::None }
     }
 
-    /// The rules that refuse the request, and the warnings about it.
+    /// The violations and warnings of the request.
     pub fn into_judgement(self) -> Judgement {
         match self {
             Self::Admitted { warnings, .. } => Judgement { warnings, ..Judgement::default() },
@@ -132,8 +132,8 @@ impl Outcome {
 }
 
 impl Question {
-    /// Returns whether answering may take long: all but VMs and hosts, of which a review looks at
-    /// little.
+    /// Returns whether answering may take long. The review of a VM, VMI or host looks at few
+    /// objects; any other may look at most of the cluster.
     #[must_use]
     pub fn is_large(&self) -> bool {
         match &self.subject {
@@ -142,7 +142,7 @@ impl Question {
         }
     }
 
-    /// The object that is written, if the question is about one.
+    /// The object under review, if there is one.
     #[must_use]
     pub fn object(&self) -> Option<ObjectRef> {
         let Subject::Change { kind, proposal, .. } = &self.subject else { return None };

@@ -1,21 +1,22 @@
-//! What must be read afresh before a review's answer is safe.
+//! The scope of a review's fresh reads.
 
 use crate::cluster::{Key, MGMT, Name, ObjectRef, Snapshot};
 
 /// What must be read afresh before a review's answer is safe (docs/reference.md, "Fresh reads").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// The hosts whose running VMs matter.
+    /// The hosts whose running VMs the rules look at.
     pub running_vms_on: Vec<Name>,
-    /// The cluster network whose network configs and VM networks matter.
+    /// The cluster network whose network configs and VM networks the rules look at.
     pub users_of: Option<Name>,
-    /// The VM network whose running VMs matter.
+    /// The VM network whose running VMs the rules look at.
     pub vmis_using: Option<Key>,
-    /// The VM network to which no VM may refer, running or not.
+    /// The VM network whose VMs the rules look at, running or not.
     pub vms_using: Option<Key>,
-    /// Objects that the change refers to and that are unknown here.
+    /// The unknown objects that the change refers to.
     pub unknown: Vec<ObjectRef>,
-    /// Cluster networks whose network configs matter, and may be too young to be known.
+    /// The cluster networks whose network configs the rules look at. The newest may still be
+    /// unknown.
     pub configs_of: Vec<Name>,
 }
 
@@ -26,8 +27,8 @@ impl Scope {
         *self == Self::default()
     }
 
-    /// The objects to look up alone, with the configs of their cluster networks: what a mutation
-    /// needs, which destroys nothing.
+    /// Only the unknown objects, and the network configs of cluster networks. A mutation needs no
+    /// more, since it can't cut off a VM.
     #[must_use]
     pub fn look_ups(self) -> Self {
         let Self { unknown, configs_of, .. } = self;
@@ -35,8 +36,8 @@ impl Scope {
     }
 }
 
-/// Returns whether no network config of the cluster network is known. A new cluster network and its
-/// first config come by two watches, of which one may be ahead.
+/// Returns whether no network config of the cluster network is known. The cluster network and its
+/// first network config arrive by separate watches, and either watch may lag behind.
 pub(super) fn lacks_configs(snapshot: &Snapshot, cluster_network: &Name) -> bool {
     &**cluster_network != MGMT && snapshot.configs_of(cluster_network).next().is_none()
 }

@@ -1,5 +1,4 @@
-//! What the author of a network config should know of the uplinks that it makes, though nothing
-//! forbids it (docs/reference.md, "Warnings").
+//! The warnings about a network config's NICs and hosts (docs/reference.md, "Warnings").
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +6,7 @@ use crate::cluster::{HostRef, HostSet, Link, LinkState, Name, NetworkConfig, Sna
 
 use super::super::names::list;
 
-/// The warnings about a network config that covers these hosts.
+/// The warnings about a network config that covers the hosts `covered`.
 pub(super) fn warnings(
     snapshot: &Snapshot,
     config: &NetworkConfig,
@@ -18,27 +17,28 @@ pub(super) fn warnings(
         warnings.push("the nodeSelector covers no host".to_owned());
     }
     if config.nics.is_empty() {
-        warnings.push("no NIC is given, so the uplink carries nothing".to_owned());
+        warnings.push("spec.uplink.nics lists no NIC, so the uplink carries no traffic".to_owned());
     }
     let hosts = snapshot.names(covered);
     let nics: BTreeSet<&Name> = config.nics.iter().collect();
     let mut down = Vec::new();
     for nic in nics {
-        let mut bad = 0_usize;
-        // By the link that it is enslaved to, the hosts.
+        let mut unusable = 0_usize;
+        // The hosts on which the NIC is enslaved to another link, by that link's name.
         let mut enslaved: BTreeMap<String, Vec<&Name>> = BTreeMap::new();
         for name in &hosts {
             let links =
                 snapshot.host(name).map(|host| links_of(snapshot, host)).unwrap_or_default();
-            let mine = || links.iter().filter(|link| link.name == *nic);
-            // A host of which nothing is known is not a host without the NIC.
+            let matching = || links.iter().filter(|link| link.name == *nic);
+            // A host without any known links may still have the NIC.
             if !links.is_empty()
-                && (mine().next().is_none() || mine().any(|link| link.state == LinkState::Down))
+                && (matching().next().is_none()
+                    || matching().any(|link| link.state == LinkState::Down))
             {
-                bad += 1;
+                unusable += 1;
             }
             let bond = format!("{}-bo", config.cluster_network);
-            for master in mine().filter_map(|link| link.master) {
+            for master in matching().filter_map(|link| link.master) {
                 let master = links.iter().find(|link| link.index == master);
                 let master = master.map_or("another link", |link| &link.name);
                 if master != bond {
@@ -46,16 +46,16 @@ pub(super) fn warnings(
                 }
             }
         }
-        if bad > 0 {
-            down.push(format!("{nic} ({bad}/{} Down)", hosts.len()));
+        if unusable > 0 {
+            down.push(format!("{nic} ({unusable}/{} Down)", hosts.len()));
         }
         for (master, hosts) in enslaved {
-            warnings
-                .push(format!("{nic} is enslaved to {master} already, on hosts: {}", list(hosts)));
+            let hosts = list(hosts);
+            warnings.push(format!("NIC {nic} is already enslaved to {master} on hosts: {hosts}"));
         }
     }
     if !down.is_empty() {
-        warnings.push(format!("NICs that are down or missing on covered hosts: {}", list(down)));
+        warnings.push(format!("NICs are down or missing on covered hosts: {}", list(down)));
     }
     warnings
 }

@@ -1,5 +1,4 @@
-//! The review of a VM: its MAC addresses, and whether any host can run it (docs/reference.md,
-//! "Admission").
+//! The review of a VM: the `vm-*` rules, one function each (docs/reference.md, "Admission").
 
 use std::collections::BTreeSet;
 
@@ -11,7 +10,8 @@ use super::super::needs::Needs;
 use super::scope::lacks_configs;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
-/// What must be read afresh: the VM networks that it asks for and that are unknown here.
+/// What must be read afresh: the unknown ones among the VM networks that the VM newly asks for, and
+/// among their cluster networks.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<Vm>) -> Scope {
     let before = write.before().map(|old| &old.facts.networks);
@@ -19,7 +19,7 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Vm>) -> Scope {
     scope_of_networks(snapshot, asked.map(|asked| &*asked.vm_networks).unwrap_or_default())
 }
 
-/// The same, of VM networks that a VM or VMI asks for.
+/// What must be read afresh for these VM networks, which a VM or VMI asks for.
 #[must_use]
 pub fn scope_of_networks(snapshot: &Snapshot, asked: &[Key]) -> Scope {
     let unknown = asked.iter().filter_map(|key| match snapshot.vm_network(key) {
@@ -38,7 +38,8 @@ pub fn scope_of_networks(snapshot: &Snapshot, asked: &[Key]) -> Scope {
     }
 }
 
-/// Judges the change. What no host can run is warned about, or refused if that is asked for.
+/// Judges the change. A VM that no host can run gets a warning, or a violation with
+/// `deny_unschedulable`.
 pub fn judge(snapshot: &Snapshot, write: &Write<Vm>, deny_unschedulable: bool) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(new) = write.after().filter(|new| !new.facts.deleting) else { return judgement };
@@ -59,8 +60,8 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Vm>, deny_unschedulable: bool) -
     judgement
 }
 
-/// `vm-mac`: no two interfaces of VMs on one cluster network have the same MAC address. The VM that
-/// receives one from another cluster has its address until that is over.
+/// `vm-mac`: no two interfaces on one cluster network have the same MAC address. A VM that receives
+/// another cluster's VM shares its MAC addresses until the migration is over, so it is exempt.
 fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> Vec<Violation> {
     if new.facts.receiving {
         return Vec::new();
@@ -70,11 +71,11 @@ fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> V
         old.is_some_and(|old| !old.facts.receiving && old.facts.macs.contains(pair))
     };
     let mut violations = Vec::new();
-    let mut told: BTreeSet<(&Name, Name)> = BTreeSet::new();
+    let mut judged: BTreeSet<(&Name, Name)> = BTreeSet::new();
     for pair in new.facts.macs.iter().filter(|pair| !had(pair)) {
         let (mac, vm_network) = pair;
         let Some(network) = under(vm_network) else { continue };
-        if !told.insert((mac, network.clone())) {
+        if !judged.insert((mac, network.clone())) {
             continue;
         }
         let on_network = |(other, key): &&(Name, Key)| {
@@ -96,8 +97,8 @@ fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> V
             code: Code::VmMac,
             field: Some("spec.template.spec.domain.devices.interfaces"),
             message: format!(
-                "MAC address {mac} on cluster network {network} belongs to another interface \
-                 already, of: {}; choose another",
+                "MAC address {mac} is already used on cluster network {network} by another \
+                 interface of VMs: {}; choose another address",
                 list_in(&new.key, others)
             ),
             of_the_object_alone: false,
@@ -106,23 +107,29 @@ fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> V
     violations
 }
 
-/// `vm-no-host`: some host has all the VM's cluster networks.
+/// `vm-no-host`: at least one host has all the cluster networks that the VM needs.
 fn no_host(snapshot: &Snapshot, needs: &Needs) -> Option<Violation> {
     let all = needs.active(snapshot);
     all.as_ref().is_some_and(HostSet::is_empty).then(|| Violation {
         code: Code::VmNoHost,
         field: Some("spec.template.spec.networks"),
         message: format!(
-            "no host has all the cluster networks that this VM needs: {}; it can run nowhere until \
-             one has",
+            "no host has all the cluster networks that this VM needs: {}; the VM can't run until \
+             one host has them all",
             list(&needs.cluster_networks)
         ),
         of_the_object_alone: false,
     })
 }
 
-/// `vm-network-missing`: the VM networks that it asks for exist and can be read.
+/// `vm-network-missing`: the VM networks that the VM asks for exist, and their names can be read.
 fn network_missing(needs: &Needs) -> Option<Violation> {
+    let unreadable = |cause: &Cause| !matches!(cause, Cause::VmNetworkNotFound(_));
+    let fault = if needs.everywhere.iter().any(unreadable) {
+        "do not exist or can't be read"
+    } else {
+        "do not exist"
+    };
     let missing: Vec<String> = needs
         .everywhere
         .iter()
@@ -135,14 +142,15 @@ fn network_missing(needs: &Needs) -> Option<Violation> {
         code: Code::VmNetworkMissing,
         field: Some("spec.template.spec.networks"),
         message: format!(
-            "VM networks that this VM asks for do not exist: {}; it can run nowhere until they do",
+            "VM networks that this VM asks for {fault}: {}; the VM can't run until that is \
+             corrected",
             list(missing)
         ),
         of_the_object_alone: false,
     })
 }
 
-/// A running VM that is given a network which is not active where it runs.
+/// The warnings about a running VM that is given a cluster network which is not active on its host.
 fn inactive_where_it_runs(
     snapshot: &Snapshot,
     new: &Reviewed<Vm>,

@@ -6,20 +6,21 @@ use std::collections::BTreeSet;
 use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::{list, list_in};
+use super::bounds::MAX_BRIDGE_NAME;
 use super::scope::lacks_configs;
 use super::{Code, Judgement, Scope, Violation, Write};
 
-/// How long a bridge's name may be: as long as an interface's.
-const MOST_BRIDGE: usize = 15;
-/// The highest VLAN.
+/// The highest VLAN ID that may be used.
 const MAX_VLAN: i64 = 4094;
 
-/// What must be read afresh: who uses a VM network that goes or changes, and a cluster network that
-/// is not known yet.
+/// What must be read afresh: what uses a VM network that is deleted or whose configuration changes,
+/// and its cluster network if that is unknown.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
     let users_of = match write {
-        Write::Update { old, new } if !new.deleting && text(&old.facts) != text(&new.facts) => {
+        Write::Update { old, new }
+            if !new.deleting && canonical(&old.facts) != canonical(&new.facts) =>
+        {
             Some(new.key.clone())
         }
         Write::Delete(old) => Some(old.key.clone()),
@@ -82,18 +83,19 @@ struct Review<'a> {
     old: Option<&'a VmNetwork>,
     new: &'a VmNetwork,
     key: &'a Key,
-    /// The cluster network that it would be under, and that it was under.
+    /// The cluster network of the new version.
     under: Option<Name>,
+    /// The cluster network of the old version.
     was_under: Option<Name>,
 }
 
 impl Review<'_> {
-    /// The bridge, if it is one under a cluster network.
+    /// The bridge's configuration and its cluster network, if there are both.
     fn bridge_under(&self) -> Option<(&Cni, &Name)> {
         Some((self.new.bridge()?, self.under.as_ref()?))
     }
 
-    /// Whether the label and the configuration are as they were.
+    /// Returns whether the label, the configuration and the cluster network are as before.
     fn unchanged(&self) -> bool {
         self.old.is_some_and(|old| {
             (&old.label, &old.config) == (&self.new.label, &self.new.config)
@@ -101,8 +103,8 @@ impl Review<'_> {
         })
     }
 
-    /// `nad-config`: the configuration is JSON; a bridge under a cluster network has a name, a VLAN
-    /// and a trunk that can be.
+    /// `nad-config`: the configuration is JSON; a bridge under a cluster network has a valid name,
+    /// VLAN and trunk.
     fn config(&self) -> Vec<Violation> {
         if self.unchanged() {
             return Vec::new();
@@ -117,28 +119,34 @@ impl Review<'_> {
             return faults;
         }
         match (cni.bridge_network(), &cni.bridge) {
-            (Some(name), _) if name.len() + "-br".len() > MOST_BRIDGE => {
+            (Some(name), _) if name.len() + "-br".len() > MAX_BRIDGE_NAME => {
                 faults.push(fault(format!(
-                    "bridge {name}-br has more than {MOST_BRIDGE} characters"
+                    "bridge {name}-br has {} characters; choose a name with at most \
+                     {MAX_BRIDGE_NAME}",
+                    name.len() + "-br".len()
                 )));
             }
             (Some(_), _) => {}
-            (None, bridge) => faults.push(fault(format!(
-                "the bridge is {}, but one of a cluster network is named <cluster network>-br",
-                bridge.as_deref().unwrap_or("not named")
+            (None, Some(bridge)) => faults.push(fault(format!(
+                "bridge {bridge} belongs to no cluster network; set bridge to <cluster network>-br"
             ))),
+            (None, None) => faults
+                .push(fault("no bridge is named; set bridge to <cluster network>-br".to_owned())),
         }
         if !(0..=MAX_VLAN).contains(&cni.vlan) {
-            faults.push(fault(format!("vlan {} is not within 0 to {MAX_VLAN}", cni.vlan)));
+            faults.push(fault(format!("vlan {} is out of range; use 0 to {MAX_VLAN}", cni.vlan)));
         }
         faults.extend(cni.trunk_faults.iter().map(|why| fault(why.to_string())));
         if cni.vlan != 0 && !(cni.trunk.is_empty() && cni.trunk_faults.is_empty()) {
-            faults.push(fault("vlan and vlanTrunk exclude each other".to_owned()));
+            faults.push(fault(
+                "vlan and vlanTrunk can't be set together; remove one of them".to_owned(),
+            ));
         }
         faults
     }
 
-    /// `nad-cluster-network`: the cluster network exists, and label and bridge agree.
+    /// `nad-cluster-network`: the cluster network exists, and the label and the bridge name the
+    /// same one.
     fn cluster_network(&self) -> Vec<Violation> {
         if self.unchanged() {
             return Vec::new();
@@ -159,7 +167,10 @@ impl Review<'_> {
             violations.push(violation(
                 Code::NadClusterNetwork,
                 LABEL,
-                format!("the label says {label}, but bridge {by_bridge}-br says {by_bridge}"),
+                format!(
+                    "label network.harvesterhci.io/clusternetwork is {label}, but bridge \
+                     {by_bridge}-br belongs to cluster network {by_bridge}; make them agree"
+                ),
                 true,
             ));
         }
@@ -176,21 +187,22 @@ impl Review<'_> {
         let message = match self.snapshot.mtu_of(name) {
             Ok(mtu) if mtu == cni.effective_mtu() => return None,
             Ok(mtu) => format!(
-                "MTU {} is not that of cluster network {name}, which is {mtu}; set mtu to {mtu}",
+                "MTU {} differs from the MTU of cluster network {name}, which is {mtu}; set mtu to \
+                 {mtu}",
                 cni.effective_mtu()
             ),
             Err(text) => format!(
-                "the MTU of cluster network {name} is unknown, since its uplink-mtu is {text:?}; \
-                 correct that first"
+                "the MTU of cluster network {name} is unknown, because its uplink-mtu {text:?} is \
+                 not a number; correct that annotation first"
             ),
         };
         Some(violation(Code::NadMtu, CONFIG, message, false))
     }
 
-    /// `nad-change`: type and bridge stay; a changed configuration needs every VMI that uses it
-    /// stopped, and is refused for a system network.
+    /// `nad-change`: the type and the bridge never change, and the configuration changes only while
+    /// no running VM uses the VM network. The configuration of a system network never changes.
     fn change(&self) -> Vec<Violation> {
-        let Some(old) = self.old.filter(|old| text(old) != text(self.new)) else {
+        let Some(old) = self.old.filter(|old| canonical(old) != canonical(self.new)) else {
             return Vec::new();
         };
         let mut violations = Vec::new();
@@ -199,16 +211,17 @@ impl Review<'_> {
         if let (Some(before), Some(after)) = (kind(old), kind(self.new))
             && before != after
         {
-            let told = |(kind, bridge): (Name, Option<Name>)| {
+            let described = |(kind, bridge): (Name, Option<Name>)| {
                 format!("type {kind:?}, bridge {:?}", bridge.as_deref().unwrap_or_default())
             };
             violations.push(violation(
                 Code::NadChange,
                 CONFIG,
                 format!(
-                    "type and bridge can't change, but {} becomes {}; make another VM network",
-                    told(before),
-                    told(after)
+                    "type and bridge can't be changed from {} to {}; create another VM network \
+                     instead",
+                    described(before),
+                    described(after)
                 ),
                 true,
             ));
@@ -217,7 +230,8 @@ impl Review<'_> {
             violations.push(violation(
                 Code::NadChange,
                 CONFIG,
-                "the configuration of a system network can't change; its own controller replaces it"
+                "the configuration of a system network can't be changed; change the network in \
+                 Harvester's settings, and its controller replaces this object"
                     .to_owned(),
                 false,
             ));
@@ -228,7 +242,8 @@ impl Review<'_> {
                 Code::NadChange,
                 CONFIG,
                 format!(
-                    "the configuration can't change under running VMs; stop them first: {}",
+                    "the configuration can't be changed while running VMs use this VM network: {}; \
+                     stop them first",
                     list_in(self.key, vms)
                 ),
                 false,
@@ -237,8 +252,8 @@ impl Review<'_> {
         violations
     }
 
-    /// `nad-exclusive-vlan`: a VLAN that a storage network keeps for itself is refused, alone or in
-    /// a trunk.
+    /// `nad-exclusive-vlan`: a VLAN that a storage network reserves is used neither alone nor in a
+    /// trunk.
     fn exclusive_vlan(&self) -> Option<Violation> {
         let (cni, name) = self.bridge_under()?;
         if self.new.system || self.unchanged() {
@@ -256,33 +271,44 @@ impl Review<'_> {
             .filter(|vlan| *vlan != 0 && cni.carries(*vlan) && !carried_before(*vlan))
             .collect();
         (!reserved.is_empty()).then(|| {
-            let message = format!(
-                "a storage network keeps for itself on cluster network {name}: VLAN {}; choose \
-                 another",
-                list(reserved)
-            );
+            let message = if reserved.len() == 1 {
+                format!(
+                    "VLAN {} on cluster network {name} is reserved by a storage network; choose \
+                     another VLAN",
+                    list(reserved)
+                )
+            } else {
+                format!(
+                    "VLANs {} on cluster network {name} are reserved by storage networks; choose \
+                     other VLANs",
+                    list(reserved)
+                )
+            };
             violation(Code::NadExclusiveVlan, CONFIG, message, false)
         })
     }
 
-    /// Whether a bridge network must be under a cluster network.
+    /// Returns whether every bridge must belong to a cluster network.
     fn strict(&self) -> bool {
         self.snapshot.options().strict_vm_networks
     }
 
-    /// A bridge network under no cluster network restricts no host.
+    /// The warning about a bridge under no cluster network.
     fn unconstrained(&self) -> Option<String> {
-        let is_news = self.under.is_none() && !self.strict() && !self.unchanged();
-        let cni = self.new.bridge().filter(|_| is_news)?;
-        Some(format!(
-            "bridge {} is under no cluster network, so this VM network restricts no host",
-            cni.bridge.as_deref().unwrap_or_default()
-        ))
+        let applies = self.under.is_none() && !self.strict() && !self.unchanged();
+        let cni = self.new.bridge().filter(|_| applies)?;
+        Some(match &cni.bridge {
+            Some(bridge) => format!(
+                "bridge {bridge} belongs to no cluster network, so this VM network restricts no \
+                 host"
+            ),
+            None => "no bridge is named, so this VM network restricts no host".to_owned(),
+        })
     }
 }
 
-/// The configuration as it is compared: an MTU of 1500 is as good as none.
-fn text(facts: &VmNetwork) -> &str {
+/// The configuration in the form in which two versions are compared.
+fn canonical(facts: &VmNetwork) -> &str {
     match &facts.config {
         CniConfig::None => "",
         CniConfig::Unreadable(why) => why,
@@ -290,8 +316,8 @@ fn text(facts: &VmNetwork) -> &str {
     }
 }
 
-/// `nad-in-use`: no VMI that has not finished uses it, and no VM, stopped ones too, refers to it.
-/// While its own namespace is going away, VMs go with it and only VMIs count.
+/// `nad-in-use`: no running VM uses the VM network, and no VM refers to it, not even a stopped one.
+/// While the namespace of the VM network is terminating, its VMs go with it, so only VMIs count.
 fn in_use(snapshot: &Snapshot, key: &Key) -> Option<Violation> {
     let mut vms: BTreeSet<&Key> = snapshot.vmis_using(key).collect();
     if !key.namespace().is_some_and(|namespace| snapshot.is_terminating(namespace)) {
@@ -301,16 +327,17 @@ fn in_use(snapshot: &Snapshot, key: &Key) -> Option<Violation> {
         code: Code::NadInUse,
         field: None,
         message: format!(
-            "VM network {key} is in use; take it out of these VMs, and stop them, first: {}",
+            "VM network {key} is still used by VMs: {}; remove it from these VMs and stop them \
+             first",
             list_in(key, vms)
         ),
         of_the_object_alone: false,
     })
 }
 
-/// The MTU that a VM network of this configuration should be given: its cluster network's where its
-/// own differs. Corrected on create; on update only filled in, where it is absent or 0 and the old
-/// one was the cluster network's (docs/reference.md, "Mutation").
+/// The MTU to set in a VM network, if it has to change: that of its cluster network. On create, any
+/// other MTU is corrected. On update, the MTU is only filled in, if it is absent or 0 and the old
+/// version had the cluster network's MTU (docs/reference.md, "Mutation").
 #[must_use]
 pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>) -> Option<i64> {
     let cni = new.bridge()?;
@@ -318,12 +345,13 @@ pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>)
     let fill_in = |old: &VmNetwork| {
         cni.mtu == 0 && old.bridge().is_some_and(|old| old.effective_mtu() == mtu)
     };
-    let may = old.is_none_or(fill_in);
-    (may && cni.effective_mtu() != mtu).then_some(mtu)
+    let may_set = old.is_none_or(fill_in);
+    (may_set && cni.effective_mtu() != mtu).then_some(mtu)
 }
 
-/// The labels that a VM network should have, by their last part, in a fixed order: those of a
-/// bridge under a cluster network, or that of an overlay (docs/reference.md, "Mutation").
+/// The labels that a VM network should have, without their prefix and in a fixed order. Only a
+/// bridge under a cluster network and an overlay network get labels (docs/reference.md,
+/// "Mutation").
 #[must_use]
 pub fn labels(snapshot: &Snapshot, facts: &VmNetwork) -> Vec<(&'static str, String)> {
     let Some(cni) = facts.cni() else { return Vec::new() };

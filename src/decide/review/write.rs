@@ -1,4 +1,4 @@
-//! What a request does to an object.
+//! Writes: what a request does to an object.
 
 use std::borrow::Cow;
 
@@ -6,19 +6,19 @@ use crate::cluster::{
     ClusterNetwork, Host, Key, Name, NetworkConfig, Selection, Snapshot, Vm, VmNetwork,
 };
 
-/// One version of an object, as a request has it.
+/// One version of the object in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reviewed<F> {
-    /// Its name within its kind.
+    /// The object's name within its kind.
     pub key: Key,
-    /// Its facts.
+    /// The object's facts.
     pub facts: F,
-    /// Whether it is being deleted. An update of such an object is always admitted.
+    /// Whether the object is being deleted. An update of such an object is always admitted.
     pub deleting: bool,
 }
 
 impl<F> Reviewed<F> {
-    /// The name of an object that lies in no namespace.
+    /// The name of a cluster-scoped object.
     #[must_use]
     pub fn name(&self) -> &Name {
         self.key.text()
@@ -28,16 +28,16 @@ impl<F> Reviewed<F> {
 /// What a request does to an object.
 #[derive(Clone, Debug)]
 pub enum Write<F> {
-    /// Makes it.
+    /// Creates the object.
     Create(Reviewed<F>),
     /// Replaces the old version.
     Update {
-        /// As it is now.
+        /// The current version.
         old: Reviewed<F>,
-        /// As it would be.
+        /// The requested version.
         new: Reviewed<F>,
     },
-    /// Deletes it.
+    /// Deletes the object.
     Delete(Reviewed<F>),
 }
 
@@ -62,30 +62,31 @@ impl<F> Write<F> {
 /// A change to an object of one of the kinds that are reviewed.
 #[derive(Clone, Debug)]
 pub enum Proposal {
-    /// To a cluster network.
+    /// A change to a cluster network.
     ClusterNetwork(Write<ClusterNetwork>),
-    /// To a network config.
+    /// A change to a network config.
     NetworkConfig(Write<NetworkConfig>),
-    /// An update or delete of a network config whose old version is not in the request, or can't be
-    /// read there: what is known of the config counts.
+    /// An update or delete of a network config whose old version is missing from the request or
+    /// can't be read. The known version takes the old version's place.
     KnownNetworkConfig {
-        /// The config's name.
+        /// The network config's name.
         name: Name,
-        /// As it would be; nothing, if it is deleted.
+        /// The requested version; `None` for a delete.
         new: Option<Reviewed<NetworkConfig>>,
     },
-    /// To a VM network.
+    /// A change to a VM network.
     VmNetwork(Write<VmNetwork>),
-    /// To a VM.
+    /// A change to a VM.
     Vm(Write<Vm>),
-    /// To a host.
+    /// A change to a host.
     Host(Write<Host>),
-    /// A VMI that is made with these VM networks. No rule is about it, but it gets node affinity.
+    /// The create of a VMI with these VM networks. No rule applies to a VMI, but the mutating
+    /// webhook adds node affinity to it.
     Vmi(Selection),
 }
 
 impl Proposal {
-    /// The name of the object that it is about; of a VMI it does not matter.
+    /// The object's name within its kind; `None` for a VMI, whose name is not needed.
     pub(super) fn key(&self) -> Option<Key> {
         fn of<F>(write: &Write<F>) -> Option<Key> {
             write.after().or(write.before()).map(|object| object.key.clone())
@@ -101,8 +102,8 @@ impl Proposal {
         }
     }
 
-    /// The same, with what is known of a network config in place of an old version that is missing.
-    /// Nothing, if nothing is known of it and it is deleted.
+    /// This proposal, with the known version of a network config in place of a missing old version.
+    /// `None` for the delete of a network config that is not known.
     pub(super) fn resolved(&self, snapshot: &Snapshot) -> Option<Cow<'_, Self>> {
         let Self::KnownNetworkConfig { name, new } = self else { return Some(Cow::Borrowed(self)) };
         let old = snapshot.config(name).map(|facts| Reviewed {
