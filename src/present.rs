@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::api::{Api, Error as ApiError, Pods, Which};
@@ -238,22 +239,31 @@ impl Present {
 
     async fn list_now(&self, kind: Kind, which: &Which) -> Result<Arc<[Change]>, Error> {
         let mut changes = Vec::new();
+        // One page is decoded while the next one is on its way.
+        let mut decoding = JoinSet::new();
         let mut pages = self.api.pages(kind, which.clone());
+        let mut is_first = true;
         loop {
-            match pages.next().await {
-                Ok(Some(page)) => {
-                    let decoder = self.decoder.clone();
-                    let read = off_thread(true, move || {
-                        page.iter().map(|it| it.change(kind, &decoder)).collect::<Vec<_>>()
-                    });
-                    changes.extend(read.await.map_err(|_| Error::Aborted)?);
-                }
-                Ok(None) => return Ok(changes.into()),
+            let page = match pages.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => break,
                 // A kind that is not served has no objects.
-                Err(ApiError::NotFound) if changes.is_empty() => return Ok(changes.into()),
+                Err(ApiError::NotFound) if is_first => break,
                 Err(error) => return Err(Error::List(kind, error)),
+            };
+            is_first = false;
+            while let Some(decoded) = decoding.join_next().await {
+                changes.extend::<Vec<Change>>(decoded.map_err(|_| Error::Aborted)?);
             }
+            let decoder = self.decoder.clone();
+            decoding.spawn_blocking(move || {
+                page.iter().map(|object| object.change(kind, &decoder)).collect()
+            });
         }
+        while let Some(decoded) = decoding.join_next().await {
+            changes.extend(decoded.map_err(|_| Error::Aborted)?);
+        }
+        Ok(changes.into())
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {

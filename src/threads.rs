@@ -3,6 +3,9 @@
 use tokio::task::JoinError;
 use tracing::Span;
 
+/// JSON of this many bytes takes a millisecond or more to read.
+pub const LARGE_JSON: usize = 256 << 10;
+
 /// Runs `work` at once, or, if it is large, off the threads that serve connections. In both cases
 /// it runs in the current tracing span.
 ///

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use crate::cluster::{Change, Kind, Name, Now, ObjectRef, is_dns_subdomain};
 use crate::k8s::Decoder;
 use crate::k8s::objects::{LAUNCHER_PODS, group_and_version, metadata_is_enough};
+use crate::threads::{LARGE_JSON, off_thread};
 
 pub use error::Error;
 pub use events::{Event, Events};
@@ -233,7 +234,7 @@ impl Api {
         Err(Error::of_answer(head.status, &head.headers, &text))
     }
 
-    async fn get_json<T: DeserializeOwned>(
+    async fn get_json<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
         query: &str,
@@ -244,8 +245,10 @@ impl Api {
             let body = Limited::new(body, MAX_ANSWER).collect().await;
             let bytes = body.map_err(|error| Error::unreachable(&*error))?.to_bytes();
             // The error does not quote the body, since objects may contain secrets.
-            serde_json::from_slice(&bytes)
-                .map_err(|error| Error::Unreadable(format!("{path}: {error}")))
+            let read =
+                off_thread(bytes.len() >= LARGE_JSON, move || serde_json::from_slice(&bytes));
+            let read = read.await.map_err(|error| Error::Unreadable(error.to_string()))?;
+            read.map_err(|error| Error::Unreadable(format!("{path}: {error}")))
         };
         in_time(answer).await
     }

@@ -16,13 +16,12 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::k8s::replies::{Progress, Reply};
+use crate::threads::LARGE_JSON;
 
 use super::reply::{Refusal, json};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// A body of this many bytes takes a millisecond or more to process.
-const LARGE: usize = 256 << 10;
 /// Never pre-allocate more than this, whatever Content-Length promises.
 const MAX_PROMISED: usize = 1 << 20;
 /// A reply is sent in pieces of about this many bytes.
@@ -152,7 +151,7 @@ impl RequestBody {
 
     /// Returns whether processing the body could hold up other connections.
     pub fn is_large(&self) -> bool {
-        self.text.len() >= LARGE
+        self.text.len() >= LARGE_JSON
     }
 
     /// Reserves memory for what is kept beside the body.
