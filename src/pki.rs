@@ -135,8 +135,7 @@ impl Files {
         let verifier = match client_ca {
             Some(client_ca) => {
                 let pem = read(client_ca)?;
-                let verifier = verifier_of_clients(&pem, provider.clone())
-                    .map_err(|why| unusable(client_ca, why))?;
+                let verifier = verifier_of_clients(client_ca, &pem, provider.clone())?;
                 content.push(pem);
                 verifier
             }
@@ -155,21 +154,26 @@ impl Files {
 /// Verifies the certificates that clients show against these CAs. The handshake also accepts a
 /// client without a certificate, since the server then answers its requests with 401.
 fn verifier_of_clients(
+    path: &Path,
     pem: &[u8],
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
+) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let unusable = |why: String| Error::Unusable { path: path.to_owned(), why };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("not a PEM certificate: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("not a CA's certificate: {error}"))?;
+        let certificate =
+            certificate.map_err(|error| unusable(format!("not a PEM certificate: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(format!("not a CA's certificate: {error}")))?;
     }
     if roots.is_empty() {
-        return Err("it contains no certificate".to_owned());
+        return Err(unusable("it contains no certificate".to_owned()));
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .allow_unauthenticated()
         .build()
-        .map_err(|error| error.to_string())
+        .map_err(|error| unusable(error.to_string()))
 }
 
 /// The certificate for development in a folder, with its CA beside it. Uses those in the folder

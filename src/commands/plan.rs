@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::{Change, HostsChanged, Name, Now, ObjectRef, Snapshot};
-use crate::decide::plan::effects;
+use crate::decide::plan::{Effects, effects};
 use crate::decide::review::{Evidence, Judgement, Outcome, Policy, Webhook, judge};
 use crate::k8s::admission::{Review, has_rules, parse};
 use crate::k8s::{Decoder, Malformed};
@@ -166,24 +166,29 @@ pub fn plan(
     if !mode.in_order {
         verdicts.extend(steps.iter().map(|step| judge_step(&after, decoder, step, &mode.policy)));
     }
-    let effects = effects(&before, &after);
-    let effect = |name: &str, HostsChanged { gained, lost, left }: HostsChanged| Effect {
-        name: name.to_owned(),
-        gained,
-        lost,
-        hosts: left,
-    };
-    let networks = effects.cluster_networks.into_iter();
-    let vms = effects.vms.into_iter();
-    let view = View {
-        objects: verdicts,
-        cluster_networks: networks.map(|(name, difference)| effect(&name, difference)).collect(),
-        vms: vms.map(|(key, difference)| effect(key.as_str(), difference)).collect(),
-    };
+    let view = View::of(verdicts, effects(&before, &after));
     Ok(Plan {
         admitted: view.objects.iter().all(|object| object.violations.is_empty()),
         text: form.write(&view, table)?,
     })
+}
+
+impl View {
+    fn of(objects: Vec<Object>, effects: Effects) -> Self {
+        let effect = |name: &str, HostsChanged { gained, lost, left }: HostsChanged| Effect {
+            name: name.to_owned(),
+            gained,
+            lost,
+            hosts: left,
+        };
+        let networks = effects.cluster_networks.into_iter();
+        let vms = effects.vms.into_iter();
+        Self {
+            objects,
+            cluster_networks: networks.map(|(name, changed)| effect(&name, changed)).collect(),
+            vms: vms.map(|(key, changed)| effect(key.as_str(), changed)).collect(),
+        }
+    }
 }
 
 /// The request that the API server would make of a step.

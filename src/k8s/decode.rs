@@ -116,7 +116,7 @@ pub(super) fn check_strings(object: &str) -> Result<(), Malformed> {
 }
 
 /// The range of the next JSON string, quotes included. The text must be valid JSON.
-pub(super) fn next_string(text: &str, from: usize) -> Option<std::ops::Range<usize>> {
+fn next_string(text: &str, from: usize) -> Option<std::ops::Range<usize>> {
     let bytes = text.as_bytes();
     let start = from + memchr::memchr(b'"', bytes.get(from..)?)?;
     let mut at = start + 1;

@@ -1,23 +1,22 @@
-//! kube-scheduler's requests to an extender (`extender/v1`). Of a request only offsets are kept,
-//! which say where each candidate lies in the body, so that a request takes little memory beyond
-//! its own bytes.
+//! kube-scheduler's requests to an extender (`extender/v1`). Of a request only spans are kept, which
+//! say where each candidate lies in the body, so that a request takes little memory beyond its own
+//! bytes.
 //!
 //! The Go types have no JSON tags, so fields are in Go case. Like Go, we match them without regard
 //! to case.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::cluster::Host;
 use crate::decide::filter::Outcome;
 
-use super::decode::{Decoder, MAX_CANDIDATES, Malformed, check_name, next_string, read_text};
-use super::fold::{self, Consumed, Fold, Folded, value};
+use super::decode::{Decoder, MAX_CANDIDATES, Malformed, check_name, read_text};
+use super::fold::{self, Fold, Folded, folded};
 use super::meta::Object as _;
 use super::node::Node;
 use super::victims;
@@ -31,23 +30,56 @@ pub struct Args<'a> {
 }
 
 /// Where the candidate hosts of a request lie in its body.
-pub struct Candidates(Places);
-
-enum Places {
-    /// `count` names, from the byte `first` on (the scheduler's `nodeCacheCapable: true`).
-    Names { first: usize, count: usize },
-    /// Whole Nodes.
-    Nodes(Vec<NodePlace>),
-    /// `count` members of a map from names to victims, from the byte `first` on.
-    Victims { first: usize, count: usize, form: victims::Form },
+pub struct Candidates {
+    /// Where the body lies in memory.
+    base: u32,
+    places: Places,
 }
 
-/// Where a Node and its name lie in a body of less than 4 GiB.
-struct NodePlace {
-    start: u32,
-    end: u32,
-    name_start: u32,
-    name_end: u32,
+enum Places {
+    /// Names (the scheduler's `nodeCacheCapable: true`).
+    Names(Vec<Span>),
+    /// Names and whole Nodes.
+    Nodes(Vec<(Span, Span)>),
+    /// Names and the victims on these hosts.
+    Victims(Vec<(Span, Span)>, victims::Form),
+}
+
+/// A part of a body of less than 4 GiB, by the lower half of its address in memory: where the body
+/// begins is not known while it is being parsed.
+#[derive(Clone, Copy)]
+struct Span {
+    address: u32,
+    length: u32,
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "addresses are compared within a body of less than 4 GiB, as `check_size` makes sure"
+)]
+fn address(part: &str) -> u32 {
+    part.as_ptr() as usize as u32
+}
+
+impl Span {
+    fn of(part: &str) -> Self {
+        // A part of a body that is too large is never looked up.
+        Self { address: address(part), length: u32::try_from(part.len()).unwrap_or_default() }
+    }
+
+    /// The part, in the body that begins at `base`.
+    fn within(self, body: &str, base: u32) -> Option<&str> {
+        let start = self.address.wrapping_sub(base) as usize;
+        body.get(start..start + self.length as usize)
+    }
+}
+
+/// Checks that every part of the body can be told by a span.
+fn check_size(body: &str) -> Result<(), Malformed> {
+    match u32::try_from(body.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("a body of 4 GiB or more".into()),
+    }
 }
 
 /// One candidate host.
@@ -80,22 +112,17 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// How far an iteration over the candidates of a body has come.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Cursor {
-    /// How many candidates it has passed.
-    pub position: usize,
-    /// The byte from which to look for the next candidate, or `None` before the first.
-    at: Option<usize>,
-}
-
 impl Candidates {
+    fn of(body: &str, places: Places) -> Self {
+        Self { base: address(body), places }
+    }
+
     /// The number of candidates.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Places::Names { count, .. } | Places::Victims { count, .. } => *count,
-            Places::Nodes(nodes) => nodes.len(),
+        match &self.places {
+            Places::Names(names) => names.len(),
+            Places::Nodes(pairs) | Places::Victims(pairs, _) => pairs.len(),
         }
     }
 
@@ -109,82 +136,47 @@ impl Candidates {
     /// of each candidate.
     #[must_use]
     pub fn cost(&self) -> usize {
-        let place = if self.are_nodes() { size_of::<NodePlace>() } else { 0 };
-        self.len() * (place + size_of::<Outcome>())
+        let span = match &self.places {
+            Places::Names(_) => size_of::<Span>(),
+            Places::Nodes(_) | Places::Victims(..) => size_of::<(Span, Span)>(),
+        };
+        self.len() * (span + size_of::<Outcome>())
     }
 
     /// Returns whether the candidates are whole Nodes.
     #[must_use]
     pub fn are_nodes(&self) -> bool {
-        matches!(self.0, Places::Nodes(_))
+        matches!(self.places, Places::Nodes(_))
     }
 
     /// The form of the victims, if the request is a preemption.
     pub(super) fn victims(&self) -> Option<victims::Form> {
-        match self.0 {
-            Places::Victims { form, .. } => Some(form),
+        match self.places {
+            Places::Victims(_, form) => Some(form),
             _ => None,
         }
     }
 
     /// All candidates, in order. `body` must be the one that they were read from.
     pub fn iter<'a>(&'a self, body: &'a str) -> impl Iterator<Item = Candidate<'a>> {
-        let mut cursor = Cursor::default();
-        std::iter::from_fn(move || self.next(body, &mut cursor))
+        (0..self.len()).map_while(|position| self.get(body, position))
     }
 
-    /// The next candidate. Advances the cursor.
-    pub(super) fn next<'a>(&self, body: &'a str, cursor: &mut Cursor) -> Option<Candidate<'a>> {
-        if cursor.position == self.len() {
-            return None;
+    /// One candidate, by its position.
+    pub(super) fn get<'a>(&self, body: &'a str, position: usize) -> Option<Candidate<'a>> {
+        let part = |span: Span| span.within(body, self.base);
+        match &self.places {
+            Places::Names(names) => {
+                let quoted = part(*names.get(position)?)?;
+                Some(Candidate { quoted, item: quoted })
+            }
+            Places::Nodes(pairs) | Places::Victims(pairs, _) => {
+                let (name, item) = *pairs.get(position)?;
+                // A Node without a name is an unknown host.
+                let quoted = if name.length == 0 { "\"\"" } else { part(name)? };
+                Some(Candidate { quoted, item: part(item)? })
+            }
         }
-        let candidate = match &self.0 {
-            Places::Names { first, .. } => {
-                let place = next_string(body, cursor.at.unwrap_or(*first))?;
-                cursor.at = Some(place.end);
-                let quoted = body.get(place)?;
-                Candidate { quoted, item: quoted }
-            }
-            Places::Nodes(nodes) => {
-                let place = nodes.get(cursor.position)?;
-                let part = |start: u32, end: u32| body.get(start as usize..end as usize);
-                Candidate {
-                    // A Node without a name is an unknown host.
-                    quoted: part(place.name_start, place.name_end)
-                        .filter(|name| !name.is_empty())
-                        .unwrap_or("\"\""),
-                    item: part(place.start, place.end)?,
-                }
-            }
-            Places::Victims { first, .. } => {
-                let name = next_string(body, cursor.at.unwrap_or(*first))?;
-                let item = value_after(body, name.end)?;
-                cursor.at = Some(item.end);
-                Candidate { quoted: body.get(name)?, item: body.get(item)? }
-            }
-        };
-        cursor.position += 1;
-        Some(candidate)
-    }
-}
-
-/// The range of the value after a member's name. It must be an object or `null`, as checked before.
-fn value_after(body: &str, from: usize) -> Option<Range<usize>> {
-    let bytes = body.as_bytes();
-    let start = from + bytes.get(from..)?.iter().position(|byte| matches!(byte, b'{' | b'n'))?;
-    if bytes.get(start) == Some(&b'n') {
-        return Some(start..start + "null".len());
-    }
-    let (mut at, mut depth) = (start, 0_usize);
-    loop {
-        match bytes.get(at)? {
-            b'{' => depth += 1,
-            b'}' if depth == 1 => return Some(start..at + 1),
-            b'}' => depth -= 1,
-            b'"' => at = next_string(body, at)?.end - 1,
-            _ => {}
-        }
-        at += 1;
     }
 }
 
@@ -193,24 +185,21 @@ fn value_after(body: &str, from: usize) -> Option<Range<usize>> {
 /// # Errors
 /// If a part is missing or malformed.
 pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
+    check_size(body)?;
     let raw: RawArgs<'_> = read_whole(body, "ExtenderArgs")?;
     let pod = raw.pod.ok_or(NO_POD)?.get();
     let places = match (raw.names, raw.nodes) {
-        (Some(Names { first_non_string: Some(first_non_string), .. }), None) => {
-            return Err(Malformed::new(format!(
-                "NodeNames: element {first_non_string} is not a string"
-            )));
+        (Some(Names { first_non_string: Some(position), .. }), None) => {
+            return Err(Malformed::new(format!("NodeNames: element {position} is not a string")));
         }
-        (Some(Names { first, count, first_non_string: None }), None) => {
-            Places::Names { first: first.map_or(0, |first| offset(body, first.get())), count }
-        }
-        (None, Some(NodeList(items))) => Places::Nodes(items.place_in(body)?),
+        (Some(Names { spans, first_non_string: None }), None) => Places::Names(spans),
+        (None, Some(Folded(nodes))) => Places::Nodes(nodes.items.unwrap_or_default().0),
         (Some(_), Some(_)) => {
             return Err("ExtenderArgs has both NodeNames and Nodes; one is expected".into());
         }
         (None, None) => return Err("ExtenderArgs has neither NodeNames nor Nodes".into()),
     };
-    Ok(Args { pod, candidates: Candidates(places) })
+    Ok(Args { pod, candidates: Candidates::of(body, places) })
 }
 
 /// Reads ExtenderPreemptionArgs. If a request has both maps of victims, the one with UIDs counts.
@@ -218,6 +207,7 @@ pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
 /// # Errors
 /// If a part is missing or malformed.
 pub fn preemption_args(body: &str) -> Result<Args<'_>, Malformed> {
+    check_size(body)?;
     let raw: RawPreemption<'_> = read_whole(body, "ExtenderPreemptionArgs")?;
     let pod = raw.pod.ok_or(NO_POD)?.get();
     let (map, form, name) = match (raw.meta, raw.full) {
@@ -227,43 +217,23 @@ pub fn preemption_args(body: &str) -> Result<Args<'_>, Malformed> {
             return Err("the body has neither NodeNameToVictims nor NodeNameToMetaVictims".into());
         }
     };
-    let count = victims::count(map.get(), form).map_err(|why| why.within(name))?;
-    let places = Places::Victims { first: offset(body, map.get()) + 1, count, form };
-    Ok(Args { pod, candidates: Candidates(places) })
+    let mut pairs = Vec::new();
+    victims::each_host(map.get(), form, |host, victims| {
+        pairs.push((Span::of(host), Span::of(victims)));
+        Ok(())
+    })
+    .map_err(|why| why.within(name))?;
+    Ok(Args { pod, candidates: Candidates::of(body, Places::Victims(pairs, form)) })
 }
 
 const NO_POD: &str = "the body has no Pod";
-
-/// The offset of a part within the body.
-fn offset(body: &str, part: &str) -> usize {
-    part.as_ptr() as usize - body.as_ptr() as usize
-}
 
 /// ExtenderArgs, read in one pass over the body, which may be tens of megabytes.
 #[derive(Default)]
 struct RawArgs<'a> {
     pod: Option<&'a RawValue>,
-    names: Option<Names<'a>>,
-    nodes: Option<NodeList<'a>>,
-}
-
-impl<'de> Fold<'de> for RawArgs<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("Pod") {
-            self.pod = value(map, "Pod")?;
-        } else if name.is("NodeNames") {
-            self.names = value(map, "NodeNames")?;
-        } else if name.is("Nodes") {
-            self.nodes = value::<_, Option<Folded<_>>>(map, "Nodes")?.map(|nodes| nodes.0);
-        } else {
-            return Ok(Consumed::No);
-        }
-        Ok(Consumed::Yes)
-    }
+    names: Option<Names>,
+    nodes: Option<Folded<NodeList>>,
 }
 
 /// ExtenderPreemptionArgs, with its maps unparsed.
@@ -274,157 +244,74 @@ struct RawPreemption<'a> {
     full: Option<&'a RawValue>,
 }
 
-impl<'de> Fold<'de> for RawPreemption<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("Pod") {
-            self.pod = value(map, "Pod")?;
-        } else if name.is("NodeNameToMetaVictims") {
-            self.meta = value(map, "NodeNameToMetaVictims")?;
-        } else if name.is("NodeNameToVictims") {
-            self.full = value(map, "NodeNameToVictims")?;
-        } else {
-            return Ok(Consumed::No);
-        }
-        Ok(Consumed::Yes)
-    }
+/// A `NodeList`, of which only `items` is read.
+#[derive(Default)]
+struct NodeList {
+    items: Option<Nodes>,
 }
 
-/// A list of names: its first element, and how many there are.
-struct Names<'a> {
-    first: Option<&'a RawValue>,
-    count: usize,
+/// A Node's metadata.
+#[derive(Default)]
+struct NodeHead<'a> {
+    metadata: Option<Folded<NodeMeta<'a>>>,
+}
+
+/// A Node's name, unparsed.
+#[derive(Default)]
+struct NodeMeta<'a> {
+    name: Option<&'a RawValue>,
+}
+
+folded!(RawArgs<'a> { "Pod" => pod, "NodeNames" => names, "Nodes" => nodes });
+folded!(RawPreemption<'a> {
+    "Pod" => pod, "NodeNameToMetaVictims" => meta, "NodeNameToVictims" => full,
+});
+folded!(NodeList { "items" => items });
+folded!(NodeHead<'a> { "metadata" => metadata });
+folded!(NodeMeta<'a> { "name" => name });
+
+/// The places of names.
+struct Names {
+    spans: Vec<Span>,
     /// The position of the first element that is not a string.
     first_non_string: Option<usize>,
 }
 
-impl<'de> Deserialize<'de> for Names<'de> {
+impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (mut first, mut count, mut first_non_string) = (None, 0, None);
+        let mut names = Self { spans: Vec::new(), first_non_string: None };
         elements(deserializer, |name| {
             if name.get().starts_with('"') {
                 check_name(name.get())?;
             } else {
-                first_non_string = first_non_string.or(Some(count));
+                names.first_non_string = names.first_non_string.or(Some(names.spans.len()));
             }
-            first = first.or(Some(name));
-            count += 1;
+            names.spans.push(Span::of(name.get()));
             Ok(())
         })?;
-        Ok(Self { first, count, first_non_string })
-    }
-}
-
-/// A `NodeList`, of which only `items` is read.
-#[derive(Default)]
-struct NodeList<'a>(Nodes<'a>);
-
-impl<'de> Fold<'de> for NodeList<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("items") {
-            self.0 = value::<_, Option<_>>(map, "items")?.unwrap_or_default();
-            return Ok(Consumed::Yes);
-        }
-        Ok(Consumed::No)
+        Ok(names)
     }
 }
 
 /// The places of whole Nodes and their names.
 #[derive(Default)]
-struct Nodes<'a> {
-    /// The first Node. The places are relative to it.
-    first: Option<&'a RawValue>,
-    places: Vec<NodePlace>,
-}
+struct Nodes(Vec<(Span, Span)>);
 
-impl<'de> Deserialize<'de> for Nodes<'de> {
+impl<'de> Deserialize<'de> for Nodes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut nodes = Nodes::default();
+        let mut pairs = Vec::new();
         elements(deserializer, |item| {
-            let first = nodes.first.get_or_insert(item).get();
-            let name = match serde_json::from_str::<Option<Folded<NodeHead<'_>>>>(item.get())? {
-                Some(Folded(NodeHead(Some(NodeMeta(Some(name)))))) => name.get(),
-                _ => item.get().get(..0).unwrap_or_default(),
-            };
+            let head = serde_json::from_str::<Option<Folded<NodeHead<'_>>>>(item.get())?;
+            let metadata = head.and_then(|head| head.0.metadata);
+            let name = metadata.and_then(|metadata| metadata.0.name).map_or("", RawValue::get);
             if !name.is_empty() && !name.starts_with('"') {
                 return Err("metadata.name is not a string".into());
             }
             check_name(name)?;
-            let place = |part: &str| {
-                let start = offset(first, part);
-                let ends = (u32::try_from(start), u32::try_from(start + part.len()));
-                let (Ok(start), Ok(end)) = ends else {
-                    return Err(Malformed::from("more than 4 GiB of Nodes"));
-                };
-                Ok((start, end))
-            };
-            let ((start, end), (name_start, name_end)) = (place(item.get())?, place(name)?);
-            nodes.places.push(NodePlace { start, end, name_start, name_end });
+            pairs.push((Span::of(name), Span::of(item.get())));
             Ok(())
         })?;
-        Ok(nodes)
-    }
-}
-
-impl Nodes<'_> {
-    /// The places, relative to the beginning of the body.
-    fn place_in(mut self, body: &str) -> Result<Vec<NodePlace>, Malformed> {
-        let first = self.first.map_or(0, |first| offset(body, first.get()));
-        if u32::try_from(body.len()).is_err() {
-            return Err("a body of more than 4 GiB".into());
-        }
-        // An offset within the body fits, as checked above.
-        let first = u32::try_from(first).unwrap_or_default();
-        for place in &mut self.places {
-            place.start += first;
-            place.end += first;
-            place.name_start += first;
-            place.name_end += first;
-        }
-        Ok(self.places)
-    }
-}
-
-/// A Node's metadata.
-#[derive(Default)]
-struct NodeHead<'a>(Option<NodeMeta<'a>>);
-
-/// A Node's name, unparsed.
-#[derive(Default)]
-struct NodeMeta<'a>(Option<&'a RawValue>);
-
-impl<'de> Fold<'de> for NodeHead<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("metadata") {
-            self.0 = value::<_, Option<Folded<_>>>(map, "metadata")?.map(|metadata| metadata.0);
-            return Ok(Consumed::Yes);
-        }
-        Ok(Consumed::No)
-    }
-}
-
-impl<'de> Fold<'de> for NodeMeta<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("name") {
-            self.0 = value(map, "name")?;
-            return Ok(Consumed::Yes);
-        }
-        Ok(Consumed::No)
+        Ok(Self(pairs))
     }
 }
 

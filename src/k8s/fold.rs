@@ -79,6 +79,29 @@ impl<'de, T: Fold<'de>> Deserialize<'de> for Folded<T> {
     }
 }
 
+/// Reads members into fields: `folded!(Type<'a> { "Name" => field, ... })`. Each field is an `Option`, so
+/// that `null` counts as absent.
+macro_rules! folded {
+    ($type:ident $(<$lifetime:lifetime>)? { $($name:literal => $field:ident),+ $(,)? }) => {
+        impl<'de> $crate::k8s::fold::Fold<'de> for folded!(@of $type $($lifetime)?) {
+            fn member<A: serde::de::MapAccess<'de>>(
+                &mut self,
+                name: &$crate::k8s::fold::Name<'de>,
+                map: &mut A,
+            ) -> Result<$crate::k8s::fold::Consumed, A::Error> {
+                $(if name.is($name) {
+                    self.$field = $crate::k8s::fold::value(map, $name)?;
+                    return Ok($crate::k8s::fold::Consumed::Yes);
+                })+
+                Ok($crate::k8s::fold::Consumed::No)
+            }
+        }
+    };
+    (@of $type:ident) => { $type };
+    (@of $type:ident $lifetime:lifetime) => { $type<'de> };
+}
+pub(crate) use folded;
+
 /// Reads a member's value. An error begins with `.member: `, so that nested calls build up the path
 /// of the field.
 pub(crate) fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(

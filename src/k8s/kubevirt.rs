@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::MapAccess;
 
 use crate::cluster::{Key, Kind, LauncherPod, Migration, Name, Selection, Vm, Vmi};
 
 use super::decode::{Decoder, List, Malformed};
-use super::fold::{self, Consumed, Fold, Folded, value};
+use super::fold::{Folded, folded};
 use super::meta::{Annotations, Meta, Object, nullable};
 use super::multus::{Asked, network_name, pod_networks};
 
@@ -314,8 +313,8 @@ pub struct ScheduledPod {
 /// The members of a pod that `ScheduledPod` is read from.
 #[derive(Default)]
 struct PodHead {
-    metadata: PodHeadMeta,
-    spec: PodHeadSpec,
+    metadata: Option<Folded<PodHeadMeta>>,
+    spec: Option<Folded<PodHeadSpec>>,
 }
 
 #[derive(Default)]
@@ -330,55 +329,9 @@ struct PodHeadSpec {
     node_name: Option<Name>,
 }
 
-impl<'de> Fold<'de> for PodHead {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("metadata") {
-            self.metadata = value::<_, Option<Folded<_>>>(map, "metadata")?.unwrap_or_default().0;
-        } else if name.is("spec") {
-            self.spec = value::<_, Option<Folded<_>>>(map, "spec")?.unwrap_or_default().0;
-        } else {
-            return Ok(Consumed::No);
-        }
-        Ok(Consumed::Yes)
-    }
-}
-
-impl<'de> Fold<'de> for PodHeadMeta {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("name") {
-            self.name = value(map, "name")?;
-        } else if name.is("namespace") {
-            self.namespace = value(map, "namespace")?;
-        } else if name.is("annotations") {
-            self.annotations = value(map, "annotations")?;
-        } else {
-            return Ok(Consumed::No);
-        }
-        Ok(Consumed::Yes)
-    }
-}
-
-impl<'de> Fold<'de> for PodHeadSpec {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("nodeName") {
-            self.node_name = value(map, "nodeName")?;
-            return Ok(Consumed::Yes);
-        }
-        Ok(Consumed::No)
-    }
-}
+folded!(PodHead { "metadata" => metadata, "spec" => spec });
+folded!(PodHeadMeta { "name" => name, "namespace" => namespace, "annotations" => annotations });
+folded!(PodHeadSpec { "nodeName" => node_name });
 
 impl Decoder {
     /// Reads a pod of a scheduler's request.
@@ -387,7 +340,8 @@ impl Decoder {
     /// If it is not a pod, or its annotations exceed Kubernetes' limit.
     pub fn scheduled_pod(&self, pod: &str) -> Result<ScheduledPod, Malformed> {
         let Folded(head) = serde_json::from_str::<Folded<PodHead>>(pod)?;
-        let PodHead { metadata, spec } = head;
+        let Folded(metadata) = head.metadata.unwrap_or_default();
+        let Folded(spec) = head.spec.unwrap_or_default();
         let namespace = metadata.namespace.filter(|it| !it.is_empty());
         let namespace = namespace.unwrap_or_else(|| self.default_namespace.clone());
         let annotations = metadata.annotations.unwrap_or_default();

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use crate::decide::causes::Cause;
 use crate::decide::filter::{Outcome, Verdict};
 
-use super::extender::{Candidate, Candidates, Cursor};
+use super::extender::{Candidate, Candidates};
 use super::victims;
 
 /// A reply to the scheduler, which is written from the body of its request.
@@ -46,7 +46,8 @@ enum Part {
 #[derive(Clone, Copy, Default)]
 pub struct Progress {
     part: usize,
-    cursor: Cursor,
+    /// The next candidate of this part, by its position.
+    position: usize,
     /// Whether an element of this part has been written, so that the next one needs a comma.
     begun: bool,
 }
@@ -141,9 +142,17 @@ impl Reply {
             if let Part::Text(text) = part {
                 out.extend_from_slice(text.as_bytes());
             } else {
-                while let Some(candidate) = self.candidates.next(body, &mut progress.cursor) {
-                    let position = progress.cursor.position - 1;
-                    self.write_one(part, position, candidate, &mut progress.begun, out);
+                while progress.position < self.candidates.len() {
+                    let position = progress.position;
+                    progress.position += 1;
+                    if !self.mentions(part, position) {
+                        continue;
+                    }
+                    let Some(candidate) = self.candidates.get(body, position) else { break };
+                    if std::mem::replace(&mut progress.begun, true) {
+                        out.push(b',');
+                    }
+                    self.write_one(part, position, candidate, out);
                     if out.len() >= enough {
                         return false;
                     }
@@ -157,55 +166,58 @@ impl Reply {
     /// The whole reply at once.
     #[must_use]
     pub fn to_vec(&self, body: &str) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(body.len());
         self.write(body, &mut Progress::default(), &mut out, usize::MAX);
         out
     }
 
+    /// Returns whether a part of the reply says anything about a candidate.
+    #[inline]
+    fn mentions(&self, part: &Part, position: usize) -> bool {
+        match (part, &self.results) {
+            (Part::Kept | Part::Victims, Results::Outcomes(outcomes, _)) => {
+                outcomes.get(position).is_some_and(|outcome| outcome.is_kept())
+            }
+            (Part::Rejected, Results::Outcomes(outcomes, _)) => {
+                outcomes.get(position).is_some_and(|outcome| !outcome.is_kept())
+            }
+            (Part::Scored, Results::Scores(_)) => true,
+            _ => false,
+        }
+    }
+
+    #[inline]
     fn write_one(
         &self,
         part: &Part,
         position: usize,
-        candidate: Candidate<'_>,
-        begun: &mut bool,
+        Candidate { quoted, item }: Candidate<'_>,
         out: &mut Vec<u8>,
     ) {
-        let Candidate { quoted, item } = candidate;
-        let mut put = |pieces: &[&str]| {
-            if std::mem::replace(begun, true) {
-                out.push(b',');
-            }
-            for piece in pieces {
-                out.extend_from_slice(piece.as_bytes());
-            }
-        };
         match (part, &self.results) {
-            (Part::Kept, Results::Outcomes(outcomes, _))
-                if outcomes.get(position).is_some_and(|outcome| outcome.is_kept()) =>
-            {
-                put(&[item]);
-            }
             (Part::Rejected, Results::Outcomes(outcomes, reasons)) => {
                 let rejection = outcomes.get(position).and_then(|outcome| outcome.rejection());
-                if let Some(reason) = rejection.and_then(|rejection| reasons.get(rejection)) {
-                    put(&[quoted, ":", reason]);
-                }
+                let reason = rejection.and_then(|rejection| reasons.get(rejection));
+                out.extend_from_slice(quoted.as_bytes());
+                out.push(b':');
+                out.extend_from_slice(reason.map_or("\"\"", |reason| reason).as_bytes());
             }
             (Part::Scored, Results::Scores(scores)) => {
-                put(&[r#"{"Host":"#, quoted]);
-                // Writing to a Vec can't fail.
                 let score = scores.get(position).copied().unwrap_or_default();
+                out.extend_from_slice(br#"{"Host":"#);
+                out.extend_from_slice(quoted.as_bytes());
+                // Writing to a Vec can't fail.
                 let _ = write!(out, r#","Score":{score}}}"#);
             }
-            (Part::Victims, Results::Outcomes(outcomes, _)) => {
-                let kept = outcomes.get(position).is_some_and(|outcome| outcome.is_kept());
-                if let Some(form) = self.candidates.victims().filter(|_| kept) {
-                    put(&[quoted, ":"]);
+            (Part::Victims, _) => {
+                out.extend_from_slice(quoted.as_bytes());
+                out.push(b':');
+                if let Some(form) = self.candidates.victims() {
                     // The victims were checked when the request was read, so this can't fail.
                     let _ = victims::write(item, form, out);
                 }
             }
-            _ => {}
+            _ => out.extend_from_slice(item.as_bytes()),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decode::{MAX_CANDIDATES, Malformed, check_name, each};
-use super::fold::{self, Consumed, Fold, Folded, value};
+use super::fold::{Folded, folded};
 
 /// The most victims on one host.
 const MAX_VICTIMS: usize = 10_000;
@@ -20,23 +20,27 @@ pub(super) enum Form {
     Full,
 }
 
-/// Checks a map of victims. Returns the number of hosts in it.
-pub(super) fn count(map: &str, form: Form) -> Result<usize, Malformed> {
-    struct Hosts(Form);
+/// Reads a map of victims, and hands each host's name and victims to `take`, unparsed but checked.
+pub(super) fn each_host<'a>(
+    map: &'a str,
+    form: Form,
+    take: impl FnMut(&'a str, &'a str) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    struct Hosts<F>(Form, F);
 
-    impl<'de> Visitor<'de> for Hosts {
-        type Value = usize;
+    impl<'de, F: FnMut(&'de str, &'de str) -> Result<(), Malformed>> Visitor<'de> for Hosts<F> {
+        type Value = ();
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a map from hosts to victims")
         }
 
         /// Unlike serde's own message, this one does not quote the string, which may be huge.
-        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<usize, E> {
+        fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
             Err(E::custom("a string where a map is expected"))
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             let mut count = 0;
             let mut scratch = Vec::new();
             while let Some((host, victims)) = map.next_entry::<&RawValue, &RawValue>()? {
@@ -48,13 +52,14 @@ pub(super) fn count(map: &str, form: Form) -> Result<usize, Malformed> {
                 }
                 scratch.clear();
                 write(victims.get(), self.0, &mut scratch).map_err(A::Error::custom)?;
+                self.1(host.get(), victims.get()).map_err(A::Error::custom)?;
             }
-            Ok(count)
+            Ok(())
         }
     }
 
     let mut map = serde_json::Deserializer::from_str(map);
-    serde::Deserializer::deserialize_any(&mut map, Hosts(form)).map_err(Malformed::from)
+    serde::Deserializer::deserialize_any(&mut map, Hosts(form, take)).map_err(Malformed::from)
 }
 
 /// Writes a host's victims as MetaVictims. Victims of that form are copied byte for byte.
@@ -64,6 +69,13 @@ pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), 
         return Ok(());
     }
     let Folded(found) = serde_json::from_str::<Folded<Victims<'_>>>(victims)?;
+    if found.pods.is_some_and(|pods| !pods.get().starts_with('[')) {
+        return Err("Pods: not a list".into());
+    }
+    let violations = found.violations.map_or("0", RawValue::get);
+    if serde_json::from_str::<i64>(violations).is_err() {
+        return Err("NumPDBViolations: not a number".into());
+    }
     if form == Form::Meta {
         out.extend_from_slice(victims.as_bytes());
         return Ok(());
@@ -81,8 +93,12 @@ pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), 
                 out.push(b',');
             }
             out.extend_from_slice(br#"{"UID":"#);
-            let uid = pod.and_then(|pod| pod.0.0).and_then(|metadata| metadata.0.0);
-            out.extend_from_slice(uid.map_or("\"\"", RawValue::get).as_bytes());
+            let metadata = pod.and_then(|pod| pod.0.metadata);
+            let uid = metadata.and_then(|metadata| metadata.0.uid).map_or("\"\"", RawValue::get);
+            if !uid.starts_with('"') {
+                return Err(serde_json::Error::custom("uid: not a string"));
+            }
+            out.extend_from_slice(uid.as_bytes());
             out.push(b'}');
             Ok(())
         };
@@ -90,7 +106,7 @@ pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), 
             .map_err(|error| Malformed::from(error).within("Pods"))?;
     }
     out.extend_from_slice(br#"],"NumPDBViolations":"#);
-    out.extend_from_slice(found.violations.map_or("0", RawValue::get).as_bytes());
+    out.extend_from_slice(violations.as_bytes());
     out.push(b'}');
     Ok(())
 }
@@ -102,65 +118,18 @@ struct Victims<'a> {
     violations: Option<&'a RawValue>,
 }
 
-impl<'de> Fold<'de> for Victims<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("Pods") {
-            self.pods = value(map, "Pods")?;
-            if self.pods.is_some_and(|pods| !pods.get().starts_with('[')) {
-                return Err(A::Error::custom("Pods: not a list"));
-            }
-        } else if name.is("NumPDBViolations") {
-            self.violations = value(map, "NumPDBViolations")?;
-            let number = self.violations.map(|it| serde_json::from_str::<i64>(it.get()));
-            if number.is_some_and(|number| number.is_err()) {
-                return Err(A::Error::custom("NumPDBViolations: not a number"));
-            }
-        } else {
-            return Ok(Consumed::No);
-        }
-        Ok(Consumed::Yes)
-    }
-}
-
 /// A pod's metadata.
 #[derive(Default)]
-struct Pod<'a>(Option<Folded<PodMeta<'a>>>);
+struct Pod<'a> {
+    metadata: Option<Folded<PodMeta<'a>>>,
+}
 
 /// A pod's UID, unparsed.
 #[derive(Default)]
-struct PodMeta<'a>(Option<&'a RawValue>);
-
-impl<'de> Fold<'de> for Pod<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("metadata") {
-            self.0 = value(map, "metadata")?;
-            return Ok(Consumed::Yes);
-        }
-        Ok(Consumed::No)
-    }
+struct PodMeta<'a> {
+    uid: Option<&'a RawValue>,
 }
 
-impl<'de> Fold<'de> for PodMeta<'de> {
-    fn member<A: MapAccess<'de>>(
-        &mut self,
-        name: &fold::Name<'de>,
-        map: &mut A,
-    ) -> Result<Consumed, A::Error> {
-        if name.is("uid") {
-            self.0 = value(map, "uid")?;
-            if self.0.is_some_and(|uid| !uid.get().starts_with('"')) {
-                return Err(A::Error::custom("uid: not a string"));
-            }
-            return Ok(Consumed::Yes);
-        }
-        Ok(Consumed::No)
-    }
-}
+folded!(Victims<'a> { "Pods" => pods, "NumPDBViolations" => violations });
+folded!(Pod<'a> { "metadata" => metadata });
+folded!(PodMeta<'a> { "uid" => uid });

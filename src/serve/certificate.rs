@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
 
-use crate::pki::{Files, Pair};
+use crate::pki::{Error, Files, Pair};
 use crate::server::admin::Admin;
 
 /// How often the certificate's files are read. Their contents are compared, since a mounted Secret
@@ -31,7 +31,8 @@ pub(super) async fn follow(
                 served = pair;
                 tracing::info!(certificate = %files.cert.display(), "certificate changed");
             }
-            Err(why) => {
+            Err(error) => {
+                let why = error.to_string();
                 if why != reported {
                     tracing::error!("the certificate is not changed: {why}");
                 }
@@ -43,14 +44,14 @@ pub(super) async fn follow(
 
 /// Returns the pair to serve from now on, or `None` if the files have not changed. A certificate
 /// that is not valid at the moment never replaces one that is.
-fn next(files: &Files, served: &Pair) -> Result<Option<Pair>, String> {
-    let pair = files.load().map_err(|error| error.to_string())?;
+fn next(files: &Files, served: &Pair) -> Result<Option<Pair>, Error> {
+    let pair = files.load()?;
     if pair.content == served.content {
         return Ok(None);
     }
     match pair.validity.fault() {
         Some(fault) if served.validity.fault().is_none() => {
-            Err(format!("{}: {fault}", files.cert.display()))
+            Err(Error::Unusable { path: files.cert.clone(), why: fault.to_owned() })
         }
         _ => Ok(Some(pair)),
     }
@@ -80,7 +81,7 @@ mod tests {
         let served = files.load().unwrap();
         assert!(next(&files, &served).unwrap().is_none(), "nothing changed");
         expired(&files);
-        let why = next(&files, &served).err().unwrap();
+        let why = next(&files, &served).err().unwrap().to_string();
         assert!(why.contains("tls.crt"), "{why}");
         let expired = files.load().unwrap();
         fs::remove_file(&files.cert).unwrap();
