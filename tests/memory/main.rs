@@ -151,8 +151,25 @@ fn bodies(size: usize) -> Vec<(&'static str, &'static str, String)> {
         ),
         ("/scheduler/filter", "no JSON", "\u{7f}".repeat(size)),
     ];
+    let image = r#"{"names":["registry.example.com/image"],"sizeBytes":1}"#;
+    let large = filled(
+        r#"{"metadata":{"name":"worker-00001.example.com"},"status":{"images":["#,
+        image,
+        "]}}",
+        10 << 10,
+    );
     for path in ["/scheduler/filter", "/scheduler/prioritize"] {
         all.extend([
+            (
+                path,
+                "large nodes, all kept",
+                filled(&format!(r#"{{{PLAIN},"Nodes":{{"items":["#), &large, "]}}", size),
+            ),
+            (
+                path,
+                "large nodes, all rejected",
+                filled(&format!(r#"{{{POD},"Nodes":{{"items":["#), &large, "]}}", size),
+            ),
             (
                 path,
                 "names, all rejected",
