@@ -95,7 +95,7 @@ fn name_fits() -> Rule {
     .optional_old_self(true)
 }
 
-/// What is seen of a cluster network.
+/// The observed state of a cluster network.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ClusterNetworkStatus {
     /// `ready`: active on at least one host.
@@ -119,13 +119,13 @@ pub struct ClusterNetworkStatus {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VlanConfigSpec {
-    /// What people should know of it.
+    /// A description for people.
     #[serde(default, skip_serializing_if = "is_default")]
     pub description: String,
     /// The cluster network's name.
     pub cluster_network: String,
-    /// The labels, all of them, that a host must have. Without any, every host is selected; witness
-    /// hosts never are.
+    /// The labels that a host must have, all of them. An empty selector selects every host. Witness
+    /// hosts are never selected.
     #[serde(default, skip_serializing_if = "is_default")]
     pub node_selector: BTreeMap<String, String>,
     /// The bond to make on each host.
@@ -144,7 +144,7 @@ pub struct Uplink {
     #[x_kube(validation = Rule::new("self.all(nic, self.exists_one(other, other == nic))")
         .message("a NIC is listed twice"))]
     pub nics: Vec<String>,
-    /// How they are bonded.
+    /// How the NICs are bonded.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bond_options: BondOptions,
     /// Attributes of the bond and its NICs.
@@ -158,7 +158,7 @@ pub struct BondOptions {
     /// The bonding mode.
     #[serde(default)]
     pub mode: BondMode,
-    /// How often the links are looked at, in milliseconds; -1: as the kernel has it.
+    /// How often the links are monitored, in milliseconds. -1 leaves it at the kernel's default.
     #[serde(default = "unset")]
     #[schemars(range(min = -1))]
     pub miimon: i64,
@@ -190,16 +190,16 @@ pub enum BondMode {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkAttributes {
-    /// The MTU in bytes, from 576 to 9000; 0: 1500.
+    /// The MTU in bytes, from 576 to 9000. 0 means 1500.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(min = 0))]
     #[x_kube(validation = mtu_in_range())]
     pub mtu: i64,
-    /// The length of the transmit queue, in packets; -1: as the kernel has it.
+    /// The length of the transmit queue, in packets. -1 leaves it at the kernel's default.
     #[serde(default = "unset", rename = "txQLen")]
     #[schemars(range(min = -1))]
     pub tx_queue_length: i64,
-    /// The hardware (MAC) address, base64.
+    /// The hardware (MAC) address, in base64.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(extend("format" = "byte"))]
     pub hardware_addr: String,
@@ -268,7 +268,7 @@ pub struct LocalArea {
     pub cidr: String,
 }
 
-/// Which links are watched on which hosts, and what is seen of them.
+/// Which links are monitored on which hosts, and their state.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "network.harvesterhci.io",
@@ -282,15 +282,15 @@ pub struct LocalArea {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LinkMonitorSpec {
-    /// The labels, all of them, that a host must have. Without any, every host is selected.
+    /// The labels that a host must have, all of them. An empty selector selects every host.
     #[serde(default, skip_serializing_if = "is_default")]
     pub node_selector: BTreeMap<String, String>,
-    /// The links that are watched.
+    /// Selects the links to monitor.
     #[serde(default, skip_serializing_if = "is_default")]
     pub target_link_rule: TargetLinkRule,
 }
 
-/// The links that are watched: both must match, and an empty one matches all.
+/// Selects the links to monitor. Both rules must match, and an empty rule matches every link.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetLinkRule {
@@ -302,7 +302,7 @@ pub struct TargetLinkRule {
     pub name_rule: String,
 }
 
-/// What is seen of the watched links.
+/// The state of the monitored links.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkMonitorStatus {
@@ -329,10 +329,10 @@ pub struct LinkStatus {
     /// Its MAC address.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mac: String,
-    /// Whether it takes packets for others too.
+    /// Whether the link is in promiscuous mode.
     #[serde(default, skip_serializing_if = "is_default")]
     pub promiscuous: bool,
-    /// Whether it is up.
+    /// Whether the link is up.
     #[serde(default, skip_serializing_if = "is_default")]
     pub state: LinkState,
     /// The number of the link that it is enslaved to.
@@ -351,25 +351,25 @@ pub enum LinkState {
     Unknown,
 }
 
-/// Something that holds of an object, or does not. The one that counts is named `ready`.
+/// A condition of an object. Lanekeeper reads the one of type `ready`.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about.
+    /// The type of the condition.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.
     pub status: String,
-    /// When it was last looked at.
+    /// When the condition was last updated.
     #[serde(default, skip_serializing_if = "is_default")]
     pub last_update_time: String,
     /// When the status last changed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub last_transition_time: String,
-    /// Why, in one word.
+    /// The reason for the status, in one word.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reason: String,
-    /// Why, for people.
+    /// The reason for the status, for people.
     #[serde(default, skip_serializing_if = "is_default")]
     pub message: String,
 }

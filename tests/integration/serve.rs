@@ -342,6 +342,35 @@ async fn bodies_in_flight_beyond_their_bound_are_503_at_once() {
 }
 
 #[test]
+fn connections_are_bounded_in_number() {
+    let process = Process::start(copy_of_project(), &[]).ready();
+    let is_closed = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        match (&*stream).read(&mut [0]) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    };
+    // The server answers nobody who says nothing, and closes those beyond its bound.
+    let open: Vec<TcpStream> =
+        (0..64 + 8).map(|_| TcpStream::connect(process.admin).unwrap()).collect();
+    until("eight to be closed", || {
+        let closed = open.iter().filter(|stream| is_closed(stream)).count();
+        assert!(closed <= 8, "{closed}");
+        (closed == 8).then_some(())
+    });
+    until("the log to say so", || logged(&process.log, "too many connections are open"));
+    drop(open);
+    until("a probe to be answered", || {
+        let mut stream = TcpStream::connect(process.admin).unwrap();
+        write!(stream, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    });
+}
+
+#[test]
 fn with_a_certificate_that_has_expired_it_is_not_ready_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
