@@ -309,4 +309,20 @@ mod tests {
         fs::copy(other.path().join("ca.crt"), one.path().join("ca.crt")).unwrap();
         assert_ne!(for_development(one.path()).unwrap().load().unwrap().content, before);
     }
+
+    #[test]
+    fn the_cas_of_clients_are_loaded_with_the_pair_and_a_change_of_them_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = for_development(folder.path()).unwrap();
+        let without = files.load().unwrap();
+        let clients = folder.path().join("clients.crt");
+        fs::copy(folder.path().join("ca.crt"), &clients).unwrap();
+        let files = Files { client_ca: Some(clients.clone()), ..files };
+        assert_ne!(files.load().unwrap().content, without.content);
+        fs::write(&clients, "no certificate\n").unwrap();
+        let refused = files.load().err().unwrap().to_string();
+        assert!(refused.contains("clients.crt") && refused.contains("no certificate"), "{refused}");
+        fs::remove_file(&clients).unwrap();
+        assert!(files.load().is_err());
+    }
 }
