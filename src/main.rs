@@ -10,14 +10,9 @@ use lanekeeper::commands::manifests::{Installation, manifests};
 use lanekeeper::commands::plan::{Mode, plan};
 use lanekeeper::decide::review::Policy;
 use lanekeeper::{commands, serve, telemetry};
-use mimalloc::MiMalloc;
 
 /// The exit code of a command that failed.
 const FAILED: u8 = 2;
-
-/// After a burst of large bodies glibc's allocator keeps hundreds of MiB, this one gives them back.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
