@@ -67,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let Plan { file, delete, in_order, source, unschedulable_vm, output } = arguments;
             let policy = Policy {
                 deny_unschedulable: unschedulable_vm == Unschedulable::Deny,
+                names_all: true,
                 ..Policy::default()
             };
             let mode = Mode { delete, in_order, policy };

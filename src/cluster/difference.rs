@@ -57,6 +57,7 @@ impl Difference {
         };
         named(Kind::UplinkStatus, changed(&old.statuses, &new.statuses));
         named(Kind::LinkMonitor, changed(&old.monitors, &new.monitors));
+        named(Kind::HostNetwork, changed(&old.host_networks, &new.host_networks));
         named(Kind::Namespace, changed(&old.namespaces, &new.namespaces));
         named(
             Kind::NetworkConfig,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::mtu::effective_mtu;
 use super::names::{Key, MGMT, Name, ObjectRef};
+use super::selectors::{LabelSelector, Labels};
 use super::vm_networks::VmNetwork;
 
 /// A change of one object.
@@ -41,6 +42,7 @@ pub enum Fact {
     NetworkConfig(NetworkConfig),
     UplinkStatus(UplinkStatus),
     LinkMonitor(LinkMonitor),
+    HostNetwork(HostNetwork),
     VmNetwork(VmNetwork),
     Vm(Vm),
     Vmi(Vmi),
@@ -67,32 +69,6 @@ pub enum UplinkMtu {
     Is(i64),
     /// The annotation is not a number.
     Unreadable(Name),
-}
-
-/// The labels of a host, or those that a network config's `nodeSelector` requires, as sorted
-/// `key=value`. Neither the key nor the value of a label may contain `=`, so the text is
-/// unambiguous.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels(pub(super) Box<[Name]>);
-
-impl Labels {
-    /// Returns whether all the labels in `required` are among these. With an empty `nodeSelector`
-    /// that is true for every host.
-    #[must_use]
-    pub fn contain(&self, required: &Self) -> bool {
-        required.0.iter().all(|pair| self.0.binary_search(pair).is_ok())
-    }
-}
-
-impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut pairs: Vec<Name> = pairs
-            .into_iter()
-            .map(|(key, value)| [key.as_ref(), "=", value.as_ref()].concat().into())
-            .collect();
-        pairs.sort_unstable();
-        Self(pairs.into())
-    }
 }
 
 /// A network config (`VlanConfig`).
@@ -226,6 +202,19 @@ pub enum LinkState {
     Down,
     /// The agent could not determine the state. That is no reason to avoid the host.
     Unknown,
+}
+
+/// A host network config (`HostNetworkConfig`): the addresses of hosts on a cluster network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostNetwork {
+    /// The cluster network in `spec.clusterNetwork`.
+    pub cluster_network: Name,
+    /// The hosts that get an address.
+    pub selector: LabelSelector,
+    /// Whether the pods' network between hosts runs over this one.
+    pub underlay: bool,
+    /// The address of each host, in CIDR notation. Empty if the hosts ask a DHCP server.
+    pub addresses: BTreeMap<Name, Name>,
 }
 
 /// The VM networks that a pod, VM or VMI asks for.

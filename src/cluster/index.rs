@@ -14,12 +14,13 @@ use hashbrown::HashSet;
 use imbl::OrdMap;
 
 use super::facts::{
-    Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Migration, NetworkConfig, Now,
-    Selection, UplinkStatus, Vm,
+    Change, ClusterNetwork, Fact, Host, LauncherPod, Migration, NetworkConfig, Now, Selection,
+    UplinkStatus, Vm,
 };
 use super::hosts::HostSet;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::options::Options;
+use super::selectors::Labels;
 use super::snapshot::Snapshot;
 use super::state::{ConfigState, State, relate, replace_pair};
 use super::vm_networks::VmNetwork;
@@ -106,6 +107,9 @@ impl Index {
             Fact::LinkMonitor(facts) => {
                 replace(&mut self.state.monitors, key.text(), Some(facts)).is_some()
             }
+            Fact::HostNetwork(facts) => {
+                replace(&mut self.state.host_networks, key.text(), Some(facts)).is_some()
+            }
             Fact::VmNetwork(facts) => self.set_vm_network(&key, Some(facts)),
             Fact::Vm(facts) => self.set_vm(&key, Some(facts)),
             Fact::Namespace(facts) => {
@@ -135,6 +139,7 @@ impl Index {
             Kind::NetworkConfig => self.set_config(key.text(), None),
             Kind::UplinkStatus => self.set_status(key.text(), None),
             Kind::LinkMonitor => replace(&mut self.state.monitors, key.text(), None).is_some(),
+            Kind::HostNetwork => replace(&mut self.state.host_networks, key.text(), None).is_some(),
             Kind::VmNetwork => self.set_vm_network(key, None),
             Kind::Vm => self.set_vm(key, None),
             Kind::Namespace => replace(&mut self.state.namespaces, key.text(), None).is_some(),

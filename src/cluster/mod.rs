@@ -12,13 +12,14 @@ mod mtu;
 mod names;
 mod options;
 mod problems;
+mod selectors;
 mod snapshot;
 mod state;
 mod vm_networks;
 
 pub use difference::{Difference, HostsChanged};
 pub use facts::{
-    Change, ClusterNetwork, Fact, Host, Labels, LauncherPod, Link, LinkMonitor, LinkState,
+    Change, ClusterNetwork, Fact, Host, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
     Migration, Namespace, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions, UplinkStatus,
     Vm, Vmi,
 };
@@ -28,6 +29,7 @@ pub use mtu::{DEFAULT_MTU, effective_mtu};
 pub use names::{Key, Kind, MGMT, Name, ObjectRef, is_dns_subdomain};
 pub use options::{Activation, Options};
 pub use problems::Problem;
+pub use selectors::{Expression, HostChoice, HostTerm, LabelSelector, Labels, Operator};
 pub use snapshot::{Network, Snapshot};
 pub use state::{Inactive, Uplink};
 pub use vm_networks::{Cni, CniConfig, VmNetwork};

@@ -95,6 +95,8 @@ pub enum Kind {
     UplinkStatus,
     /// A `LinkMonitor`, which lists the hosts' links.
     LinkMonitor,
+    /// A `HostNetworkConfig`, which gives hosts an address on a cluster network.
+    HostNetwork,
     /// A `NetworkAttachmentDefinition`.
     VmNetwork,
     /// A virtual machine, running or not.
@@ -113,11 +115,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ClusterNetwork,
         Self::NetworkConfig,
         Self::UplinkStatus,
         Self::LinkMonitor,
+        Self::HostNetwork,
         Self::VmNetwork,
         Self::Vm,
         Self::Vmi,
@@ -135,6 +138,7 @@ impl Kind {
             Self::NetworkConfig => "VlanConfig",
             Self::UplinkStatus => "VlanStatus",
             Self::LinkMonitor => "LinkMonitor",
+            Self::HostNetwork => "HostNetworkConfig",
             Self::VmNetwork => "NetworkAttachmentDefinition",
             Self::Vm => "VirtualMachine",
             Self::Vmi => "VirtualMachineInstance",
@@ -153,6 +157,7 @@ impl Kind {
             Self::NetworkConfig => "vlanconfigs",
             Self::UplinkStatus => "vlanstatuses",
             Self::LinkMonitor => "linkmonitors",
+            Self::HostNetwork => "hostnetworkconfigs",
             Self::VmNetwork => "network-attachment-definitions",
             Self::Vm => "virtualmachines",
             Self::Vmi => "virtualmachineinstances",

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::facts::{
-    ClusterNetwork, Host, Labels, LauncherPod, Link, NetworkConfig, Selection, UplinkMtu,
+    ClusterNetwork, Host, HostNetwork, LauncherPod, Link, NetworkConfig, Selection, UplinkMtu,
     UplinkStatus, Vm,
 };
 use super::hosts::{HostRef, HostSet, HostWalk};
@@ -12,6 +12,7 @@ use super::mtu::{DEFAULT_MTU, effective_mtu};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::options::Options;
 use super::problems::Problem;
+use super::selectors::Labels;
 use super::state::{Inactive, NetworkState, State, Uplink, related};
 use super::vm_networks::{CniConfig, VmNetwork};
 
@@ -35,6 +36,7 @@ impl Snapshot {
             Kind::NetworkConfig => state.configs.len(),
             Kind::UplinkStatus => state.statuses.len(),
             Kind::LinkMonitor => state.monitors.len(),
+            Kind::HostNetwork => state.host_networks.len(),
             Kind::VmNetwork => state.vm_networks.len(),
             Kind::Vm => state.vms.len(),
             Kind::Vmi => state.vmis.len(),
@@ -194,6 +196,20 @@ impl Snapshot {
         self.0.monitors.values().filter_map(move |monitor| Some(&**monitor.links.get(&name)?))
     }
 
+    // Host networks.
+
+    /// The host network configs of a cluster network.
+    pub fn host_networks_of<'s>(
+        &'s self,
+        cluster_network: &'s str,
+    ) -> impl Iterator<Item = (&'s Name, &'s HostNetwork)> {
+        self.0
+            .host_networks
+            .iter()
+            .map(|(name, facts)| (name, &**facts))
+            .filter(move |(_, facts)| *facts.cluster_network == *cluster_network)
+    }
+
     // VM networks.
 
     /// A VM network, if it exists.
@@ -333,7 +349,20 @@ impl Snapshot {
                 .into(),
             })
         });
-        complaints.chain(malformed).chain(unreadable).chain(unclaimed).collect()
+        let stray = self.0.host_networks.iter().filter_map(|(name, facts)| {
+            let network = &facts.cluster_network;
+            let object =
+                ObjectRef { kind: Kind::HostNetwork, key: Key::cluster_scoped(name.clone()) };
+            (!self.exists(network)).then(|| Problem {
+                message: format!(
+                    "{object} names cluster network {network:?}, which does not exist; create the \
+                     cluster network or correct spec.clusterNetwork"
+                )
+                .into(),
+                object: Some(object),
+            })
+        });
+        complaints.chain(malformed).chain(unreadable).chain(unclaimed).chain(stray).collect()
     }
 }
 

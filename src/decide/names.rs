@@ -17,24 +17,48 @@ pub(super) fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
-/// VMs in the answer to a request about the object `of`: the VMs in its namespace by name, the
-/// others by number, since the author of the request may have no right to see them.
-pub(super) fn list_in(of: &Key, vms: BTreeSet<&Key>) -> String {
-    let (here, elsewhere): (Vec<_>, Vec<_>) =
-        vms.into_iter().partition(|vm| vm.namespace() == of.namespace());
-    let here = (!here.is_empty()).then(|| list(here));
-    let elsewhere = match elsewhere.len() {
-        0 => None,
-        1 => Some("1 VM in another namespace".to_owned()),
-        more => Some(format!("{more} VMs in other namespaces")),
-    };
-    let parts: Vec<String> = here.into_iter().chain(elsewhere).collect();
-    parts.join(" and ")
+/// Who reads a message, which decides whose names the message may tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Audience<'a> {
+    /// Someone who may see every object.
+    Everyone,
+    /// The author of a request in this namespace, who may have no right to see objects in others.
+    Namespace(&'a str),
+}
+
+impl<'a> Audience<'a> {
+    /// The author of a request about this object. The author of a request about a cluster-scoped
+    /// object may see every object.
+    pub fn of(object: &'a Key) -> Self {
+        object.namespace().map_or(Self::Everyone, Self::Namespace)
+    }
+
+    /// Returns whether a message may name this object.
+    pub fn may_see(self, object: &Key) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Namespace(namespace) => object.namespace().is_none_or(|other| other == namespace),
+        }
+    }
+
+    /// VMs by name, as far as the audience may see them, and the others by number. A VM and its VMI
+    /// have the same key, so they count once.
+    pub fn vms(self, vms: BTreeSet<&Key>) -> String {
+        let (here, elsewhere): (Vec<_>, Vec<_>) = vms.into_iter().partition(|vm| self.may_see(vm));
+        let here = (!here.is_empty()).then(|| list(here));
+        let elsewhere = match elsewhere.len() {
+            0 => None,
+            1 => Some("1 VM in another namespace".to_owned()),
+            more => Some(format!("{more} VMs in other namespaces")),
+        };
+        let parts: Vec<String> = here.into_iter().chain(elsewhere).collect();
+        parts.join(" and ")
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{list, list_in};
+    use super::{Audience, list};
     use crate::cluster::Key;
 
     #[test]
@@ -52,12 +76,16 @@ mod tests {
             let (namespace, name) = text.split_once('/').unwrap();
             Key::in_namespace(namespace, name)
         };
-        let listed = |vms: &[&str]| {
+        let listed = |object: &Key, vms: &[&str]| {
             let vms: Vec<Key> = vms.iter().map(|vm| key(vm)).collect();
-            list_in(&key("a/net"), vms.iter().collect())
+            Audience::of(object).vms(vms.iter().collect())
         };
-        assert_eq!(listed(&["a/x", "a/y"]), "a/x, a/y");
-        assert_eq!(listed(&["a/x", "b/y"]), "a/x and 1 VM in another namespace");
-        assert_eq!(listed(&["c/x", "b/y"]), "2 VMs in other namespaces");
+        let net = key("a/net");
+        assert_eq!(listed(&net, &["a/x", "a/y"]), "a/x, a/y");
+        assert_eq!(listed(&net, &["a/x", "b/y"]), "a/x and 1 VM in another namespace");
+        assert_eq!(listed(&net, &["c/x", "b/y"]), "2 VMs in other namespaces");
+        let host = Key::cluster_scoped("h");
+        assert_eq!(listed(&host, &["a/x", "b/y"]), "a/x, b/y");
+        assert!(Audience::of(&net).may_see(&host));
     }
 }

@@ -11,13 +11,14 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::cluster::{
-    ClusterNetwork, Kind, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig, UplinkMtu,
-    UplinkOptions, UplinkStatus, VmNetwork,
+    ClusterNetwork, HostNetwork, Kind, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig,
+    UplinkMtu, UplinkOptions, UplinkStatus, VmNetwork,
 };
 
 use super::cni;
 use super::decode::{Decoder, List};
 use super::meta::{Meta, Object, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_MTU, nullable};
+use super::selectors::Selector;
 
 /// The label of network configs and VM networks that names their cluster network.
 pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
@@ -261,6 +262,39 @@ impl Object for LinkMonitorObject {
             .into_iter()
             .filter_map(|(host, links)| Some((host, links?.into_iter().map(link).collect())));
         LinkMonitor { links: links.collect() }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct HostNetworkConfig {
+    #[serde(default, deserialize_with = "nullable")]
+    metadata: Meta,
+    spec: HostNetworkSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HostNetworkSpec {
+    cluster_network: Name,
+    #[serde(default, deserialize_with = "nullable")]
+    node_selector: Selector,
+    #[serde(default, deserialize_with = "nullable")]
+    underlay: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    ips: BTreeMap<Name, Name>,
+}
+
+impl Object for HostNetworkConfig {
+    const KIND: Kind = Kind::HostNetwork;
+    type Facts = HostNetwork;
+
+    fn meta(&self) -> &Meta {
+        &self.metadata
+    }
+
+    fn facts(self, _: &Decoder) -> HostNetwork {
+        let HostNetworkSpec { cluster_network, node_selector, underlay, ips } = self.spec;
+        HostNetwork { cluster_network, selector: node_selector.into(), underlay, addresses: ips }
     }
 }
 

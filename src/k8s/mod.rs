@@ -16,6 +16,7 @@ pub mod objects;
 mod patch;
 mod proposals;
 pub mod replies;
+mod selectors;
 mod victims;
 
 pub use decode::{Decoder, Malformed};

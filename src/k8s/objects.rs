@@ -7,7 +7,8 @@ use crate::cluster::{Change, Fact, Key, Kind, Now, ObjectRef};
 
 use super::decode::{Decoder, Malformed, read};
 use super::harvester::{
-    ClusterNetworkObject, LinkMonitorObject, NetworkAttachmentDefinition, VlanConfig, VlanStatus,
+    ClusterNetworkObject, HostNetworkConfig, LinkMonitorObject, NetworkAttachmentDefinition,
+    VlanConfig, VlanStatus,
 };
 use super::kubevirt::{
     Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
@@ -28,9 +29,11 @@ pub fn kind_of(api_version: &str, kind: &str) -> Option<Kind> {
 #[must_use]
 pub fn group_and_version(kind: Kind) -> (&'static str, &'static str) {
     match kind {
-        Kind::ClusterNetwork | Kind::NetworkConfig | Kind::UplinkStatus | Kind::LinkMonitor => {
-            ("network.harvesterhci.io", "v1beta1")
-        }
+        Kind::ClusterNetwork
+        | Kind::NetworkConfig
+        | Kind::UplinkStatus
+        | Kind::LinkMonitor
+        | Kind::HostNetwork => ("network.harvesterhci.io", "v1beta1"),
         Kind::VmNetwork => ("k8s.cni.cncf.io", "v1"),
         Kind::Vm | Kind::Vmi | Kind::Migration => ("kubevirt.io", "v1"),
         Kind::LauncherPod | Kind::Namespace | Kind::Host => ("", "v1"),
@@ -63,6 +66,7 @@ impl Decoder {
             Kind::NetworkConfig => Fact::NetworkConfig(self.read::<VlanConfig, _>(object)?),
             Kind::UplinkStatus => Fact::UplinkStatus(self.read::<VlanStatus, _>(object)?),
             Kind::LinkMonitor => Fact::LinkMonitor(self.read::<LinkMonitorObject, _>(object)?),
+            Kind::HostNetwork => Fact::HostNetwork(self.read::<HostNetworkConfig, _>(object)?),
             Kind::VmNetwork => {
                 Fact::VmNetwork(self.read::<NetworkAttachmentDefinition, _>(object)?)
             }

@@ -107,6 +107,7 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
         policy: Policy {
             trusted_users: arguments.trusted_users,
             deny_unschedulable: arguments.unschedulable_vm == Unschedulable::Deny,
+            names_all: false,
         },
         clients_only: arguments.client_ca.is_some(),
     };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::facts::{Host, Labels, NetworkConfig};
+use crate::cluster::facts::{Host, NetworkConfig};
 use crate::cluster::hosts::HostSet;
 use crate::cluster::names::Name;
+use crate::cluster::selectors::Labels;
 
 use super::{State, relate};
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::facts::{
-    ClusterNetwork, LauncherPod, LinkMonitor, Migration, Namespace, NetworkConfig, UplinkStatus,
-    Vm, Vmi,
+    ClusterNetwork, HostNetwork, LauncherPod, LinkMonitor, Migration, Namespace, NetworkConfig,
+    UplinkStatus, Vm, Vmi,
 };
 use super::hosts::{HostSet, Hosts};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
@@ -34,6 +34,7 @@ pub(in crate::cluster) struct State {
     /// By the name of the `VlanStatus` object.
     pub statuses: OrdMap<Name, Arc<UplinkStatus>>,
     pub monitors: OrdMap<Name, Arc<LinkMonitor>>,
+    pub host_networks: OrdMap<Name, Arc<HostNetwork>>,
     pub vm_networks: OrdMap<Key, Arc<VmNetwork>>,
     pub vms: OrdMap<Key, Arc<Vm>>,
     pub vmis: OrdMap<Key, Arc<Vmi>>,
@@ -140,6 +141,7 @@ impl State {
             Kind::NetworkConfig => scoped(&mut self.configs.keys()),
             Kind::UplinkStatus => scoped(&mut self.statuses.keys()),
             Kind::LinkMonitor => scoped(&mut self.monitors.keys()),
+            Kind::HostNetwork => scoped(&mut self.host_networks.keys()),
             Kind::Namespace => scoped(&mut self.namespaces.keys()),
             Kind::Host => scoped(&mut self.hosts.iter().map(|(number, _)| self.hosts.name(number))),
             Kind::VmNetwork => self.vm_networks.keys().cloned().collect(),
@@ -214,6 +216,7 @@ impl fmt::Debug for State {
             networks: _,
             statuses,
             monitors,
+            host_networks,
             vm_networks,
             vms,
             vmis,
@@ -241,6 +244,7 @@ impl fmt::Debug for State {
                 "ground",
                 &(statuses, monitors, vm_networks, vms, vmis, migrations, pods, namespaces),
             )
+            .field("host_networks", host_networks)
             .field("problems", &(malformed, complaints))
             .field(
                 "derived",

@@ -17,6 +17,7 @@ mod write;
 
 use crate::cluster::{Kind, NetworkConfig, Selection, Snapshot};
 
+use super::names::Audience;
 use super::needs::Needs;
 use super::placement::{Term, place};
 
@@ -85,11 +86,18 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
         return Outcome::Undecided(why.clone());
     }
     let trusted = policy.trusted_users.iter().any(|user| **user == *question.user);
+    let key = proposal.key();
+    let audience = match &key {
+        Some(key) if !policy.names_all => Audience::of(key),
+        _ => Audience::Everyone,
+    };
     let mut judgement = match proposal.resolved(snapshot).as_deref() {
         Some(Proposal::ClusterNetwork(write)) => cluster_network::judge(snapshot, write, trusted),
         Some(Proposal::NetworkConfig(write)) => network_config::judge(snapshot, write, trusted),
-        Some(Proposal::VmNetwork(write)) => vm_network::judge(snapshot, write),
-        Some(Proposal::Vm(write)) => vm::judge(snapshot, write, policy.deny_unschedulable),
+        Some(Proposal::VmNetwork(write)) => vm_network::judge(snapshot, write, audience),
+        Some(Proposal::Vm(write)) => {
+            vm::judge(snapshot, write, policy.deny_unschedulable, audience)
+        }
         Some(Proposal::Host(write)) => host::judge(snapshot, write),
         Some(Proposal::Vmi(_) | Proposal::KnownNetworkConfig { .. }) | None => Judgement::default(),
     };

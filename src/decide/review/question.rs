@@ -72,6 +72,9 @@ pub struct Policy {
     pub trusted_users: Vec<String>,
     /// Whether a VM that no host can run is denied rather than warned about.
     pub deny_unschedulable: bool,
+    /// Whether messages name objects in every namespace, as for `plan`, which its user runs with
+    /// the right to read them all.
+    pub names_all: bool,
 }
 
 /// The answer to a question.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{HostSet, Key, Kind, Name, ObjectRef, Selection, Snapshot, Vm};
 
 use super::super::causes::Cause;
-use super::super::names::{list, list_in};
+use super::super::names::{Audience, list};
 use super::super::needs::Needs;
 use super::scope::lacks_configs;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
@@ -39,12 +39,17 @@ pub fn scope_of_networks(snapshot: &Snapshot, asked: &[Key]) -> Scope {
 }
 
 /// Judges the change. A VM that no host can run gets a warning, or a violation with
-/// `deny_unschedulable`.
-pub fn judge(snapshot: &Snapshot, write: &Write<Vm>, deny_unschedulable: bool) -> Judgement {
+/// `deny_unschedulable`. `audience` reads the messages.
+pub fn judge(
+    snapshot: &Snapshot,
+    write: &Write<Vm>,
+    deny_unschedulable: bool,
+    audience: Audience<'_>,
+) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(new) = write.after().filter(|new| !new.facts.deleting) else { return judgement };
     let old = write.before();
-    judgement.violations.extend(mac(snapshot, old, new));
+    judgement.violations.extend(mac(snapshot, old, new, audience));
     if old.is_some_and(|old| old.facts.networks == new.facts.networks) {
         return judgement;
     }
@@ -62,7 +67,12 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Vm>, deny_unschedulable: bool) -
 
 /// `vm-mac`: no two interfaces on one cluster network have the same MAC address. A VM that receives
 /// another cluster's VM shares its MAC addresses until the migration is over, so it is exempt.
-fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> Vec<Violation> {
+fn mac(
+    snapshot: &Snapshot,
+    old: Option<&Reviewed<Vm>>,
+    new: &Reviewed<Vm>,
+    audience: Audience<'_>,
+) -> Vec<Violation> {
     if new.facts.receiving {
         return Vec::new();
     }
@@ -99,7 +109,7 @@ fn mac(snapshot: &Snapshot, old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> V
             message: format!(
                 "MAC address {mac} is already used on cluster network {network} by another \
                  interface of VMs: {}; choose another address",
-                list_in(&new.key, others)
+                audience.vms(others)
             ),
             of_the_object_alone: false,
         });

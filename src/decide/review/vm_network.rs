@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
 
-use super::super::names::{list, list_in};
+use super::super::names::{Audience, list};
 use super::bounds::MAX_BRIDGE_NAME;
 use super::scope::lacks_configs;
 use super::{Code, Judgement, Scope, Violation, Write};
@@ -41,13 +41,13 @@ pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
     }
 }
 
-/// Judges the change.
-pub fn judge(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Judgement {
+/// Judges the change. `audience` reads the messages.
+pub fn judge(snapshot: &Snapshot, write: &Write<VmNetwork>, audience: Audience<'_>) -> Judgement {
     let mut judgement = Judgement::default();
     let violations = &mut judgement.violations;
     let (old, new) = match write {
         Write::Delete(old) => {
-            violations.extend(in_use(snapshot, &old.key));
+            violations.extend(in_use(snapshot, &old.key, audience));
             return judgement;
         }
         Write::Create(new) => (None, new),
@@ -56,6 +56,7 @@ pub fn judge(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Judgement {
     };
     let review = Review {
         snapshot,
+        audience,
         old: old.map(|old| &old.facts),
         new: &new.facts,
         key: &new.key,
@@ -80,6 +81,7 @@ const LABEL: &str = "metadata.labels[network.harvesterhci.io/clusternetwork]";
 
 struct Review<'a> {
     snapshot: &'a Snapshot,
+    audience: Audience<'a>,
     old: Option<&'a VmNetwork>,
     new: &'a VmNetwork,
     key: &'a Key,
@@ -244,7 +246,7 @@ impl Review<'_> {
                 format!(
                     "the configuration can't be changed while running VMs use this VM network: {}; \
                      stop them first",
-                    list_in(self.key, vms)
+                    self.audience.vms(vms)
                 ),
                 false,
             ));
@@ -318,7 +320,7 @@ fn canonical(facts: &VmNetwork) -> &str {
 
 /// `nad-in-use`: no running VM uses the VM network, and no VM refers to it, not even a stopped one.
 /// While the namespace of the VM network is terminating, its VMs go with it, so only VMIs count.
-fn in_use(snapshot: &Snapshot, key: &Key) -> Option<Violation> {
+fn in_use(snapshot: &Snapshot, key: &Key, audience: Audience<'_>) -> Option<Violation> {
     let mut vms: BTreeSet<&Key> = snapshot.vmis_using(key).collect();
     if !key.namespace().is_some_and(|namespace| snapshot.is_terminating(namespace)) {
         vms.extend(snapshot.vms_using(key));
@@ -329,7 +331,7 @@ fn in_use(snapshot: &Snapshot, key: &Key) -> Option<Violation> {
         message: format!(
             "VM network {key} is still used by VMs: {}; remove it from these VMs and stop them \
              first",
-            list_in(key, vms)
+            audience.vms(vms)
         ),
         of_the_object_alone: false,
     })
