@@ -36,6 +36,9 @@ pub enum Error {
     /// An object that the review depends on is malformed.
     #[error("{0} can't be read: {1}; repair it first")]
     Malformed(ObjectRef, Name),
+    /// New launcher pods ask for more unknown VM networks than may be read.
+    #[error("new pods ask for {0} unknown VM networks, more than {MAX_UNKNOWN} may be read")]
+    TooManyUnknown(usize),
     /// A task panicked, or the process is about to end.
     #[error("the read was aborted")]
     Aborted,
@@ -122,7 +125,9 @@ impl Present {
                 self.with_listed(Kind::NetworkConfig, under_review.as_ref(), snapshot).await?;
         }
         if users_of.is_some() {
-            snapshot = self.with_listed(Kind::VmNetwork, under_review.as_ref(), snapshot).await?;
+            for kind in [Kind::VmNetwork, Kind::HostNetwork] {
+                snapshot = self.with_listed(kind, under_review.as_ref(), snapshot).await?;
+            }
         }
         if vms_using.is_some() {
             snapshot = self.with_listed(Kind::Vm, under_review.as_ref(), snapshot).await?;
@@ -136,7 +141,13 @@ impl Present {
         places.extend(vmis_using.map(|_| Pods::Alive));
         for pods in places {
             let changes = self.pods(&snapshot, pods).await?;
-            snapshot = with(snapshot, changes).await?;
+            let unknown = unknown_vm_networks(&snapshot, &changes, &asked);
+            if unknown.len() > MAX_UNKNOWN - asked.len() {
+                return Err(Error::TooManyUnknown(unknown.len()));
+            }
+            let found = self.read(&unknown).await?;
+            asked.extend(unknown);
+            snapshot = with(snapshot, changes.into_iter().chain(found).collect()).await?;
         }
         Ok(Some(snapshot))
     }
@@ -277,6 +288,27 @@ async fn scope(snapshot: &Snapshot, question: &Arc<Question>) -> Result<Scope, E
     let is_large = question.is_large();
     let scope = off_thread(is_large, move || review::scope(&snapshot, &question));
     scope.await.map_err(|_| Error::Aborted)
+}
+
+/// The VM networks that launcher pods and VMIs ask for, without those that are known or were asked
+/// for already. The pods' VM networks may be as new as the pods.
+fn unknown_vm_networks(
+    snapshot: &Snapshot,
+    changes: &[Change],
+    asked: &BTreeSet<ObjectRef>,
+) -> Vec<ObjectRef> {
+    let networks = changes.iter().filter_map(|change| match &change.now {
+        Now::Is(Fact::LauncherPod(pod)) => Some(&pod.networks),
+        Now::Is(Fact::Vmi(vmi)) => Some(&vmi.networks),
+        _ => None,
+    });
+    let unknown: BTreeSet<ObjectRef> = networks
+        .flat_map(|networks| &networks.vm_networks)
+        .filter(|key| snapshot.vm_network(key).is_none())
+        .map(|key| ObjectRef { kind: Kind::VmNetwork, key: key.clone() })
+        .filter(|object| !asked.contains(object))
+        .collect();
+    unknown.into_iter().collect()
 }
 
 /// Applies what was read to a snapshot.

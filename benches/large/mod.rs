@@ -52,6 +52,7 @@ pub fn changes() -> impl Iterator<Item = Change> {
             selector: [("rack", format!("rack-{number}"))].into_iter().collect(),
             nics: ["enp7s0".into(), "enp8s0".into()].into(),
             options: UplinkOptions::default(),
+            named_after: None,
             deleting: false,
             label: None,
             description: "".into(),

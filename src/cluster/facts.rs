@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::mtu::effective_mtu;
-use super::names::{Key, MGMT, Name, ObjectRef};
-use super::selectors::{LabelSelector, Labels};
+use super::hosts::Host;
+use super::names::{Key, Name, ObjectRef};
+use super::selectors::LabelSelector;
+use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
 /// A change of one object.
@@ -69,93 +70,6 @@ pub enum UplinkMtu {
     Is(i64),
     /// The annotation is not a number.
     Unreadable(Name),
-}
-
-/// A network config (`VlanConfig`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkConfig {
-    /// The cluster network in `spec.clusterNetwork`.
-    pub cluster_network: Name,
-    /// The labels that `spec.nodeSelector` requires.
-    pub selector: Labels,
-    /// The names of the NICs in `spec.uplink.nics`.
-    pub nics: Box<[Name]>,
-    /// The bond options and link attributes.
-    pub options: UplinkOptions,
-    /// Whether the network config is being deleted. Such a network config covers no host.
-    pub deleting: bool,
-    /// The label `network.harvesterhci.io/clusternetwork`.
-    pub label: Option<Name>,
-    /// The description in `spec.description`, which has no effect on any host.
-    pub description: Name,
-}
-
-impl NetworkConfig {
-    /// Returns whether the network config can cover hosts. One that is being deleted covers none,
-    /// nor does one of `mgmt`, which is a node agent's record (docs/reference.md, "Objects" and
-    /// "When a cluster network is active").
-    #[must_use]
-    pub fn counts(&self) -> bool {
-        !self.deleting && !self.is_mgmt()
-    }
-
-    /// Returns whether the network config covers a host.
-    #[must_use]
-    pub fn covers(&self, host: &Host) -> bool {
-        self.counts() && host.is_covered_by(&self.selector)
-    }
-
-    /// Returns whether this is a network config of `mgmt`: a node agent's record.
-    #[must_use]
-    pub fn is_mgmt(&self) -> bool {
-        &*self.cluster_network == MGMT
-    }
-
-    /// Returns whether both network configs make the same uplink. Absent options equal their
-    /// defaults.
-    #[must_use]
-    pub fn same_uplink(&self, other: &Self) -> bool {
-        let (mine, theirs) = (&self.options, &other.options);
-        self.nics == other.nics
-            && mine.effective_mtu() == theirs.effective_mtu()
-            && (&mine.mode, mine.miimon, mine.tx_queue_length, &mine.hardware_address)
-                == (&theirs.mode, theirs.miimon, theirs.tx_queue_length, &theirs.hardware_address)
-    }
-}
-
-/// The bond options and link attributes of a network config, with the defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UplinkOptions {
-    /// The bond's mode.
-    pub mode: Name,
-    /// The interval, in milliseconds, at which the bond checks its links; -1 is the default.
-    pub miimon: i64,
-    /// The length of the transmit queue, in packets; -1 is the default.
-    pub tx_queue_length: i64,
-    /// The bond's MAC address as written, empty if absent.
-    pub hardware_address: Name,
-    /// The MTU in bytes as written, 0 if absent.
-    pub mtu: i64,
-}
-
-impl UplinkOptions {
-    /// The effective MTU in bytes: 0 means 1500.
-    #[must_use]
-    pub fn effective_mtu(&self) -> i64 {
-        effective_mtu(self.mtu)
-    }
-}
-
-impl Default for UplinkOptions {
-    fn default() -> Self {
-        Self {
-            mode: "active-backup".into(),
-            miimon: -1,
-            tx_queue_length: -1,
-            hardware_address: Name::default(),
-            mtu: 0,
-        }
-    }
 }
 
 /// A node agent's report on the uplink of a network config on a host (`VlanStatus`).
@@ -309,23 +223,5 @@ impl LauncherPod {
     /// Returns whether the pod belongs to this VMI, and not to an earlier one of the same name.
     pub(super) fn is_of(&self, vmi: &Vmi) -> bool {
         self.vmi_uid.is_empty() || vmi.uid.is_empty() || self.vmi_uid == vmi.uid
-    }
-}
-
-/// A host (`Node`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Host {
-    /// The host's labels.
-    pub labels: Labels,
-    /// Whether the host is a witness host, which votes in etcd and runs no VMs.
-    pub witness: bool,
-}
-
-impl Host {
-    /// Returns whether a network config with this selector covers the host. Witness hosts are never
-    /// covered.
-    #[must_use]
-    pub fn is_covered_by(&self, selector: &Labels) -> bool {
-        !self.witness && self.labels.contain(selector)
     }
 }

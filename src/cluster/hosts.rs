@@ -1,4 +1,4 @@
-//! Hosts by number, and sets of hosts.
+//! Hosts, by name and by number, and sets of hosts.
 //!
 //! Only `cluster` uses the numbers, since a number may stand for another host in a later snapshot.
 //! Other modules use names, [`HostSet`]s and [`HostRef`]s.
@@ -11,8 +11,26 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use imbl::Vector;
 
-use super::facts::Host;
 use super::names::Name;
+use super::selectors::Labels;
+
+/// A host (`Node`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The host's labels.
+    pub labels: Labels,
+    /// Whether the host is a witness host, which votes in etcd and runs no VMs.
+    pub witness: bool,
+}
+
+impl Host {
+    /// Returns whether a network config with this selector covers the host. Witness hosts are never
+    /// covered.
+    #[must_use]
+    pub fn is_covered_by(&self, selector: &Labels) -> bool {
+        !self.witness && self.labels.contain(selector)
+    }
+}
 
 /// A set of hosts of one snapshot.
 #[derive(Clone, Debug, Default)]

@@ -14,15 +14,15 @@ use hashbrown::HashSet;
 use imbl::OrdMap;
 
 use super::facts::{
-    Change, ClusterNetwork, Fact, Host, LauncherPod, Migration, NetworkConfig, Now, Selection,
-    UplinkStatus, Vm,
+    Change, ClusterNetwork, Fact, LauncherPod, Migration, Now, Selection, UplinkStatus, Vm,
 };
-use super::hosts::HostSet;
+use super::hosts::{Host, HostSet};
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::options::Options;
 use super::selectors::Labels;
 use super::snapshot::Snapshot;
 use super::state::{ConfigState, State, relate, replace_pair};
+use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
 /// The one writable copy of the cluster's facts.

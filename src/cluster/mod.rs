@@ -15,15 +15,15 @@ mod problems;
 mod selectors;
 mod snapshot;
 mod state;
+mod uplinks;
 mod vm_networks;
 
 pub use difference::{Difference, HostsChanged};
 pub use facts::{
-    Change, ClusterNetwork, Fact, Host, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
-    Migration, Namespace, NetworkConfig, Now, Selection, UplinkMtu, UplinkOptions, UplinkStatus,
-    Vm, Vmi,
+    Change, ClusterNetwork, Fact, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
+    Migration, Namespace, Now, Selection, UplinkMtu, UplinkStatus, Vm, Vmi,
 };
-pub use hosts::{HostRef, HostSet, HostWalk};
+pub use hosts::{Host, HostRef, HostSet, HostWalk};
 pub use index::Index;
 pub use mtu::{DEFAULT_MTU, effective_mtu};
 pub use names::{Key, Kind, MGMT, Name, ObjectRef, is_dns_subdomain};
@@ -32,4 +32,5 @@ pub use problems::Problem;
 pub use selectors::{Expression, HostChoice, HostTerm, LabelSelector, Labels, Operator};
 pub use snapshot::{Network, Snapshot};
 pub use state::{Inactive, Uplink};
+pub use uplinks::{BondOptions, NetworkConfig, UplinkOptions};
 pub use vm_networks::{Cni, CniConfig, VmNetwork};

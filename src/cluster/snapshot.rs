@@ -4,16 +4,16 @@
 use std::fmt;
 
 use super::facts::{
-    ClusterNetwork, Host, HostNetwork, LauncherPod, Link, NetworkConfig, Selection, UplinkMtu,
-    UplinkStatus, Vm,
+    ClusterNetwork, HostNetwork, LauncherPod, Link, Selection, UplinkMtu, UplinkStatus, Vm,
 };
-use super::hosts::{HostRef, HostSet, HostWalk};
+use super::hosts::{Host, HostRef, HostSet, HostWalk};
 use super::mtu::{DEFAULT_MTU, effective_mtu};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::options::Options;
 use super::problems::Problem;
 use super::selectors::Labels;
 use super::state::{Inactive, NetworkState, State, Uplink, related};
+use super::uplinks::NetworkConfig;
 use super::vm_networks::{CniConfig, VmNetwork};
 
 /// Everything that is known at one moment.
@@ -68,6 +68,12 @@ impl Snapshot {
     #[must_use]
     pub fn host(&self, name: &str) -> Option<HostRef<'_>> {
         self.0.hosts.find(name).map(|number| self.0.hosts.host_ref(number))
+    }
+
+    /// The labels of the host of this name.
+    #[must_use]
+    pub fn labels_of(&self, host: &str) -> Option<&Labels> {
+        Some(&self.0.hosts.facts(self.0.hosts.find(host)?)?.labels)
     }
 
     /// A lookup of many hosts, one after the other.
@@ -163,22 +169,32 @@ impl Snapshot {
             .filter(|(_, facts, _)| facts.counts())
     }
 
+    /// The node agents' records of `mgmt`, each with the host that it is named after.
+    pub fn mgmt_records(&self) -> impl Iterator<Item = (&Name, &NetworkConfig)> {
+        self.0
+            .configs
+            .values()
+            .map(|config| &*config.facts)
+            .filter(|facts| facts.is_mgmt() && !facts.deleting)
+            .filter_map(|facts| Some((facts.named_after.as_ref()?, facts)))
+    }
+
     /// All network configs that name a cluster network, including those that are being deleted.
     pub fn configs_naming(&self, cluster_network: &str) -> impl Iterator<Item = &Name> {
         self.0.networks.get(cluster_network).into_iter().flat_map(|network| network.configs.iter())
     }
 
-    /// The hosts' reports on the uplinks of a cluster network.
+    /// The hosts' reports on the uplinks of a cluster network, each with its VlanStatus's name.
     pub fn reports<'s>(
         &'s self,
         cluster_network: &'s Name,
-    ) -> impl Iterator<Item = &'s UplinkStatus> {
+    ) -> impl Iterator<Item = (&'s Name, &'s UplinkStatus)> {
         let from = (cluster_network.clone(), Name::default(), Name::default());
         self.0
             .reports
             .range(from..)
             .take_while(move |(network, ..)| network == cluster_network)
-            .filter_map(|(_, _, status)| self.0.statuses.get(status).map(|status| &**status))
+            .filter_map(|(_, _, status)| Some((status, &**self.0.statuses.get(status)?)))
     }
 
     /// One host's reports on the uplinks of a cluster network.

@@ -22,7 +22,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::UplinkOptions;
+use crate::cluster;
 use crate::decide::review::{MAX_MTU, MAX_NAME, MIN_MTU};
 
 /// All four definitions.
@@ -381,5 +381,5 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The number that leaves a setting at the kernel's default.
 fn unset() -> i64 {
-    UplinkOptions::default().miimon
+    cluster::BondOptions::default().miimon
 }

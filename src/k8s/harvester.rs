@@ -7,30 +7,33 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::cluster::{
     ClusterNetwork, HostNetwork, Kind, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig,
-    UplinkMtu, UplinkOptions, UplinkStatus, VmNetwork,
+    UplinkMtu, UplinkStatus, VmNetwork,
 };
 
 use super::cni;
-use super::decode::{Decoder, List};
-use super::meta::{Meta, Object, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_MTU, nullable};
+use super::decode::Decoder;
+use super::meta::{
+    Meta, Object, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_MTU, VM_MIGRATION_NETWORK,
+    nullable,
+};
 use super::selectors::Selector;
+use super::uplink::{Part, Uplink};
 
 /// The label of network configs and VM networks that names their cluster network.
 pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
-/// The most NICs that a network config may list.
-const MAX_NICS: usize = 1024;
+/// The name of a node agent's record of `mgmt` is this and the host's name.
+pub(crate) const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
 
 /// The namespace of system networks.
 const SYSTEM_NAMESPACE: &str = "harvester-system";
-const SYSTEM_ANNOTATIONS: [&str; 2] = [STORAGE_NETWORK, RWX_NETWORK];
+const SYSTEM_ANNOTATIONS: [&str; 3] = [STORAGE_NETWORK, RWX_NETWORK, VM_MIGRATION_NETWORK];
 /// The label of a storage network that reserves its VLAN.
 const EXCLUSIVE_VLAN: &str = "storage-network.settings.harvesterhci.io/exclusivevlan";
-const SYSTEM_NAMES: [&str; 2] = ["storagenetwork-", "rwx-network-"];
+const SYSTEM_NAMES: [&str; 3] = ["storagenetwork-", "rwx-network-", "vm-migration-network-"];
 
 #[derive(Deserialize)]
 pub(crate) struct ClusterNetworkObject {
@@ -60,7 +63,7 @@ impl Object for ClusterNetworkObject {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[serde(bound(deserialize = "U: Default + Deserialize<'de>"))]
-pub(crate) struct VlanConfig<U = Uplink> {
+pub(crate) struct VlanConfig<U = Part<Uplink>> {
     #[serde(default, deserialize_with = "nullable")]
     metadata: Meta,
     spec: VlanConfigSpec<U>,
@@ -79,55 +82,9 @@ struct VlanConfigSpec<U> {
     uplink: U,
 }
 
-/// The uplink of a network config.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Uplink {
-    #[serde(default, deserialize_with = "nullable")]
-    nics: List<Name, MAX_NICS>,
-    #[serde(default, deserialize_with = "nullable")]
-    bond_options: BondOptions,
-    #[serde(default, deserialize_with = "nullable")]
-    link_attributes: LinkAttributes,
-}
-
-/// Reads a network config whose uplink is malformed: the uplink counts as empty.
-#[derive(Default)]
-pub(crate) struct IgnoredUplink;
-
-impl<'de> Deserialize<'de> for IgnoredUplink {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-impl From<IgnoredUplink> for Uplink {
-    fn from(_: IgnoredUplink) -> Self {
-        Self::default()
-    }
-}
-
-#[derive(Default, Deserialize)]
-struct BondOptions {
-    #[serde(default, deserialize_with = "nullable")]
-    mode: Name,
-    miimon: Option<i64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LinkAttributes {
-    #[serde(default, deserialize_with = "nullable")]
-    mtu: i64,
-    #[serde(rename = "txQLen")]
-    tx_queue_length: Option<i64>,
-    #[serde(default, deserialize_with = "nullable")]
-    hardware_addr: Name,
-}
-
 impl<U> Object for VlanConfig<U>
 where
-    U: Default + Into<Uplink> + for<'de> Deserialize<'de>,
+    U: Default + Into<Part<Uplink>> + for<'de> Deserialize<'de>,
 {
     const KIND: Kind = Kind::NetworkConfig;
     type Facts = NetworkConfig;
@@ -139,23 +96,14 @@ where
     fn facts(self, _: &Decoder) -> NetworkConfig {
         let Self { metadata, spec } = self;
         let VlanConfigSpec { cluster_network, node_selector, uplink, description } = spec;
-        let Uplink { nics, bond_options, link_attributes } = uplink.into();
-        let defaults = UplinkOptions::default();
+        let (nics, options) = uplink.into().facts();
+        let named_after = metadata.name.as_deref().and_then(|it| it.strip_prefix(RECORD_PREFIX));
         NetworkConfig {
             cluster_network,
             selector: node_selector.iter().collect::<Labels>(),
-            nics: nics.0.into(),
-            options: UplinkOptions {
-                mode: Some(bond_options.mode)
-                    .filter(|mode| !mode.is_empty())
-                    .unwrap_or(defaults.mode),
-                miimon: bond_options.miimon.unwrap_or(defaults.miimon),
-                tx_queue_length: link_attributes
-                    .tx_queue_length
-                    .unwrap_or(defaults.tx_queue_length),
-                hardware_address: link_attributes.hardware_addr,
-                mtu: link_attributes.mtu,
-            },
+            nics,
+            options,
+            named_after: named_after.filter(|host| !host.is_empty()).map(Name::from),
             deleting: metadata.deleting(),
             label: metadata.label(CLUSTER_NETWORK_LABEL).map(Name::from),
             description,

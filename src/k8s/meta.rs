@@ -24,14 +24,23 @@ pub(crate) const MATCHED_NODES: &str = "network.harvesterhci.io/matched-nodes";
 pub(crate) const STORAGE_NETWORK: &str = "storage-network.settings.harvesterhci.io";
 /// The annotation that marks an RWX network.
 pub(crate) const RWX_NETWORK: &str = "rwx-network.settings.harvesterhci.io";
+/// The annotation that marks a network for VM migrations.
+pub(crate) const VM_MIGRATION_NETWORK: &str = "vm-migration-network.settings.harvesterhci.io";
 /// The annotation that lists a pod's additional networks.
 pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's first network.
 pub(crate) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 
 /// The annotations that we read. All others are dropped.
-const ANNOTATIONS: [&str; 6] =
-    [UPLINK_MTU, MATCHED_NODES, STORAGE_NETWORK, RWX_NETWORK, NETWORKS, DEFAULT_NETWORK];
+const ANNOTATIONS: [&str; 7] = [
+    UPLINK_MTU,
+    MATCHED_NODES,
+    STORAGE_NETWORK,
+    RWX_NETWORK,
+    VM_MIGRATION_NETWORK,
+    NETWORKS,
+    DEFAULT_NETWORK,
+];
 
 /// The metadata that we read of any object.
 #[derive(Debug, Default, Deserialize)]

@@ -17,6 +17,7 @@ mod patch;
 mod proposals;
 pub mod replies;
 mod selectors;
+mod uplink;
 mod victims;
 
 pub use decode::{Decoder, Malformed};

@@ -7,13 +7,12 @@ use crate::cluster::{Kind, Name};
 use crate::decide::review::{Proposal, Reviewed, Subject, Webhook, Write};
 
 use super::decode::{Decoder, Malformed, check_strings, read_text};
-use super::harvester::{
-    ClusterNetworkObject, IgnoredUplink, NetworkAttachmentDefinition, VlanConfig,
-};
+use super::harvester::{ClusterNetworkObject, NetworkAttachmentDefinition, VlanConfig};
 use super::kubevirt::{VirtualMachine, VirtualMachineInstance};
 use super::meta::Object;
 use super::node::Node;
 use super::patch::PatchTarget;
+use super::uplink::IgnoredUplink;
 
 /// The operation of an admission request.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

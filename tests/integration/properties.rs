@@ -47,6 +47,7 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                     selector,
                     nics: Box::new([]),
                     options: UplinkOptions::default(),
+                    named_after: None,
                     deleting,
                     label: None,
                     description: "".into(),

@@ -1,10 +1,10 @@
 //! When a cluster network is active on a host, and if not, why (docs/reference.md, "When a cluster
 //! network is active").
 
-use crate::cluster::facts::{Host, NetworkConfig};
-use crate::cluster::hosts::{HostRef, HostSet};
+use crate::cluster::hosts::{Host, HostRef, HostSet};
 use crate::cluster::names::{MGMT, Name};
 use crate::cluster::options::Activation;
+use crate::cluster::uplinks::NetworkConfig;
 
 use super::{NetworkState, State};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::facts::{Host, NetworkConfig};
-use crate::cluster::hosts::HostSet;
+use crate::cluster::hosts::{Host, HostSet};
 use crate::cluster::names::Name;
 use crate::cluster::selectors::Labels;
+use crate::cluster::uplinks::NetworkConfig;
 
 use super::{State, relate};
 

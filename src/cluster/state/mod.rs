@@ -14,12 +14,13 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::facts::{
-    ClusterNetwork, HostNetwork, LauncherPod, LinkMonitor, Migration, Namespace, NetworkConfig,
-    UplinkStatus, Vm, Vmi,
+    ClusterNetwork, HostNetwork, LauncherPod, LinkMonitor, Migration, Namespace, UplinkStatus, Vm,
+    Vmi,
 };
 use super::hosts::{HostSet, Hosts};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::options::Options;
+use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
 pub use activity::{Inactive, Uplink};

@@ -37,7 +37,7 @@ pub fn judge(snapshot: &Snapshot, write: &Write<ClusterNetwork>, trusted: bool) 
                 if &**new.name() == MGMT {
                     mgmt_mtu(snapshot, old, new)
                 } else {
-                    mtu_change(snapshot, new)
+                    mtu_change(snapshot, old, new)
                 }
             }));
         }
@@ -83,7 +83,8 @@ fn mgmt_delete(name: &Name) -> Option<Violation> {
     })
 }
 
-/// `cn-in-use`: a cluster network with network configs or VM networks can't be deleted.
+/// `cn-in-use`: a cluster network with network configs, VM networks or host network configs can't be
+/// deleted.
 fn in_use(snapshot: &Snapshot, name: &Name) -> Option<Violation> {
     let configs: Vec<&Name> = snapshot.configs_naming(name).collect();
     let vm_networks: Vec<&Key> = snapshot.vm_networks_of(name).map(|(key, _)| key).collect();
@@ -93,6 +94,11 @@ fn in_use(snapshot: &Snapshot, name: &Name) -> Option<Violation> {
     }
     if !vm_networks.is_empty() {
         users.push(format!("VM networks: {}", list(vm_networks)));
+    }
+    let host_networks: Vec<&Name> =
+        snapshot.host_networks_of(name).map(|(config, _)| config).collect();
+    if !host_networks.is_empty() {
+        users.push(format!("host network configs: {}", list(host_networks)));
     }
     (!users.is_empty()).then(|| Violation {
         code: Code::CnInUse,
@@ -126,10 +132,25 @@ fn mtu_form(facts: &ClusterNetwork) -> Option<Violation> {
     Some(mtu(message, true))
 }
 
-/// `cn-mtu`, second part: a new `uplink-mtu` equals the MTU of all network configs. `uplink-mtu`
-/// may be removed at any time, since the MTU of the network configs counts then.
-fn mtu_change(snapshot: &Snapshot, new: &Reviewed<ClusterNetwork>) -> Option<Violation> {
-    let UplinkMtu::Is(written) = new.facts.uplink_mtu else { return None };
+/// `cn-mtu`, second part: a changed or removed `uplink-mtu` equals the MTU of all network configs.
+/// A removed one counts as 1500.
+fn mtu_change(
+    snapshot: &Snapshot,
+    old: &Reviewed<ClusterNetwork>,
+    new: &Reviewed<ClusterNetwork>,
+) -> Option<Violation> {
+    let (written, change) = match (&old.facts.uplink_mtu, &new.facts.uplink_mtu) {
+        (UplinkMtu::Is(before), UplinkMtu::Is(after))
+            if effective_mtu(*before) == effective_mtu(*after) =>
+        {
+            return None;
+        }
+        (_, UplinkMtu::Is(mtu)) => (*mtu, format!("uplink-mtu {mtu}")),
+        (_, UplinkMtu::Unset) => {
+            (DEFAULT_MTU, format!("MTU {DEFAULT_MTU}, which a removed uplink-mtu stands for,"))
+        }
+        (_, UplinkMtu::Unreadable(_)) => return None,
+    };
     let name = new.name();
     let configs: Vec<(&Name, i64)> = snapshot
         .configs_of(name)
@@ -143,13 +164,13 @@ fn mtu_change(snapshot: &Snapshot, new: &Reviewed<ClusterNetwork>) -> Option<Vio
     Some(mtu(
         if mtus.len() == 1 {
             format!(
-                "uplink-mtu {written} differs from the MTU of the network configs of cluster \
-                 network {name}: {named}; change their MTU first"
+                "{change} differs from the MTU of the network configs of cluster network {name}: \
+                 {named}; change their MTU first"
             )
         } else {
             format!(
-                "uplink-mtu can't be changed while the network configs of cluster network {name} \
-                 have different MTUs: {named}; give them the same MTU first"
+                "uplink-mtu can't be changed or removed while the network configs of cluster \
+                 network {name} have different MTUs: {named}; give them the same MTU first"
             )
         },
         false,

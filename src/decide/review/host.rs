@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cluster::{Host, Key, Name, NetworkConfig, Snapshot};
 
 use super::super::names::list;
+use super::in_place::possibly_in_place;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// The network configs that cover a host, by cluster network.
@@ -58,13 +59,8 @@ fn running_vms(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (network, configs) in before {
-        // The VMs notice nothing if a config that still covers the host makes the same uplink,
-        // whether it is the same config or another one.
-        let stays = |now: &BTreeMap<&Name, &NetworkConfig>| {
-            now.values().any(|facts| configs.values().any(|was| was.same_uplink(facts)))
-        };
         let effect = match after.get(network) {
-            Some(now) if stays(now) => continue,
+            Some(now) if stays(snapshot, network, host, configs, now) => continue,
             Some(_) => "get another uplink for",
             None => "lose",
         };
@@ -85,6 +81,23 @@ fn running_vms(
         });
     }
     violations
+}
+
+/// Returns whether the uplink that is in place stays, as far as can be told: its network config still
+/// covers the host, or all that cover it now make the same uplink.
+fn stays(
+    snapshot: &Snapshot,
+    network: &Name,
+    host: &Name,
+    before: &BTreeMap<&Name, &NetworkConfig>,
+    now: &BTreeMap<&Name, &NetworkConfig>,
+) -> bool {
+    let covering: Vec<&Name> = before.keys().copied().collect();
+    possibly_in_place(snapshot, network, host, &covering).into_iter().all(|in_place| {
+        let was = before.get(in_place);
+        now.contains_key(in_place)
+            || was.is_some_and(|was| now.values().all(|facts| was.same_uplink(facts)))
+    })
 }
 
 /// `node-overlap`: no two network configs of one cluster network cover the host, unless they did so

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{HostRef, HostSet, Link, LinkState, Name, NetworkConfig, Snapshot};
 
-use super::super::names::list;
+use crate::decide::names::list;
 
 /// The warnings about a network config that covers the hosts `covered`.
 pub(super) fn warnings(

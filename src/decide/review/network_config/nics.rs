@@ -1,0 +1,128 @@
+//! The rule `vc-nic-conflict`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{HostSet, MGMT, Name, NetworkConfig};
+use crate::decide::names::list;
+use crate::decide::review::{Code, Violation};
+
+use super::change::Review;
+
+impl Review<'_> {
+    /// `vc-nic-conflict`, first part: no NIC is listed twice.
+    pub(super) fn nic_twice(&self) -> Option<Violation> {
+        let new = self.new?;
+        if self.old.is_some_and(|old| old.facts.nics == new.facts.nics) {
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<&Name> =
+            new.facts.nics.iter().filter(|nic| !seen.insert(*nic)).collect();
+        (!twice.is_empty()).then(|| Violation {
+            code: Code::VcNicConflict,
+            field: Some("spec.uplink.nics"),
+            message: format!(
+                "spec.uplink.nics lists NICs more than once: {}; remove the duplicates",
+                list(twice)
+            ),
+            of_the_object_alone: true,
+        })
+    }
+
+    /// `vc-nic-conflict`, second part: no host is covered by network configs of two cluster
+    /// networks that use the same NIC.
+    pub(super) fn nic_conflict(&self) -> Vec<Violation> {
+        let Some(new) = self.new else { return Vec::new() };
+        let facts = &new.facts;
+        let mut violations = Vec::new();
+        for (other, theirs, hosts) in self.snapshot.configs() {
+            if theirs.cluster_network == facts.cluster_network || other == new.name() {
+                continue;
+            }
+            for (nics, judged) in self.shared_nics(theirs) {
+                let both = judged.intersection(hosts);
+                if nics.is_empty() || both.is_empty() {
+                    continue;
+                }
+                violations.push(Violation {
+                    code: Code::VcNicConflict,
+                    field: Some("spec.uplink.nics"),
+                    message: format!(
+                        "network config {other} of cluster network {} already uses {} {} on hosts: \
+                         {}; choose other NICs or other hosts",
+                        theirs.cluster_network,
+                        if nics.len() == 1 { "NIC" } else { "NICs" },
+                        list(nics),
+                        list(self.snapshot.names(&both))
+                    ),
+                    of_the_object_alone: false,
+                });
+            }
+        }
+        violations
+    }
+
+    /// The NICs that another network config lists as well, each group with the hosts on which it is
+    /// judged. A NIC that the network config had before is judged only on newly covered hosts, so
+    /// that an old conflict blocks nothing.
+    fn shared_nics<'s>(&'s self, theirs: &'s NetworkConfig) -> [(BTreeSet<&'s Name>, HostSet); 2] {
+        let mine = self.new.map(|new| &*new.facts.nics).unwrap_or_default();
+        let old = self.old_of_same_network();
+        let (kept, fresh) = mine
+            .iter()
+            .filter(|nic| theirs.nics.contains(nic))
+            .partition(|nic| old.is_some_and(|old| old.facts.nics.contains(nic)));
+        [(kept, self.added()), (fresh, self.new_hosts.clone())]
+    }
+
+    /// `vc-nic-conflict`, third part: no NIC carries cluster network `mgmt` on a covered host,
+    /// according to the node agent's record of the host. In another bond, it would take the host
+    /// off the network.
+    pub(super) fn management_nics(&self) -> Option<Violation> {
+        self.new?;
+        let mut hosts: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
+        for (named_after, record) in self.snapshot.mgmt_records() {
+            let Some(host) = self.snapshot.host(named_after) else { continue };
+            for (nics, judged) in self.shared_nics(record) {
+                for nic in nics.into_iter().filter(|_| judged.contains(host)) {
+                    hosts.entry(nic).or_default().insert(named_after);
+                }
+            }
+        }
+        let used = hosts.iter().map(|(nic, hosts)| format!("{nic} on hosts: {}", list(hosts)));
+        (!hosts.is_empty()).then(|| Violation {
+            code: Code::VcNicConflict,
+            field: Some("spec.uplink.nics"),
+            message: format!(
+                "cluster network {MGMT} already uses NIC {}; choose other NICs or other hosts",
+                used.collect::<Vec<_>>().join("; NIC ")
+            ),
+            of_the_object_alone: false,
+        })
+    }
+
+    /// `vc-nic-conflict`, fourth part: no NIC is named like the bond or bridge of a cluster network.
+    pub(super) fn reserved_nics(&self) -> Option<Violation> {
+        let new = self.new?;
+        let exists = |name: &str| *name == *new.facts.cluster_network || self.snapshot.exists(name);
+        let reserved: BTreeSet<&Name> = new
+            .facts
+            .nics
+            .iter()
+            .filter(|nic| {
+                nic.strip_suffix("-bo").or_else(|| nic.strip_suffix("-br")).is_some_and(exists)
+            })
+            .filter(|nic| !self.old.is_some_and(|old| old.facts.nics.contains(nic)))
+            .collect();
+        (!reserved.is_empty()).then(|| Violation {
+            code: Code::VcNicConflict,
+            field: Some("spec.uplink.nics"),
+            message: format!(
+                "spec.uplink.nics lists bonds or bridges of cluster networks: {}; list physical \
+                 NICs",
+                list(reserved)
+            ),
+            of_the_object_alone: false,
+        })
+    }
+}
