@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Answer, ApiServer, list, object};
 use crate::harness::{Server, examples, snapshot_of};
 
-fn review(group: &str, kind: &str, old: &Value, new: &Value) -> String {
+pub fn review(group: &str, kind: &str, old: &Value, new: &Value) -> String {
     let operation = match (old.is_null(), new.is_null()) {
         (true, _) => "CREATE",
         (_, true) => "DELETE",
@@ -38,11 +38,11 @@ fn question(body: &str, webhook: Webhook) -> Arc<Question> {
     parse(body, webhook, &Decoder::default()).unwrap().question
 }
 
-fn known() -> Snapshot {
+pub fn known() -> Snapshot {
     snapshot_of(&examples())
 }
 
-fn config(name: &str, network: &str, selector: &Value) -> Value {
+pub fn config(name: &str, network: &str, selector: &Value) -> Value {
     json!({
         "metadata": { "name": name },
         "spec": { "clusterNetwork": network, "nodeSelector": selector, "uplink": {} },
@@ -91,7 +91,7 @@ async fn asked(body: &str, webhook: Webhook) -> Vec<String> {
     told
 }
 
-const HARVESTER: &str = "network.harvesterhci.io";
+pub const HARVESTER: &str = "network.harvesterhci.io";
 const MULTUS: &str = "k8s.cni.cncf.io";
 
 #[tokio::test(start_paused = true)]
