@@ -256,12 +256,14 @@ fn bodies(size: usize) -> Vec<(&'static str, &'static str, String)> {
     let size = size.min(8 << 20);
     let harvester = "network.harvesterhci.io";
     let config = r#"{"metadata":{"name":"c"},"spec":{"clusterNetwork":"a","uplink":{"nics":["#;
+    let future = r#"{"metadata":{"name":"c"},"spec":{"clusterNetwork":"a","uplink":{"future":["#;
     let vm = r#"{"metadata":{"name":"v"},"spec":{"template":{"spec":{"networks":["#;
     let terms = r#"{"metadata":{"name":"v"},"spec":{"template":{"spec":{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":["#;
     let values = format!(r#"{terms}{{"matchExpressions":[{{"key":"k","operator":"In","values":["#);
     for path in ["/validate", "/mutate"] {
         all.extend([
             (path, "NICs", review(harvester, "VlanConfig", config, r#""""#, "]}}}", size)),
+            (path, "an unknown member", review(harvester, "VlanConfig", future, "1", "]}}}", size)),
             (path, "networks", review("kubevirt.io", "VirtualMachine", vm, "{}", "]}}}}", size)),
             (path, "terms", review("kubevirt.io", "VirtualMachine", terms, "{}", "]}}}}}}}", size)),
             (
