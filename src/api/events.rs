@@ -6,6 +6,8 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::k8s::Malformed;
+
 use super::error::{Error, Status};
 use super::object::RawObject;
 
@@ -102,7 +104,7 @@ impl Events {
 /// Reads an event. Errors do not quote its content, since objects may contain secrets.
 fn event(line: &[u8]) -> Result<Event, Error> {
     let unreadable =
-        |error: serde_json::Error| Error::Unreadable(format!("a malformed event: {error}"));
+        |error| Error::Unreadable(format!("a malformed event: {}", Malformed::from(error)));
     let Line { kind, object } = serde_json::from_slice(line).map_err(unreadable)?;
     let json = object.get();
     match kind {

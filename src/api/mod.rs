@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::{Change, Kind, Name, Now, ObjectRef, is_dns_subdomain};
-use crate::k8s::Decoder;
 use crate::k8s::objects::{LAUNCHER_PODS, group_and_version, metadata_is_enough};
+use crate::k8s::{Decoder, Malformed};
 use crate::threads::{LARGE_JSON, off_thread};
 
 pub use error::Error;
@@ -248,7 +248,7 @@ impl Api {
             let read =
                 off_thread(bytes.len() >= LARGE_JSON, move || serde_json::from_slice(&bytes));
             let read = read.await.map_err(|error| Error::Unreadable(error.to_string()))?;
-            read.map_err(|error| Error::Unreadable(format!("{path}: {error}")))
+            read.map_err(|error| Error::Unreadable(format!("{path}: {}", Malformed::from(error))))
         };
         in_time(answer).await
     }

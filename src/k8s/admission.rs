@@ -13,9 +13,10 @@ use serde_json::value::RawValue;
 use crate::cluster::{Kind, Name};
 use crate::decide::review::{Edits, Outcome, Question, Subject, Webhook};
 
-use super::decode::{Decoder, Malformed};
+use super::decode::{Decoder, Malformed, read_text};
 use super::objects::kind_of;
 use super::patch::PatchTarget;
+use super::plain::echo;
 use super::proposals::{Request, subject};
 
 pub use super::proposals::Operation;
@@ -120,12 +121,12 @@ pub fn parse(body: &str, webhook: Webhook, decoder: &Decoder) -> Result<Review, 
     if !body.trim_ascii_start().starts_with('{') {
         return Err(Malformed::from("it is not an object").about(not_a_review));
     }
-    let review: AdmissionReview<'_> =
-        serde_json::from_str(body).map_err(|error| Malformed::from(error).about(not_a_review))?;
+    let review: AdmissionReview<'_> = read_text(body).map_err(|why| why.about(not_a_review))?;
     if review.kind != KIND || review.api_version != API_VERSION {
         return Err(Malformed::new(format!(
-            "the body is {:?} of {:?}, but only {KIND} of {API_VERSION} is supported",
-            review.kind, review.api_version
+            "the body is {} of {}, but only {KIND} of {API_VERSION} is supported",
+            echo(&review.kind),
+            echo(&review.api_version)
         )));
     }
     let request = review.request.ok_or("the AdmissionReview has no request")?;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cluster::Name;
 
+use super::plain::{cut, plain};
+
 /// The longest string in an object under review, in bytes. Kubernetes allows no larger annotation,
 /// and every other string that we read is far shorter.
 const MAX_STRING: usize = 256 << 10;
@@ -16,6 +18,8 @@ pub(super) const MAX_CANDIDATES: usize = 100_000;
 /// The most bytes of a host's name as a JSON string. A DNS subdomain has at most 253 characters,
 /// each of which may be escaped.
 const MAX_NAME: usize = 2048;
+/// The most characters of a path that a message repeats.
+const MAX_PATH: usize = 256;
 
 /// Why something can't be read. The text begins with the path of the field, if a field is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +31,11 @@ impl Malformed {
     #[must_use]
     pub fn new(why: impl Into<String>) -> Self {
         Self(why.into())
+    }
+
+    /// Any error of serde, in the words of Kubernetes, and without a position.
+    pub(super) fn plain(error: impl fmt::Display) -> Self {
+        Self(plain(&error.to_string()))
     }
 
     /// Puts the path of the enclosing field, or the name of the enclosing part, before the text.
@@ -43,9 +52,10 @@ impl Malformed {
     }
 }
 
+/// In the words of Kubernetes, and without a position.
 impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+        Self::plain(error)
     }
 }
 
@@ -82,18 +92,21 @@ pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 ) -> Result<T, Malformed> {
     serde_path_to_error::deserialize(object).map_err(|error| {
         let path = error.path().to_string();
-        let inner = error.into_inner();
-        if path == "." {
-            Malformed(inner.to_string())
-        } else {
-            Malformed(format!("{path}: {inner}"))
+        let why = Malformed::plain(error.into_inner());
+        match &*path {
+            "." => Malformed(why.0.trim_start_matches('.').to_owned()),
+            path => why.within(cut(path, MAX_PATH)),
         }
     })
 }
 
 /// Reads an object from its JSON.
 pub(super) fn read_text<'de, T: Deserialize<'de>>(object: &'de str) -> Result<T, Malformed> {
-    read(&mut serde_json::Deserializer::from_str(object))
+    serde_json::from_str(object).or_else(|error| {
+        // Following the path costs time, so only what can't be read is read so.
+        read::<T, _>(&mut serde_json::Deserializer::from_str(object))?;
+        Err(error.into())
+    })
 }
 
 /// Refuses an object with an overlong string, so that reading it takes little memory beyond its own
@@ -106,7 +119,7 @@ pub(super) fn check_strings(object: &str) -> Result<(), Malformed> {
     while let Some(string) = next_string(object, at) {
         if string.len() > MAX_STRING {
             return Err(Malformed(format!(
-                "a string of {} bytes, but at most {MAX_STRING} are allowed",
+                "Too long: a string has {} bytes and may not have more than {MAX_STRING}",
                 string.len()
             )));
         }
@@ -156,7 +169,9 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
         let mut elements = Vec::new();
         each(deserializer, |element| {
             if elements.len() == MAX {
-                return Err(D::Error::custom(format_args!("more than {MAX} elements")));
+                return Err(D::Error::custom(format_args!(
+                    "Too many: must have at most {MAX} items"
+                )));
             }
             elements.push(element);
             Ok(())
@@ -217,7 +232,7 @@ mod tests {
         let object = |length: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(length));
         assert!(check_strings(&object(MAX_STRING - 2)).is_ok());
         let why = check_strings(&object(MAX_STRING - 1)).unwrap_err().to_string();
-        assert_eq!(why, "a string of 262145 bytes, but at most 262144 are allowed");
+        assert_eq!(why, "Too long: a string has 262145 bytes and may not have more than 262144");
     }
 
     #[test]
@@ -225,7 +240,8 @@ mod tests {
         let read = |text: &str| read_text::<List<u8, 2>>(text).map(|list| list.0);
         assert_eq!(read("[1,2]").unwrap(), [1, 2]);
         let why = read("[1,2,3]").unwrap_err().to_string();
-        assert!(why.starts_with("more than 2 elements"), "{why}");
-        assert!(read("{}").unwrap_err().to_string().contains("expected a list"));
+        assert_eq!(why, "Too many: must have at most 2 items");
+        let why = read("{}").unwrap_err().to_string();
+        assert_eq!(why, "Invalid value: an object: must be a list");
     }
 }

@@ -331,7 +331,7 @@ fn elements<'de, D: serde::Deserializer<'de>>(
 
         /// Unlike serde's own message, this one does not quote the string, which may be huge.
         fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-            Err(E::custom("a string where a list is expected"))
+            Err(E::custom("Invalid value: a string: must be a list"))
         }
 
         fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {

@@ -52,7 +52,7 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Fold<'de>>(
 
         /// Unlike serde's own message, this one does not quote the string, which may be huge.
         fn visit_str<E: Error>(self, _: &str) -> Result<T, E> {
-            Err(E::custom("a string where an object is expected"))
+            Err(E::custom("Invalid value: a string: must be an object"))
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
@@ -109,7 +109,7 @@ pub(crate) fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
     at: &str,
 ) -> Result<T, A::Error> {
     map.next_value().map_err(|error| {
-        let why = Malformed::new(error.to_string()).within(format_args!(".{at}"));
+        let why = Malformed::plain(error).within(format_args!(".{at}"));
         A::Error::custom(why)
     })
 }

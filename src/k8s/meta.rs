@@ -154,7 +154,9 @@ impl<'de> Deserialize<'de> for StringMap {
         entries(deserializer, |key: String, value: Option<String>| {
             map.insert(key, value);
             if map.len() > MAX_LABELS {
-                return Err(D::Error::custom(format_args!("more than {MAX_LABELS} entries")));
+                return Err(D::Error::custom(format_args!(
+                    "Too many: must have at most {MAX_LABELS} items"
+                )));
             }
             Ok(())
         })?;
@@ -200,7 +202,7 @@ fn entries<'de, D: Deserializer<'de>>(
         type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a map")
+            f.write_str("a map of strings")
         }
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
@@ -209,7 +211,7 @@ fn entries<'de, D: Deserializer<'de>>(
                 bytes += key.len() + value.as_ref().map_or(0, String::len);
                 if bytes > MAX_BYTES {
                     return Err(A::Error::custom(format_args!(
-                        "more than {MAX_BYTES} bytes together, the limit of Kubernetes"
+                        "Too long: may not be more than {MAX_BYTES} bytes together"
                     )));
                 }
                 self.0(key, value).map_err(A::Error::custom)?;
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(kept.annotation("other"), None, "annotations that we don't read are dropped");
         assert!(kept.annotation(NETWORKS).unwrap().starts_with('x'));
         let why = read(&meta(MAX_BYTES + 1)).unwrap_err();
-        assert!(why.contains("more than 262144 bytes together"), "{why}");
+        assert!(why.contains("may not be more than 262144 bytes together"), "{why}");
     }
 
     #[test]
@@ -273,6 +275,8 @@ mod tests {
             json!({ "labels": labels })
         };
         assert_eq!(read(&labels(MAX_LABELS)).unwrap().labels.iter().count(), MAX_LABELS);
-        assert!(read(&labels(MAX_LABELS + 1)).unwrap_err().contains("more than 4096 entries"));
+        assert!(
+            read(&labels(MAX_LABELS + 1)).unwrap_err().contains("must have at most 4096 items")
+        );
     }
 }

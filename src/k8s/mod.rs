@@ -14,6 +14,7 @@ mod multus;
 mod node;
 pub mod objects;
 mod patch;
+mod plain;
 mod proposals;
 pub mod replies;
 mod selectors;

@@ -6,6 +6,7 @@ use crate::cluster::{Expression, LabelSelector, Labels, Name, Operator};
 
 use super::decode::List;
 use super::meta::{StringMap, nullable};
+use super::plain::echo;
 
 /// The most expressions of a selector or term, and the most values of an expression.
 pub(crate) const MAX_EXPRESSIONS: usize = 4096;
@@ -60,16 +61,17 @@ impl<'de> Deserialize<'de> for Selector {
             match_expressions: List<Requirement, MAX_EXPRESSIONS>,
         }
         let Written { match_labels, match_expressions } = Written::deserialize(deserializer)?;
-        let expressions = match_expressions.0.into_iter().map(|requirement| {
-            let described = format!("{} {}", requirement.key, requirement.operator);
+        let expressions = match_expressions.0.into_iter().enumerate().map(|(at, requirement)| {
+            let described = echo(&format!("{} {}", requirement.key, requirement.operator));
             // Only node selector terms know Gt and Lt.
             requirement
                 .expression()
                 .filter(|it| !matches!(it.operator, Operator::Gt | Operator::Lt))
                 .ok_or_else(|| {
+                    // The dot says that this extends the path.
                     D::Error::custom(format_args!(
-                        "the expression {described:?} is not valid; use In or NotIn with values, \
-                         or Exists or DoesNotExist without"
+                        ".matchExpressions[{at}]: Invalid value: {described}: must be In or NotIn \
+                         with values, or Exists or DoesNotExist without values"
                     ))
                 })
         });

@@ -37,7 +37,7 @@ pub(super) fn each_host<'a>(
 
         /// Unlike serde's own message, this one does not quote the string, which may be huge.
         fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<(), E> {
-            Err(E::custom("a string where a map is expected"))
+            Err(E::custom("Invalid value: a string: must be a map from hosts to victims"))
         }
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {

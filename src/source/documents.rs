@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::k8s::Malformed;
+
 /// The most events, nodes, documents and bytes of a YAML file. The YAML reader's own limits suit a
 /// configuration file, but a dump of a cluster is larger. `files` limits the size of the file.
 const MAX_YAML: usize = 1 << 30;
@@ -47,7 +49,7 @@ fn from_json(text: &str) -> Result<Vec<Value>, Broken> {
         .collect::<Result<_, serde_json::Error>>()
         .map_err(|error| Broken {
             line: u64::try_from(error.line()).ok(),
-            why: without_position(&error.to_string()),
+            why: Malformed::from(error).to_string(),
         })
 }
 
@@ -131,7 +133,7 @@ items:
         assert!(said.starts_with("line 2: ") && !said.contains("at line"), "{said}");
         assert!(!said.contains("Policy"), "no advice for programmers: {said}");
         let said = read("{\n\"a\": }", true).unwrap_err().to_string();
-        assert_eq!(said, "line 2: expected value");
+        assert_eq!(said, "line 2: a valid JSON value is missing");
         assert_eq!(read("a: 1\nb: [\n", false).unwrap_err().line, Some(2));
         assert_eq!(read("a: 1\nb: c: d\n", false).unwrap_err().line, Some(2));
         assert_eq!(read("{\n\"a\": }", true).unwrap_err().line, Some(2));

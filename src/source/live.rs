@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 use crate::api::{Api, Error, Event, Events, RawObject, SILENCE, Which};
 use crate::cluster::{Change, Index, Key, Kind, Now, ObjectRef, Options, Snapshot};
-use crate::k8s::Decoder;
 use crate::k8s::objects::metadata_is_enough;
+use crate::k8s::{Decoder, Malformed};
 use crate::metrics::Metrics;
 use crate::publish::{Publisher, Watches};
 
@@ -354,7 +354,7 @@ pub enum ReadError {
         /// The object.
         object: ObjectRef,
         /// Why.
-        source: serde_json::Error,
+        source: Malformed,
     },
 }
 
@@ -389,8 +389,10 @@ pub async fn object(api: &Api, object: &ObjectRef) -> Result<Option<Value>, Read
     let found: Option<RawObject> = api.get(object).await.map_err(failed)?;
     found
         .map(|raw| {
-            serde_json::from_str(raw.json())
-                .map_err(|source| ReadError::Json { object: object.clone(), source })
+            serde_json::from_str(raw.json()).map_err(|error: serde_json::Error| ReadError::Json {
+                object: object.clone(),
+                source: error.into(),
+            })
         })
         .transpose()
 }

@@ -190,7 +190,7 @@ async fn a_refusal_does_not_repeat_what_was_sent_at_length() {
     let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": long });
     let answer = example().post("/validate", review.to_string()).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(answer.body.len() < 1100 && answer.body.ends_with("…\n"), "{}", answer.body.len());
+    assert!(answer.body.len() < 300 && answer.body.contains("é…\" of"), "{}", answer.body);
     let args = json!({ "Pod": {}, "NodeNames": [{ "x": long }] });
     let answer = example().post("/scheduler/filter", args.to_string()).await;
     assert_eq!(answer.body, "NodeNames: element 0 is not a string\n");

@@ -291,7 +291,7 @@ async fn malformed_bodies_are_400_and_say_why() {
         ("", "ExtenderArgs"),
         ("[]", "ExtenderArgs"),
         ("{", "ExtenderArgs"),
-        (r#"{"Pod":{},"NodeNames":["a"]} x"#, "trailing"),
+        (r#"{"Pod":{},"NodeNames":["a"]} x"#, "more text after"),
         (r#"{"NodeNames":["a"]}"#, "Pod"),
         (r#"{"Pod":null,"NodeNames":["a"]}"#, "Pod"),
         (r#"{"Pod":{}}"#, "neither"),

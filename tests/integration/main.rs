@@ -22,4 +22,5 @@ mod readme;
 mod scenarios;
 mod scripted;
 mod serve;
+mod texts;
 mod tidy;

@@ -120,7 +120,8 @@ fn a_malformed_object_is_a_problem_and_does_not_hide_the_others() {
     );
     assert!(problems[1].contains("object 4 is ignored: not a Kubernetes object"), "{problems:#?}");
     assert!(problems[2].starts_with("VlanConfig odd can't be read: "), "{problems:#?}");
-    assert!(problems[2].contains("spec.nodeSelector: invalid type"), "{problems:#?}");
+    let why = "spec.nodeSelector: Invalid value: a list: must be a map of strings";
+    assert!(problems[2].contains(why), "{problems:#?}");
     assert_eq!(snapshot.count(Kind::NetworkConfig), 0);
 }
 
