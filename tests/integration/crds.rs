@@ -53,14 +53,21 @@ VlanConfig vlanconfigs vc,vcs Cluster
     nodeSelector? map of string
     uplink object
       bondOptions? object
+        adSelect? string of stable bandwidth count
+        arpAllTargets? string of any all
+        arpInterval? integer >= -1
+        arpIpTargets? at most 16: list of string ipv4
+        arpValidate? string of none active backup all filter filter_active filter_backup
+        lacpRate? string of slow fast
         miimon? integer >= -1 default -1
         mode? string default \"active-backup\" of balance-rr active-backup balance-xor broadcast \
 802.3ad balance-tlb balance-alb
+        xmitHashPolicy? string of layer2 layer2+3 layer3+4 encap2+3 encap3+4
       linkAttributes? object
         hardwareAddr? string byte
         mtu? integer >= 0
         txQLen? integer >= -1 default -1
-      nics? list of string
+      nics? at most 64: list of string length <= 127
 VlanStatus vlanstatuses vs,vss Cluster
   CLUSTERNETWORK .status.clusterNetwork
   VLANCONFIG .status.vlanConfig
@@ -103,6 +110,39 @@ LinkMonitor linkmonitors lm,lms Cluster
       promiscuous? boolean
       state? string of up down unknown
       type? string
+HostNetworkConfig hostnetworkconfigs hnc,hncs Cluster /status
+  spec object
+    clusterNetwork string length >= 1
+    description? string
+    ips? at most 500: map of string length <= 50
+    mode string of static dhcp
+    nodeSelector? object
+      matchExpressions? list of object
+        key string
+        operator string
+        values? list of string
+      matchLabels? map of string
+    underlay? boolean
+    vlanID integer >= 1 <= 4094
+  status? object
+    conditions? list of object
+      lastTransitionTime? string
+      lastUpdateTime? string
+      message? string
+      reason? string
+      status string
+      type string
+    nodeStatus? map of object
+      clusterNetwork string
+      conditions? list of object
+        lastTransitionTime? string
+        lastUpdateTime? string
+        message? string
+        reason? string
+        status string
+        type string
+      mode string
+      vlanID integer
 ";
 
 #[test]
@@ -113,13 +153,16 @@ fn the_kinds_are_harvesters_field_by_field() {
         let (spec, version) = (&definition["spec"], &definition["spec"]["versions"][0]);
         assert_eq!(spec["versions"].as_array().unwrap().len(), 1);
         assert_eq!((&version["name"], &version["served"]), (&json!("v1beta1"), &json!(true)));
-        assert_eq!((&version["storage"], &version["subresources"]), (&json!(true), &Value::Null));
+        assert_eq!(version["storage"], true);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let short: Vec<String> =
             spec["names"]["shortNames"].as_array().unwrap().iter().map(text).collect();
         let names = (text(&spec["names"]["kind"]), text(&spec["names"]["plural"]));
         let scope = text(&spec["scope"]);
-        writeln!(outline, "{} {} {} {scope}", names.0, names.1, short.join(",")).unwrap();
+        let subresources = version["subresources"].as_object().into_iter().flatten();
+        let subresources = subresources.map(|(name, _)| format!(" /{name}")).collect::<String>();
+        let (kind, plural) = names;
+        writeln!(outline, "{kind} {plural} {} {scope}{subresources}", short.join(",")).unwrap();
         for column in version["additionalPrinterColumns"].as_array().into_iter().flatten() {
             writeln!(outline, "  {} {}", text(&column["name"]), text(&column["jsonPath"])).unwrap();
         }
@@ -138,9 +181,15 @@ fn properties(outline: &mut String, depth: usize, schema: &Value) {
         loop {
             assert_eq!(inner["nullable"], Value::Null, "{name}");
             if inner["items"].is_object() {
+                if let Some(most) = inner["maxItems"].as_f64() {
+                    write!(outline, "at most {most}: ").unwrap();
+                }
                 outline.push_str("list of ");
                 inner = &inner["items"];
             } else if inner["additionalProperties"].is_object() {
+                if let Some(most) = inner["maxProperties"].as_f64() {
+                    write!(outline, "at most {most}: ").unwrap();
+                }
                 outline.push_str("map of ");
                 inner = &inner["additionalProperties"];
             } else {
@@ -148,11 +197,18 @@ fn properties(outline: &mut String, depth: usize, schema: &Value) {
             }
         }
         outline.push_str(inner["type"].as_str().unwrap());
-        if inner["format"] == "byte" {
-            outline.push_str(" byte");
+        for format in ["byte", "ipv4"].iter().filter(|format| inner["format"] == **format) {
+            write!(outline, " {format}").unwrap();
         }
-        if let Some(minimum) = inner["minimum"].as_f64() {
-            write!(outline, " >= {minimum}").unwrap();
+        for (bound, sign) in [
+            ("minimum", ">="),
+            ("maximum", "<="),
+            ("minLength", "length >="),
+            ("maxLength", "length <="),
+        ] {
+            if let Some(number) = inner[bound].as_f64() {
+                write!(outline, " {sign} {number}").unwrap();
+            }
         }
         if !inner["default"].is_null() {
             write!(outline, " default {}", inner["default"]).unwrap();
@@ -197,6 +253,26 @@ spec:
     linkAttributes: {mtu: 9000, txQLen: -1, hardwareAddr: UlQAEjRW}
 ",
     );
+    same::<crds::VlanConfig>(
+        "
+apiVersion: network.harvesterhci.io/v1beta1
+kind: VlanConfig
+metadata: {name: all-bond-options}
+spec:
+  clusterNetwork: vlan
+  uplink:
+    bondOptions:
+      mode: balance-xor
+      miimon: -1
+      xmitHashPolicy: layer3+4
+      lacpRate: fast
+      adSelect: bandwidth
+      arpInterval: 100
+      arpIpTargets: [10.0.0.1, 10.0.0.2]
+      arpValidate: filter_active
+      arpAllTargets: all
+",
+    );
     same::<crds::VlanStatus>(
         "
 apiVersion: network.harvesterhci.io/v1beta1
@@ -222,6 +298,35 @@ status:
     host1: [{name: enp7s3, index: 2, type: device, mac: '52:54:00:12:34:56', state: down, masterIndex: 5}]
 ",
     );
+    same::<crds::HostNetworkConfig>(
+        "
+apiVersion: network.harvesterhci.io/v1beta1
+kind: HostNetworkConfig
+metadata: {name: vtep}
+spec:
+  clusterNetwork: vlan
+  description: tunnels
+  nodeSelector:
+    matchLabels: {rack: r1}
+    matchExpressions: [{key: zone, operator: In, values: [a, b]}, {key: gone, operator: DoesNotExist}]
+  underlay: true
+  vlanID: 7
+  mode: static
+  ips: {host1: 10.0.0.1/24, host2: 10.0.0.2/24}
+status:
+  conditions: [{type: ready, status: 'True'}]
+  nodeStatus:
+    host1: {clusterNetwork: vlan, vlanID: 7, mode: static, conditions: [{type: ready, status: 'True'}]}
+",
+    );
+    same::<crds::HostNetworkConfig>(
+        "
+apiVersion: network.harvesterhci.io/v1beta1
+kind: HostNetworkConfig
+metadata: {name: dhcp}
+spec: {clusterNetwork: vlan, vlanID: 7, mode: dhcp}
+",
+    );
 }
 
 fn schema(kind: &str) -> Value {
@@ -232,13 +337,18 @@ fn schema(kind: &str) -> Value {
 
 /// What the rules say of a network config with this uplink.
 fn uplink_violations(uplink: Value) -> Vec<String> {
-    let config = json!({
+    violations("VlanConfig", json!({"clusterNetwork": "vlan", "uplink": uplink}))
+}
+
+/// What the rules say of an object with this spec.
+fn violations(kind: &str, spec: Value) -> Vec<String> {
+    let object = json!({
         "apiVersion": "network.harvesterhci.io/v1beta1",
-        "kind": "VlanConfig",
-        "metadata": {"name": "config"},
-        "spec": {"clusterNetwork": "vlan", "uplink": uplink},
+        "kind": kind,
+        "metadata": {"name": "object"},
+        "spec": spec,
     });
-    match Validator::new().validate(&schema("VlanConfig"), &config, None) {
+    match Validator::new().validate(&schema(kind), &object, None) {
         Ok(()) => Vec::new(),
         Err(errors) => errors
             .into_vec()
@@ -272,6 +382,28 @@ fn a_nic_is_listed_once() {
             uplink_violations(json!({"nics": nics})),
             ["spec.uplink.nics: a NIC is listed twice"],
         );
+    }
+}
+
+#[test]
+fn a_static_host_network_has_addresses() {
+    let said = |mode: &str, ips: Option<Value>| {
+        let mut spec = json!({"clusterNetwork": "vlan", "vlanID": 7, "mode": mode});
+        if let Some(ips) = ips {
+            spec["ips"] = ips;
+        }
+        violations("HostNetworkConfig", spec)
+    };
+    for passes in [
+        said("static", Some(json!({"host1": "10.0.0.1/24"}))),
+        said("dhcp", None),
+        said("dhcp", Some(json!({}))),
+    ] {
+        assert_eq!(passes, [""; 0]);
+    }
+    for refused in [said("static", None), said("static", Some(json!({})))] {
+        let why = "spec: ips must have an address for each host if the mode is static";
+        assert_eq!(refused, [why]);
     }
 }
 

@@ -14,6 +14,10 @@
     reason = "columns share types, kinds have two short names"
 )]
 
+mod condition;
+mod host_network;
+mod network_config;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -22,27 +26,40 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster;
-use crate::decide::review::{MAX_MTU, MAX_NAME, MIN_MTU};
+use crate::decide::review::MAX_NAME;
 
-/// All four definitions.
+pub use condition::Condition;
+pub use host_network::{
+    Cidr, HostNetworkConfig, HostNetworkConfigSpec, HostNetworkMode, HostNetworkNodeStatus,
+    HostNetworkStatus, LabelSelector, LabelSelectorRequirement,
+};
+pub use network_config::{
+    AdSelect, ArpAllTargets, ArpValidate, BondMode, BondOptions, LacpRate, LinkAttributes, Uplink,
+    VlanConfig, VlanConfigSpec, XmitHashPolicy,
+};
+
+use condition::is_default;
+
+/// All definitions.
 #[must_use]
-pub fn definitions() -> [CustomResourceDefinition; 4] {
+pub fn definitions() -> [CustomResourceDefinition; 5] {
     [
         definition::<ClusterNetwork>(Status::Optional),
         definition::<VlanConfig>(Status::None),
         definition::<VlanStatus>(Status::Required),
         definition::<LinkMonitor>(Status::Optional),
+        definition::<HostNetworkConfig>(Status::Subresource),
     ]
 }
 
-/// Whether a kind has a status. None of Harvester's kinds has a status subresource: the status is
-/// written with the object.
+/// Whether a kind has a status. Unless it is a subresource, the status is written with the object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
     None,
     Optional,
     Required,
+    /// Optional, and a subresource.
+    Subresource,
 }
 
 /// Brings the derived definition to Harvester's shape. kube adds a status subresource, and makes
@@ -50,7 +67,9 @@ enum Status {
 fn definition<K: CustomResourceExt>(status: Status) -> CustomResourceDefinition {
     let mut definition = K::crd();
     for version in &mut definition.spec.versions {
-        version.subresources = None;
+        if status != Status::Subresource {
+            version.subresources = None;
+        }
         let schema = version.schema.as_mut().and_then(|it| it.open_api_v3_schema.as_mut());
         let Some(schema) = schema else { continue };
         if let Some(status) = schema.properties.as_mut().and_then(|it| it.get_mut("status")) {
@@ -101,120 +120,6 @@ pub struct ClusterNetworkStatus {
     /// `ready`: active on at least one host.
     #[serde(default, skip_serializing_if = "is_default")]
     pub conditions: Vec<Condition>,
-}
-
-/// Brings a cluster network up on the hosts it selects.
-#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[kube(
-    group = "network.harvesterhci.io",
-    version = "v1beta1",
-    kind = "VlanConfig",
-    shortname = "vc",
-    shortname = "vcs",
-    derive = "PartialEq",
-    doc = "Brings a cluster network up on the hosts it selects.",
-    printcolumn(name = "CLUSTERNETWORK", type_ = "string", json_path = ".spec.clusterNetwork"),
-    printcolumn(name = "DESCRIPTION", type_ = "string", json_path = ".spec.description"),
-    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct VlanConfigSpec {
-    /// A description for people.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub description: String,
-    /// The cluster network's name.
-    pub cluster_network: String,
-    /// The labels that a host must have, all of them. An empty selector selects every host. Witness
-    /// hosts are never selected.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub node_selector: BTreeMap<String, String>,
-    /// The bond to make on each host.
-    pub uplink: Uplink,
-}
-
-/// A bond of physical NICs.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Uplink {
-    /// The names of the NICs.
-    // The API server estimates the cost of the rule from these bounds. 127 characters is the
-    // longest name of a NIC in Linux, as an alternative name.
-    #[serde(default, skip_serializing_if = "is_default")]
-    #[schemars(length(max = 64), inner(length(max = 127)))]
-    #[x_kube(validation = Rule::new("self.all(nic, self.exists_one(other, other == nic))")
-        .message("a NIC is listed twice"))]
-    pub nics: Vec<String>,
-    /// How the NICs are bonded.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub bond_options: BondOptions,
-    /// Attributes of the bond and its NICs.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub link_attributes: LinkAttributes,
-}
-
-/// How NICs are bonded. See the Linux kernel's documentation of bonding.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct BondOptions {
-    /// The bonding mode.
-    #[serde(default)]
-    pub mode: BondMode,
-    /// How often the links are monitored, in milliseconds. -1 leaves it at the kernel's default.
-    #[serde(default = "unset")]
-    #[schemars(range(min = -1))]
-    pub miimon: i64,
-}
-
-impl Default for BondOptions {
-    fn default() -> Self {
-        Self { mode: BondMode::default(), miimon: unset() }
-    }
-}
-
-/// A bonding mode of Linux.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the kernel's own names")]
-pub enum BondMode {
-    BalanceRr,
-    #[default]
-    ActiveBackup,
-    BalanceXor,
-    Broadcast,
-    #[serde(rename = "802.3ad")]
-    Lacp,
-    BalanceTlb,
-    BalanceAlb,
-}
-
-/// Attributes of a bond and its NICs.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LinkAttributes {
-    /// The MTU in bytes, from 576 to 9000. 0 means 1500.
-    #[serde(default, skip_serializing_if = "is_default")]
-    #[schemars(range(min = 0))]
-    #[x_kube(validation = mtu_in_range())]
-    pub mtu: i64,
-    /// The length of the transmit queue, in packets. -1 leaves it at the kernel's default.
-    #[serde(default = "unset", rename = "txQLen")]
-    #[schemars(range(min = -1))]
-    pub tx_queue_length: i64,
-    /// The hardware (MAC) address, in base64.
-    #[serde(default, skip_serializing_if = "is_default")]
-    #[schemars(extend("format" = "byte"))]
-    pub hardware_addr: String,
-}
-
-impl Default for LinkAttributes {
-    fn default() -> Self {
-        Self { mtu: 0, tx_queue_length: unset(), hardware_addr: String::new() }
-    }
-}
-
-/// The part of the rule `vc-mtu` that depends on the object alone.
-fn mtu_in_range() -> Rule {
-    Rule::new(format!("self == 0 || self >= {MIN_MTU} && self <= {MAX_MTU}"))
-        .message(&*format!("the MTU must be 0 or from {MIN_MTU} to {MAX_MTU}"))
 }
 
 /// What a node agent reports of a network config on its host.
@@ -349,37 +254,4 @@ pub enum LinkState {
     Down,
     #[default]
     Unknown,
-}
-
-/// A condition of an object. Lanekeeper reads the one of type `ready`.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Condition {
-    /// The type of the condition.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// `True`, `False` or `Unknown`.
-    pub status: String,
-    /// When the condition was last updated.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub last_update_time: String,
-    /// When the status last changed.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub last_transition_time: String,
-    /// The reason for the status, in one word.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub reason: String,
-    /// The reason for the status, for people.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub message: String,
-}
-
-/// Returns whether a value is empty, so that it is omitted, as by Go.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// The number that leaves a setting at the kernel's default.
-fn unset() -> i64 {
-    cluster::BondOptions::default().miimon
 }
