@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{ControlPlane, Lanekeeper, documents, launcher_pod, plain_pod, until, vmi};
+use crate::fixture::{ControlPlane, Lanekeeper, until};
+use crate::objects::{documents, launcher_pod, like, plain_pod, vmi};
 
 /// The reference cluster, with our webhooks in force.
 async fn cluster() -> (ControlPlane, Lanekeeper) {
@@ -23,18 +24,6 @@ async fn enforce(plane: &ControlPlane) {
         said.to_string().contains("cn-in-use").then_some(())
     })
     .await;
-}
-
-fn like(kind: &str, name: &str) -> Value {
-    let (version, namespace) = match kind {
-        "Node" => ("v1", None),
-        "VirtualMachine" | "VirtualMachineInstance" => ("kubevirt.io/v1", Some("default")),
-        "NetworkAttachmentDefinition" => ("k8s.cni.cncf.io/v1", Some("default")),
-        _ => ("network.harvesterhci.io/v1beta1", None),
-    };
-    json!({
-        "apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace},
-    })
 }
 
 /// What the API server says no with.

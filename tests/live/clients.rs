@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::fixture::{ClientCertificate, ControlPlane, launcher_pod, until, vmi};
+use crate::fixture::{ClientCertificate, ControlPlane, Lanekeeper, until};
+use crate::objects::{launcher_pod, like, vmi};
 
 /// Arguments that make the API server write down each request of our account but its watches.
 fn audit(path: &Path) -> Vec<String> {
@@ -54,15 +55,8 @@ fn admission(path: &Path, port: u16, client: &ClientCertificate) -> Vec<String> 
     vec![format!("--admission-control-config-file={}", file.display())]
 }
 
-fn config() -> Value {
-    json!({
-        "apiVersion": "network.harvesterhci.io/v1beta1", "kind": "VlanConfig",
-        "metadata": {"name": "network-config-b"},
-    })
-}
-
 /// The reference cluster, and our program, which answers clients of this CA alone.
-async fn install(plane: &ControlPlane, client: &ClientCertificate) -> crate::fixture::Lanekeeper {
+async fn install(plane: &ControlPlane, client: &ClientCertificate) -> Lanekeeper {
     plane.install().await;
     plane.install_foreign_kinds().await;
     plane.apply_examples().await;
@@ -88,7 +82,8 @@ pub async fn clients_with_a_certificate_are_answered() {
 
     let before = reads(&plane);
     let refused = until("a refusal of ours", async || {
-        let error = plane.try_delete(&config()).await.err()?.to_string();
+        let error =
+            plane.try_delete(&like("VlanConfig", "network-config-b")).await.err()?.to_string();
         error.contains("vc-running-vms").then_some(error)
     })
     .await;
@@ -109,7 +104,8 @@ pub async fn clients_without_one_get_401_and_cause_no_read() {
     assert!(before > 0, "what it asked at the start is in the API server's log");
 
     let error = until("a call of a webhook to fail", async || {
-        let error = plane.try_delete(&config()).await.err()?.to_string();
+        let error =
+            plane.try_delete(&like("VlanConfig", "network-config-b")).await.err()?.to_string();
         error.contains("failed calling webhook").then_some(error)
     })
     .await;

@@ -17,6 +17,7 @@ mod access;
 mod admission;
 mod clients;
 mod fixture;
+mod objects;
 mod scheduling;
 mod source;
 

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::fixture::{ControlPlane, Lanekeeper, launcher_pod, plain_pod, until, vmi};
+use crate::fixture::{ControlPlane, Lanekeeper, until};
+use crate::objects::{launcher_pod, plain_pod, vmi};
 
 /// The reference cluster, our program and the scheduler.
 async fn cluster() -> (ControlPlane, Lanekeeper) {
