@@ -182,6 +182,20 @@ pub struct Serve {
     /// refused.
     #[arg(long, value_enum, default_value = "warn")]
     pub unschedulable_vm: Unschedulable,
+
+    /// Whether VMs and VMIs get node affinity for their cluster networks. `manage`: they do. `off`:
+    /// they are left alone, and the extender alone keeps them off other hosts. That is for GitOps,
+    /// and for KubeVirt's rollout strategy `Stage`.
+    #[arg(long, value_enum, default_value = "manage")]
+    pub vm_affinity: VmAffinity,
+}
+
+/// The values of `--vm-affinity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the option says what they mean")]
+pub enum VmAffinity {
+    Manage,
+    Off,
 }
 
 /// The values of `--unschedulable-vm`.

@@ -75,7 +75,7 @@ pub fn vmis() -> impl Iterator<Item = Change> {
         let uid = format!("5f0c3a52-6f0e-4a4e-9a53-{number:012}");
         let networks = || {
             let key = Key::in_namespace("default", &format!("net-{}", number % NETWORKS));
-            Selection::of(vec![key], None)
+            Selection::of(vec![key], Vec::new())
         };
         let key = Key::in_namespace("default", &name);
         let vmi = Vmi {

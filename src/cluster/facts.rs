@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::hosts::Host;
 use super::names::{Key, Name, ObjectRef};
-use super::selectors::LabelSelector;
+use super::selectors::{HostChoice, LabelSelector};
 use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
@@ -136,23 +136,25 @@ pub struct HostNetwork {
 pub struct Selection {
     /// The keys of the VM networks, sorted, each once.
     pub vm_networks: Box<[Key]>,
-    /// Why some of the networks that are asked for can't be read, if that is so.
-    pub unreadable: Option<Name>,
+    /// Why networks that are asked for can't be read, one text for each, sorted.
+    pub unreadable: Box<[Name]>,
 }
 
 impl Selection {
     /// A selection of these VM networks.
     #[must_use]
-    pub fn of(mut vm_networks: Vec<Key>, unreadable: Option<Name>) -> Self {
+    pub fn of(mut vm_networks: Vec<Key>, mut unreadable: Vec<Name>) -> Self {
         vm_networks.sort_unstable();
         vm_networks.dedup();
-        Self { vm_networks: vm_networks.into(), unreadable }
+        unreadable.sort_unstable();
+        unreadable.dedup();
+        Self { vm_networks: vm_networks.into(), unreadable: unreadable.into() }
     }
 
     /// Returns whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.vm_networks.is_empty() && self.unreadable.is_none()
+        self.vm_networks.is_empty() && self.unreadable.is_empty()
     }
 }
 
@@ -164,11 +166,24 @@ pub struct Vm {
     /// The MAC addresses that the interfaces ask for, in lower case with colons, each with the VM
     /// network of its interface.
     pub macs: Box<[(Name, Key)]>,
-    /// Whether the VM waits for another cluster's VM to migrate into it (`runStrategy:
-    /// WaitAsReceiver`).
-    pub receiving: bool,
+    /// The hosts that the VM's own node selector and required node affinity allow.
+    pub hosts: HostChoice,
+    /// Whether the VM is to run.
+    pub run: Run,
     /// Whether the VM is being deleted.
     pub deleting: bool,
+}
+
+/// Whether a VM is to run (`spec.runStrategy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Run {
+    /// The VM is asked to run.
+    #[default]
+    Asked,
+    /// The VM is stopped, or is to be stopped (`Halted`).
+    Halted,
+    /// The VM waits for another cluster's VM to migrate into it (`WaitAsReceiver`).
+    Receiving,
 }
 
 /// A namespace.
@@ -187,12 +202,17 @@ pub struct Vmi {
     pub finished: bool,
     /// The VM networks in the spec. The launcher pods may still use others.
     pub networks: Selection,
+    /// The hosts that the VMI's own node selector and required node affinity allow.
+    pub hosts: HostChoice,
     /// The host in `status.nodeName`.
     pub host: Option<Name>,
     /// The hosts in `status.activePods`, where pods that ended after a migration stay listed.
     pub active_hosts: Box<[Name]>,
-    /// The target of an unfinished migration, from `status.migrationState`.
+    /// The target of an unfinished migration, from `status.migrationState`. A target that is known
+    /// to be in another cluster or namespace is left out.
     pub migration_target: Option<Name>,
+    /// The UID of the migration that `migration_target` belongs to, empty if it is not known.
+    pub migration_uid: Name,
 }
 
 /// A migration of a VMI to another host.
@@ -200,7 +220,12 @@ pub struct Vmi {
 pub struct Migration {
     /// The VMI that migrates.
     pub vmi: Key,
-    /// The host that the VMI migrates to, as long as the migration is not finished.
+    /// The migration's own UID, empty if it is not known.
+    pub uid: Name,
+    /// Whether the migration is decentralised and sends the VMI to another cluster or namespace.
+    pub sends: bool,
+    /// The host that the VMI migrates to, as long as the migration is not finished. A target in
+    /// another cluster or namespace is left out.
     pub target: Option<Name>,
 }
 

@@ -120,6 +120,7 @@ impl Index {
                 self.interner.name(&mut facts.uid);
                 self.interner.selection(&mut facts.networks);
                 self.interner.optional(&mut facts.host);
+                self.interner.name(&mut facts.migration_uid);
                 facts.active_hosts.iter_mut().for_each(|host| self.interner.name(host));
                 self.update_vmis([key.clone()], |state| {
                     replace(&mut state.vmis, &key, Some(facts)).is_some()

@@ -4,14 +4,14 @@
 use std::fmt;
 
 use super::facts::{
-    ClusterNetwork, HostNetwork, LauncherPod, Link, Selection, UplinkMtu, UplinkStatus, Vm,
+    ClusterNetwork, HostNetwork, LauncherPod, Link, Selection, UplinkMtu, UplinkStatus, Vm, Vmi,
 };
 use super::hosts::{Host, HostRef, HostSet, HostWalk};
 use super::mtu::{DEFAULT_MTU, effective_mtu};
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::options::Options;
 use super::problems::Problem;
-use super::selectors::Labels;
+use super::selectors::{HostChoice, Labels};
 use super::state::{Inactive, NetworkState, State, Uplink, related};
 use super::uplinks::NetworkConfig;
 use super::vm_networks::{CniConfig, VmNetwork};
@@ -94,6 +94,13 @@ impl Snapshot {
     #[must_use]
     pub fn covered(&self, selector: &Labels) -> HostSet {
         self.0.covered(selector)
+    }
+
+    /// Returns whether a VM's own node selector and required node affinity allow a host.
+    #[must_use]
+    pub fn allows(&self, choice: &HostChoice, host: HostRef<'_>) -> bool {
+        let facts = self.0.hosts.facts(host.number);
+        facts.is_some_and(|facts| choice.allows(host.name(), &facts.labels))
     }
 
     // Cluster networks.
@@ -258,6 +265,12 @@ impl Snapshot {
     #[must_use]
     pub fn vm(&self, key: &Key) -> Option<&Vm> {
         self.0.vms.get(key).map(|vm| &**vm)
+    }
+
+    /// A VMI, if it exists.
+    #[must_use]
+    pub fn vmi(&self, key: &Key) -> Option<&Vmi> {
+        self.0.vmis.get(key).map(|vmi| &**vmi)
     }
 
     /// The keys of all VMs and VMIs. The key of a VM with a VMI appears twice.

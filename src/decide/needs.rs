@@ -31,7 +31,7 @@ impl Needs {
             needs.cluster_networks.extend(under.clone().filter(|name| **name != *MGMT));
             needs.vm_networks.push((key.clone(), under));
         }
-        needs.everywhere.extend(selection.unreadable.clone().map(Cause::InvalidSelection));
+        needs.everywhere.extend(selection.unreadable.iter().cloned().map(Cause::InvalidSelection));
         needs.everywhere.sort_by_cached_key(Cause::reason);
         needs.cluster_networks.sort_unstable();
         needs.cluster_networks.dedup();

@@ -22,7 +22,8 @@ pub struct Term {
 
 impl Term {
     /// Returns whether the term is empty. To Kubernetes, an empty term matches no host.
-    fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.expressions.is_empty() && !self.has_fields
     }
 }
@@ -45,15 +46,21 @@ pub enum Placement {
     Make(Vec<Name>),
     /// Remove the whole `required` part: no term is left that can match a host.
     Drop,
-    /// Edit the terms at these positions, in ascending order. The other terms stay.
-    Edit(Vec<(usize, TermEdit)>),
+    /// Change some terms. The other terms stay.
+    Edit {
+        /// The changes of single terms by their positions, in ascending order.
+        edits: Vec<(usize, TermEdit)>,
+        /// The cluster networks that a new term requires, which is appended last. There is no new
+        /// term if this is empty.
+        make: Vec<Name>,
+    },
 }
 
 /// How to change one term.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TermEdit {
-    /// Remove the whole term: it consists of requirements of ours that are no longer needed.
-    /// Without them the term would be empty and match no host.
+    /// Remove the whole term: it consists of requirements of ours that are no longer needed. New
+    /// requirements in their place would make the term wider than any that the user wrote.
     Remove,
     /// Remove expressions, and append requirements.
     Change {
@@ -79,15 +86,17 @@ pub fn place(needs: &Needs, terms: Option<&[Term]>) -> Placement {
         .enumerate()
         .filter_map(|(position, term)| Some((position, edit(needed, term)?)))
         .collect();
+    if edits.is_empty() {
+        return Placement::Right;
+    }
     // Empty terms match no host. If only empty terms were left, the VM could not run anywhere.
     let removed = edits.iter().filter(|(_, edit)| *edit == TermEdit::Remove).count();
     let empty = terms.iter().filter(|term| term.is_empty()).count();
-    if edits.is_empty() {
-        Placement::Right
-    } else if removed > 0 && removed + empty == terms.len() {
+    let none_left = removed > 0 && removed + empty == terms.len();
+    if none_left && needed.is_empty() {
         Placement::Drop
     } else {
-        Placement::Edit(edits)
+        Placement::Edit { edits, make: if none_left { needed.clone() } else { Vec::new() } }
     }
 }
 
@@ -106,7 +115,7 @@ fn edit(needed: &[Name], term: &Term) -> Option<TermEdit> {
         .collect();
     if add.is_empty() && remove.is_empty() {
         None
-    } else if add.is_empty() && remove.len() == term.expressions.len() && !term.has_fields {
+    } else if remove.len() == term.expressions.len() && !term.has_fields {
         Some(TermEdit::Remove)
     } else {
         Some(TermEdit::Change { remove, add })

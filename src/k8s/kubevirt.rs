@@ -1,14 +1,16 @@
 //! VMs, their running instances, migrations and launcher pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use crate::cluster::{Key, Kind, LauncherPod, Migration, Name, Selection, Vm, Vmi};
+use crate::cluster::{Key, Kind, LauncherPod, Migration, Name, Run, Selection, Vm, Vmi};
 
+use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, List, Malformed};
 use super::fold::{Folded, folded};
-use super::meta::{Annotations, Meta, Object, nullable};
+use super::meta::{Annotations, MAC_ADDRESSES, Meta, Object, StringMap, nullable};
 use super::multus::{Asked, network_name, pod_networks};
 
 /// The most networks, and the most interfaces, of a VM: far more than a hypervisor supports.
@@ -27,6 +29,8 @@ pub(crate) struct VirtualMachine {
 struct VmSpec {
     #[serde(default, deserialize_with = "nullable")]
     run_strategy: String,
+    /// The older form of the run strategy.
+    running: Option<bool>,
     #[serde(default, deserialize_with = "nullable")]
     template: VmTemplate,
 }
@@ -38,11 +42,15 @@ struct VmTemplate {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct VmiSpec {
     #[serde(default, deserialize_with = "nullable")]
     networks: List<Network, MAX_NETWORKS>,
     #[serde(default, deserialize_with = "nullable")]
     domain: Domain,
+    #[serde(default, deserialize_with = "nullable")]
+    node_selector: StringMap,
+    affinity: Option<Affinity>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +79,8 @@ struct Interface {
     name: String,
     #[serde(default, deserialize_with = "nullable")]
     mac_address: String,
+    #[serde(default, deserialize_with = "nullable")]
+    state: String,
 }
 
 #[derive(Deserialize)]
@@ -82,30 +92,81 @@ struct Multus {
     default: bool,
 }
 
+impl VmSpec {
+    /// Whether the VM is to run. KubeVirt requires one of both fields.
+    fn run(&self) -> Run {
+        match (&*self.run_strategy, self.running) {
+            ("WaitAsReceiver", _) => Run::Receiving,
+            ("Halted", _) | ("", Some(false)) => Run::Halted,
+            _ => Run::Asked,
+        }
+    }
+}
+
 impl VmiSpec {
+    /// The interfaces that are not absent: KubeVirt makes launcher pods without an absent one.
+    fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.domain.devices.interfaces.0.iter().filter(|interface| interface.state != "absent")
+    }
+
     /// The VM networks that are asked for. For a network with `default: true` and no namespace,
     /// Multus looks in its own namespace.
     fn selection(&self, meta: &Meta, decoder: &Decoder) -> Selection {
+        let interfaces = self.domain.devices.interfaces.0.iter();
+        let absent: BTreeSet<&str> = interfaces
+            .filter(|interface| interface.state == "absent")
+            .map(|interface| &*interface.name)
+            .collect();
         let mut asked = Asked::default();
-        for network in &self.networks.0 {
+        for network in self.networks.0.iter().filter(|it| !absent.contains(&*it.name)) {
             let Some(key) = network.key(meta, decoder) else { continue };
             asked.add(key.map(|key| vec![key]), "networks[].multus.networkName");
         }
         asked.selection()
     }
 
-    /// The MAC addresses of interfaces on VM networks, if they are set in the spec.
+    /// The MAC addresses of interfaces on VM networks, if they are set in the spec, or else in
+    /// Harvester's annotation, from which Harvester fills them in when the VM stops.
     fn macs(&self, meta: &Meta, decoder: &Decoder) -> Box<[(Name, Key)]> {
-        let interfaces = self.domain.devices.interfaces.0.iter();
-        interfaces
-            .filter(|interface| !interface.mac_address.is_empty())
+        let annotated: BTreeMap<String, String> = meta
+            .annotation(MAC_ADDRESSES)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        self.interfaces()
             .filter_map(|interface| {
+                let text = match &*interface.mac_address {
+                    "" => annotated.get(&interface.name)?,
+                    text => text,
+                };
                 let network = self.networks.0.iter().find(|it| it.name == interface.name)?;
-                let mac = interface.mac_address.to_ascii_lowercase().replace('-', ":");
-                Some((mac.into(), network.key(meta, decoder)?.ok()?))
+                Some((mac_address(text)?, network.key(meta, decoder)?.ok()?))
             })
             .collect()
     }
+}
+
+/// A MAC address of six bytes in lower case with colons, from any form that Go's `net.ParseMAC`
+/// reads: `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabb.ccdd.eeff`.
+fn mac_address(text: &str) -> Option<Name> {
+    let (separator, digits) = match text.len() {
+        14 => ('.', 4),
+        17 if text.contains(':') => (':', 2),
+        17 => ('-', 2),
+        _ => return None,
+    };
+    let is_group =
+        |group: &str| group.len() == digits && group.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if !text.split(separator).all(is_group) {
+        return None;
+    }
+    let mut mac = String::with_capacity(17);
+    for (position, digit) in text.chars().filter(|it| *it != separator).enumerate() {
+        if position > 0 && position % 2 == 0 {
+            mac.push(':');
+        }
+        mac.push(digit.to_ascii_lowercase());
+    }
+    Some(mac.into())
 }
 
 impl Network {
@@ -114,7 +175,9 @@ impl Network {
         let multus = self.multus.as_ref()?;
         let namespace =
             if multus.default { &decoder.multus_namespace } else { decoder.namespace(meta) };
-        Some(network_name(&multus.network_name, namespace))
+        let text = &multus.network_name;
+        let key = network_name(text, namespace);
+        Some(key.map_err(|_| Malformed::new(format!("{text:?} is not the name of a VM network"))))
     }
 }
 
@@ -127,11 +190,15 @@ impl Object for VirtualMachine {
     }
 
     fn facts(self, decoder: &Decoder) -> Vm {
+        let Self { metadata, spec } = self;
+        let run = spec.run();
+        let VmiSpec { node_selector, affinity, .. } = &spec.template.spec;
         Vm {
-            networks: self.spec.template.spec.selection(&self.metadata, decoder),
-            macs: self.spec.template.spec.macs(&self.metadata, decoder),
-            receiving: self.spec.run_strategy == "WaitAsReceiver",
-            deleting: self.metadata.deleting(),
+            networks: spec.template.spec.selection(&metadata, decoder),
+            macs: spec.template.spec.macs(&metadata, decoder),
+            hosts: host_choice(node_selector, affinity.as_ref()),
+            run,
+            deleting: metadata.deleting(),
         }
     }
 }
@@ -157,20 +224,42 @@ struct VmiStatus {
     migration_state: Option<MigrationState>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MigrationState {
     target_node: Option<Name>,
+    #[serde(default, deserialize_with = "nullable")]
+    migration_uid: Name,
+    #[serde(default, deserialize_with = "nullable")]
+    source_state: MigrationSide,
+    #[serde(default, deserialize_with = "nullable")]
+    target_state: MigrationSide,
     #[serde(default, deserialize_with = "nullable")]
     completed: bool,
     #[serde(default, deserialize_with = "nullable")]
     failed: bool,
 }
 
+/// The source or the target of a migration.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MigrationSide {
+    sync_address: Option<Name>,
+}
+
+impl MigrationSide {
+    fn has_address(&self) -> bool {
+        self.sync_address.as_ref().is_some_and(|address| !address.is_empty())
+    }
+}
+
 impl MigrationState {
-    /// The target host, until the migration completes or fails.
-    fn target(self) -> Option<Name> {
-        non_empty(self.target_node).filter(|_| !self.completed && !self.failed)
+    /// The target host, until the migration completes or fails. A migration with the address of one
+    /// side only is decentralised: its target is a host of another cluster or namespace.
+    fn target(&self) -> Option<Name> {
+        let decentralised = self.source_state.has_address() != self.target_state.has_address();
+        non_empty(self.target_node.clone())
+            .filter(|_| !self.completed && !self.failed && !decentralised)
     }
 }
 
@@ -191,12 +280,15 @@ impl Object for VirtualMachineInstance {
     }
 
     fn facts(self, decoder: &Decoder) -> Vmi {
+        let migration = self.status.migration_state.unwrap_or_default();
         Vmi {
             networks: self.spec.selection(&self.metadata, decoder),
+            hosts: host_choice(&self.spec.node_selector, self.spec.affinity.as_ref()),
             finished: has_ended(&self.status.phase),
             host: non_empty(self.status.node_name),
             active_hosts: self.status.active_pods.into_values().filter_map(non_empty).collect(),
-            migration_target: self.status.migration_state.and_then(MigrationState::target),
+            migration_target: migration.target(),
+            migration_uid: migration.migration_uid,
             uid: self.metadata.uid,
         }
     }
@@ -215,6 +307,8 @@ pub(crate) struct VirtualMachineInstanceMigration {
 #[serde(rename_all = "camelCase")]
 struct MigrationSpec {
     vmi_name: String,
+    /// Set on the source of a decentralised migration.
+    send_to: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -235,12 +329,15 @@ impl Object for VirtualMachineInstanceMigration {
 
     fn facts(self, decoder: &Decoder) -> Migration {
         let Self { metadata, spec, status } = self;
+        let sends = spec.send_to.is_some();
         Migration {
             vmi: Key::in_namespace(decoder.namespace(&metadata), &spec.vmi_name),
+            uid: metadata.uid,
             target: status
                 .migration_state
-                .and_then(MigrationState::target)
-                .filter(|_| !has_ended(&status.phase)),
+                .and_then(|state| state.target())
+                .filter(|_| !has_ended(&status.phase) && !sends),
+            sends,
         }
     }
 }

@@ -30,9 +30,11 @@ pub(crate) const VM_MIGRATION_NETWORK: &str = "vm-migration-network.settings.har
 pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's first network.
 pub(crate) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+/// Harvester's annotation of a VM: the MAC address of each interface, as JSON.
+pub(crate) const MAC_ADDRESSES: &str = "harvesterhci.io/mac-address";
 
 /// The annotations that we read. All others are dropped.
-const ANNOTATIONS: [&str; 7] = [
+const ANNOTATIONS: [&str; 8] = [
     UPLINK_MTU,
     MATCHED_NODES,
     STORAGE_NETWORK,
@@ -40,6 +42,7 @@ const ANNOTATIONS: [&str; 7] = [
     VM_MIGRATION_NETWORK,
     NETWORKS,
     DEFAULT_NETWORK,
+    MAC_ADDRESSES,
 ];
 
 /// The metadata that we read of any object.

@@ -2,6 +2,7 @@
 //! has no client and nothing asynchronous.
 
 pub mod admission;
+mod affinity;
 mod cni;
 pub mod crds;
 mod decode;

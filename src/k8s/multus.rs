@@ -6,20 +6,18 @@ use super::decode::{Decoder, Malformed, each};
 use super::fold::Members;
 use super::meta::{DEFAULT_NETWORK, NETWORKS};
 
-/// Collects the VM networks that are asked for, and the first error.
+/// Collects the VM networks that are asked for, and what can't be read.
 #[derive(Default)]
 pub(crate) struct Asked {
     keys: Vec<Key>,
-    unreadable: Option<Name>,
+    unreadable: Vec<Name>,
 }
 
 impl Asked {
     pub fn add(&mut self, found: Result<Vec<Key>, Malformed>, at: &str) {
         match found {
             Ok(keys) => self.keys.extend(keys),
-            Err(why) => {
-                self.unreadable.get_or_insert_with(|| why.within(at).into());
-            }
+            Err(why) => self.unreadable.push(why.within(at).into()),
         }
     }
 

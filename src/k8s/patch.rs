@@ -3,17 +3,16 @@
 
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cluster::{Kind, MGMT, Name};
-use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit, required_network};
+use crate::decide::placement::{LABEL_PREFIX, Placement, Term, TermEdit};
 use crate::decide::review::Edits;
 
+use super::affinity::Affinity;
 use super::cni;
-use super::decode::{List, Malformed, each, read_text};
+use super::decode::{Malformed, read_text};
 use super::harvester::{CLUSTER_NETWORK_LABEL, NadSpec};
 use super::meta::{Annotations, MATCHED_NODES, StringMap, nullable};
 
@@ -21,12 +20,6 @@ use super::meta::{Annotations, MATCHED_NODES, StringMap, nullable};
 /// exceed 256 KiB together. A longer list is left out: it is for other programs, and we never read
 /// it.
 const MAX_MATCHED: usize = 200 << 10;
-/// The largest affinity of a VM, in bytes.
-const MAX_AFFINITY: usize = 256 << 10;
-/// The most node selector terms of a VM.
-const MAX_TERMS: usize = 4096;
-/// The most requirements of a term.
-const MAX_EXPRESSIONS: usize = 4096;
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 #[derive(Default)]
@@ -53,7 +46,7 @@ pub(super) enum PatchTarget {
     /// A VM network, and its CNI configuration.
     VmNetwork(Maps, String),
     /// A VM's template or a VMI: the path of its spec, and its affinity.
-    Placed(&'static [&'static str], Placed),
+    Placed(&'static [&'static str], Option<Affinity>),
 }
 
 /// An object's labels and annotations. A missing map is `None`, since the patch must add it first.
@@ -77,37 +70,25 @@ impl PatchTarget {
             spec: NadSpec,
         }
         #[derive(Deserialize)]
-        struct Vm<'a> {
-            #[serde(borrow)]
-            spec: VmSpec<'a>,
+        struct Vm {
+            spec: VmSpec,
         }
         #[derive(Deserialize)]
-        struct VmSpec<'a> {
-            #[serde(borrow)]
-            template: Vmi<'a>,
+        struct VmSpec {
+            template: Vmi,
         }
         #[derive(Deserialize)]
-        struct Vmi<'a> {
-            #[serde(borrow)]
-            spec: PlacedSpec<'a>,
+        struct Vmi {
+            spec: PlacedSpec,
         }
         #[derive(Deserialize)]
-        struct PlacedSpec<'a> {
-            #[serde(borrow)]
-            affinity: Option<&'a RawValue>,
+        struct PlacedSpec {
+            affinity: Option<Affinity>,
         }
-        let placed = |path, spec: PlacedSpec<'_>| {
-            let affinity = match spec.affinity.map(RawValue::get) {
-                Some(text) if text.len() > MAX_AFFINITY => {
-                    let why = format!("larger than {MAX_AFFINITY} bytes");
-                    return Err(Malformed::new(why).within("affinity"));
-                }
-                Some(text) => read_text(text).map_err(|why| why.within("affinity"))?,
-                None => None,
-            };
-            let placed = Placed { affinity };
-            let terms = placed.terms();
-            Ok((Self::Placed(path, placed), terms))
+        let placed = |path, PlacedSpec { affinity }| {
+            let terms = affinity.as_ref().and_then(Affinity::terms);
+            let terms = terms.map(|terms| terms.0.iter().map(Term::from).collect());
+            (Self::Placed(path, affinity), terms)
         };
         Ok(match kind {
             Kind::NetworkConfig => {
@@ -118,10 +99,10 @@ impl PatchTarget {
                 (Self::VmNetwork(metadata, spec.config), None)
             }
             Kind::Vm => {
-                let vm: Vm<'_> = read_text(object)?;
-                placed(&["spec", "template", "spec"], vm.spec.template.spec)?
+                let vm: Vm = read_text(object)?;
+                placed(&["spec", "template", "spec"], vm.spec.template.spec)
             }
-            Kind::Vmi => placed(&["spec"], read_text::<Vmi<'_>>(object)?.spec)?,
+            Kind::Vmi => placed(&["spec"], read_text::<Vmi>(object)?.spec),
             _ => (Self::None, None),
         })
     }
@@ -139,8 +120,8 @@ impl PatchTarget {
                     operations.add(&["spec", "config"], config.into());
                 }
             }
-            (Self::Placed(path, placed), Edits::Affinity(placement)) => {
-                affinity(&mut operations, path, placed, placement);
+            (Self::Placed(path, present), Edits::Affinity(placement)) => {
+                affinity(&mut operations, path, present.as_ref(), placement);
             }
             _ => {}
         }
@@ -195,32 +176,36 @@ fn vm_network(operations: &mut Operations, maps: &Maps, labels: &[(&str, String)
 fn affinity(
     operations: &mut Operations,
     path: &[&str],
-    Placed { affinity }: &Placed,
+    present: Option<&Affinity>,
     placement: &Placement,
 ) {
-    let node_affinity = affinity.as_ref().and_then(|it| it.node_affinity.as_ref());
+    let node_affinity = present.and_then(|it| it.node_affinity.as_ref());
     let required = node_affinity.and_then(|it| it.required.as_ref());
     let terms = required.and_then(|it| it.terms.as_ref());
     let to = [path, &["affinity", "nodeAffinity", REQUIRED, "nodeSelectorTerms"]].concat();
+    let made = |networks: &[Name]| json!({ "matchExpressions": requirements(networks) });
     match placement {
         Placement::Right => {}
         Placement::Make(networks) => {
-            let terms = json!([{ "matchExpressions": requirements(networks) }]);
+            let terms = json!([made(networks)]);
             // Only the missing part of the path is added.
-            let missing = [affinity.is_none(), node_affinity.is_none(), required.is_none(), true];
-            let present = missing.iter().position(|missing| *missing).unwrap_or_default();
-            let (at, rest) = to.split_at(path.len() + present + 1);
+            let missing = [present.is_none(), node_affinity.is_none(), required.is_none(), true];
+            let depth = missing.iter().position(|missing| *missing).unwrap_or_default();
+            let (at, rest) = to.split_at(path.len() + depth + 1);
             let value = rest.iter().rev().fold(terms, |value, name| json!({ *name: value }));
             operations.add(at, value);
         }
         Placement::Drop => operations.remove(to.split_last().map_or(&[], |(_, parents)| parents)),
-        Placement::Edit(edits) => {
+        Placement::Edit { edits, make } => {
             // From the last to the first: a removal shifts only the terms that were edited already.
             for (position, edit) in edits.iter().rev() {
                 let has_list = terms
                     .and_then(|terms| terms.0.get(*position))
                     .is_some_and(|term| term.match_expressions.is_some());
                 edit_term(operations, &to, *position, edit, has_list);
+            }
+            if !make.is_empty() {
+                operations.add(&[&*to, &["-"]].concat(), made(make));
             }
         }
     }
@@ -260,86 +245,4 @@ fn requirements(networks: &[Name]) -> Vec<Value> {
             json!({ "key": format!("{LABEL_PREFIX}{name}"), "operator": "In", "values": ["true"] })
         })
         .collect()
-}
-
-/// The affinity of a VMI or of a VM's template.
-pub(super) struct Placed {
-    affinity: Option<Affinity>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Affinity {
-    node_affinity: Option<NodeAffinity>,
-}
-
-#[derive(Deserialize)]
-struct NodeAffinity {
-    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    required: Option<NodeSelector>,
-}
-
-#[derive(Deserialize)]
-struct NodeSelector {
-    #[serde(rename = "nodeSelectorTerms")]
-    terms: Option<List<NodeSelectorTerm, MAX_TERMS>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct NodeSelectorTerm {
-    match_expressions: Option<List<Requirement, MAX_EXPRESSIONS>>,
-    match_fields: Option<List<IgnoredAny, MAX_EXPRESSIONS>>,
-}
-
-/// A requirement, reduced to the cluster network that it requires, if it has our form.
-struct Requirement(Option<Name>);
-
-impl<'de> Deserialize<'de> for Requirement {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Fields {
-            #[serde(default)]
-            key: String,
-            #[serde(default)]
-            operator: String,
-            #[serde(default, deserialize_with = "nullable")]
-            values: Values,
-        }
-        /// The only value, or `None` if there are none or several.
-        #[derive(Default)]
-        struct Values(Option<String>);
-
-        impl<'de> Deserialize<'de> for Values {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let (mut first, mut count) = (None, 0_usize);
-                each(deserializer, |value: String| {
-                    count += 1;
-                    first.get_or_insert(value);
-                    Ok(())
-                })?;
-                Ok(Self(first.filter(|_| count == 1)))
-            }
-        }
-        let Fields { key, operator, values } = Fields::deserialize(deserializer)?;
-        Ok(Self(required_network(&key, &operator, values.0.as_slice())))
-    }
-}
-
-impl Placed {
-    /// The node selector terms, if there are any, reduced to what a decision depends on.
-    fn terms(&self) -> Option<Vec<Term>> {
-        let terms = self.affinity.as_ref()?.node_affinity.as_ref()?.required.as_ref()?;
-        Some(terms.terms.as_ref()?.0.iter().map(Term::from).collect())
-    }
-}
-
-impl From<&NodeSelectorTerm> for Term {
-    fn from(term: &NodeSelectorTerm) -> Self {
-        let expressions = term.match_expressions.iter().flat_map(|list| &list.0);
-        Self {
-            expressions: expressions.map(|it| it.0.clone()).collect(),
-            has_fields: term.match_fields.as_ref().is_some_and(|fields| !fields.0.is_empty()),
-        }
-    }
 }

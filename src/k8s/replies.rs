@@ -228,18 +228,20 @@ const MAX_REASON: usize = 1024;
 
 /// Joins all causes into one reason.
 fn reason(causes: &[Cause]) -> String {
+    let mut reasons: Vec<String> = causes.iter().map(Cause::reason).collect();
+    // Two annotations that can't be read have one reason.
+    reasons.dedup();
     let mut text = String::new();
-    for (position, cause) in causes.iter().enumerate() {
-        let reason = cause.reason();
+    for (position, reason) in reasons.iter().enumerate() {
         if position > 0 {
             if text.len() + reason.len() > MAX_REASON {
                 // Writing to a String can't fail.
-                let _ = write!(text, "; and {} more", causes.len() - position);
+                let _ = write!(text, "; and {} more", reasons.len() - position);
                 break;
             }
             text.push_str("; ");
         }
-        text.push_str(&reason);
+        text.push_str(reason);
     }
     text
 }

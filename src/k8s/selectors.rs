@@ -24,7 +24,7 @@ pub(crate) struct Requirement {
 
 impl Requirement {
     /// The expression, or `None` if Kubernetes can't evaluate it.
-    pub fn expression(self) -> Option<Expression> {
+    pub fn expression(&self) -> Option<Expression> {
         let count = self.values.0.len();
         let is_number = |value: &Name| value.parse::<i64>().is_ok();
         let (operator, usable) = match &*self.operator {
@@ -36,7 +36,11 @@ impl Requirement {
             "Lt" => (Operator::Lt, count == 1 && self.values.0.iter().all(is_number)),
             _ => return None,
         };
-        usable.then(|| Expression { key: self.key.into(), operator, values: self.values.0.into() })
+        usable.then(|| Expression {
+            key: self.key.as_str().into(),
+            operator,
+            values: self.values.0.as_slice().into(),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use axum_server::{Control, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, Api, ConnectError};
-use crate::cli::{Serve, Source, Unschedulable};
+use crate::cli::{Serve, Source, Unschedulable, VmAffinity};
 use crate::decide::review::Policy;
 use crate::metrics::Metrics;
 use crate::pki::{self, Files};
@@ -107,6 +107,7 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
         policy: Policy {
             trusted_users: arguments.trusted_users,
             deny_unschedulable: arguments.unschedulable_vm == Unschedulable::Deny,
+            vm_affinity_off: arguments.vm_affinity == VmAffinity::Off,
             names_all: false,
         },
         clients_only: arguments.client_ca.is_some(),

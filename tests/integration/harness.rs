@@ -68,7 +68,7 @@ pub fn documents(yaml: &str) -> Vec<Value> {
 
 /// How the tests' servers judge.
 pub fn policy() -> Policy {
-    Policy { trusted_users: vec!["agent".to_owned()], deny_unschedulable: false, names_all: false }
+    Policy { trusted_users: vec!["agent".to_owned()], ..Policy::default() }
 }
 
 /// A server without a socket.

@@ -5,12 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use json_patch::Patch;
 use lanekeeper::cluster::Options;
+use lanekeeper::decide::review::Policy;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
 use crate::admission::{config, example, review};
-use crate::harness::{Server, snapshot_from};
+use crate::harness::{Server, examples, policy, snapshot_from, snapshot_of};
 
 /// The patch that `/mutate` answers with.
 pub async fn mutation(server: &Server, review: &Value) -> Patch {
@@ -141,6 +142,49 @@ async fn requirements_that_no_longer_hold_are_taken_out() {
     assert_eq!(terms(&after), &json!([{ "matchExpressions": [zone] }]), "emptied terms go");
     let after = placed(&[], with_terms(json!([{ "matchExpressions": [ours("cluster-a")] }]))).await;
     assert_eq!(after, json!({ "nodeAffinity": {} }), "and with the last one the whole of required");
+}
+
+#[tokio::test]
+async fn a_stale_requirement_that_was_all_a_term_held_does_not_become_a_wider_term() {
+    let zone = json!({ "key": "zone", "operator": "Exists" });
+    let only = |network: &str| json!({ "matchExpressions": [ours(network)] });
+    for (before, after) in [
+        (
+            json!([only("cluster-a"), { "matchExpressions": [zone] }]),
+            json!([{ "matchExpressions": [zone, ours("cluster-b")] }]),
+        ),
+        (json!([only("cluster-a"), only("gone")]), json!([only("cluster-b")])),
+        (json!([only("gone"), {}]), json!([{}, only("cluster-b")])),
+        (json!([only("cluster-b"), only("gone")]), json!([only("cluster-b")])),
+    ] {
+        let placed = placed(&["vm-network-c"], with_terms(before.clone())).await;
+        assert_eq!(terms(&placed), &after, "{before}");
+    }
+}
+
+#[tokio::test]
+async fn interface_state_absent_adds_no_requirement() {
+    let mut vm = vm(&["vm-network-a", "vm-network-c"], Value::Null);
+    vm["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"] =
+        json!([{ "name": "vm-network-a" }, { "name": "vm-network-c", "state": "absent" }]);
+    let after = mutated(&example(), "VirtualMachine", &vm).await;
+    assert_eq!(
+        terms(&after["spec"]["template"]["spec"]["affinity"]),
+        &json!([{ "matchExpressions": [ours("cluster-a")] }])
+    );
+}
+
+#[tokio::test]
+async fn vm_affinity_off_leaves_vms_and_vmis_alone_and_nothing_else() {
+    let policy = Policy { vm_affinity_off: true, ..policy() };
+    let server = Server::judging(snapshot_of(&examples()), policy);
+    let stale = with_terms(json!([{ "matchExpressions": [ours("gone")] }]));
+    let vm = vm(&["vm-network-a"], stale.clone());
+    assert_eq!(mutated(&server, "VirtualMachine", &vm).await, vm);
+    let vmi = json!({ "metadata": { "name": "vm" }, "spec": vmi_spec(&["vm-network-a"], stale) });
+    assert_eq!(mutated(&server, "VirtualMachineInstance", &vmi).await, vmi);
+    let config = config(json!({ "name": "c" }), json!({}), "cluster-b");
+    assert_ne!(mutated(&server, "VlanConfig", &config).await, config);
 }
 
 #[tokio::test]

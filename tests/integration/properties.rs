@@ -31,7 +31,7 @@ fn some_host() -> impl Strategy<Value = Option<lanekeeper::cluster::Name>> {
 fn selection() -> impl Strategy<Value = Selection> {
     (subsequence(vec!["n0", "n1", "n2", "gone"], 0..=2), any::<bool>()).prop_map(|(names, fine)| {
         let keys = names.into_iter().map(|name| Key::in_namespace("ns", name)).collect();
-        Selection::of(keys, (!fine).then(|| "odd".into()))
+        Selection::of(keys, (!fine).then(|| "odd".into()).into_iter().collect())
     })
 }
 
@@ -81,7 +81,7 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
         Kind::Vm => (selection(), select(vec!["m0", "m1"]), any::<bool>())
             .prop_map(|(networks, mac, deleting)| {
                 let macs = [(mac.into(), Key::in_namespace("ns", "n0"))].into();
-                Fact::Vm(Vm { networks, macs, receiving: false, deleting })
+                Fact::Vm(Vm { networks, macs, deleting, ..Vm::default() })
             })
             .boxed(),
         Kind::Namespace => {
@@ -93,9 +93,9 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
             selection(),
             some_host(),
             some_host(),
-            some_host(),
+            (some_host(), select(vec!["", "m1"])),
         )
-            .prop_map(|(uid, finished, networks, host, active, target)| {
+            .prop_map(|(uid, finished, networks, host, active, (target, migration))| {
                 Fact::Vmi(Vmi {
                     uid: uid.into(),
                     finished,
@@ -103,14 +103,19 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                     host,
                     active_hosts: active.into_iter().collect(),
                     migration_target: target,
+                    migration_uid: migration.into(),
+                    ..Vmi::default()
                 })
             })
             .boxed(),
-        Kind::Migration => (select(vec!["v0", "v1"]), some_host())
-            .prop_map(|(vmi, target)| {
-                Fact::Migration(Migration { vmi: Key::in_namespace("ns", vmi), target })
-            })
-            .boxed(),
+        Kind::Migration => {
+            (select(vec!["v0", "v1"]), some_host(), select(vec!["", "m1"]), any::<bool>())
+                .prop_map(|(vmi, target, uid, sends)| {
+                    let (vmi, uid) = (Key::in_namespace("ns", vmi), uid.into());
+                    Fact::Migration(Migration { vmi, uid, sends, target })
+                })
+                .boxed()
+        }
         Kind::LauncherPod => (
             select(vec!["v0", "v1"]),
             select(vec!["", "u1", "u2"]),

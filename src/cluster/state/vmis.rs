@@ -35,11 +35,17 @@ impl State {
         let mut occupancy = Occupancy::default();
         let Some(vmi) = self.vmis.get(key).filter(|vmi| !vmi.finished) else { return occupancy };
         occupancy.vm_networks.extend(vmi.networks.vm_networks.iter().cloned());
-        occupancy.hosts.extend(vmi.host.iter().chain(&vmi.migration_target).cloned());
-        occupancy.hosts.extend(
-            related(&self.migrations_of, key)
-                .filter_map(|migration| self.migrations.get(migration)?.target.clone()),
-        );
+        occupancy.hosts.extend(vmi.host.iter().cloned());
+        let migrations = || {
+            related(&self.migrations_of, key).filter_map(|migration| self.migrations.get(migration))
+        };
+        occupancy.hosts.extend(migrations().filter_map(|migration| migration.target.clone()));
+        // The target of a decentralised migration is a host of another cluster or namespace, even
+        // if a host here has the same name.
+        let is_sent = migrations().any(|migration| {
+            migration.sends && !migration.uid.is_empty() && migration.uid == vmi.migration_uid
+        });
+        occupancy.hosts.extend(vmi.migration_target.iter().filter(|_| !is_sent).cloned());
         let mut has_pods = false;
         for pod in self.live_pods(key, vmi) {
             has_pods = true;
@@ -57,10 +63,10 @@ impl State {
     /// The VM networks that a VMI uses: those in its spec and those of its launcher pods.
     pub(in crate::cluster) fn selection_of(&self, key: &Key, vmi: &Vmi) -> Selection {
         let mut all = vmi.networks.vm_networks.to_vec();
-        let mut unreadable = vmi.networks.unreadable.clone();
+        let mut unreadable = vmi.networks.unreadable.to_vec();
         for pod in self.live_pods(key, vmi) {
             all.extend(pod.networks.vm_networks.iter().cloned());
-            unreadable = unreadable.or_else(|| pod.networks.unreadable.clone());
+            unreadable.extend(pod.networks.unreadable.iter().cloned());
         }
         Selection::of(all, unreadable)
     }

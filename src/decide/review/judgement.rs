@@ -39,6 +39,15 @@ impl Judgement {
         Self { violations: vec![violation], warnings: Vec::new() }
     }
 
+    /// Adds a violation, or its message as a warning unless the violation is `denied`.
+    pub(super) fn add(&mut self, violation: Violation, denied: bool) {
+        if denied {
+            self.violations.push(violation);
+        } else {
+            self.warnings.push(violation.message);
+        }
+    }
+
     /// Returns whether the change is admitted.
     #[must_use]
     pub fn admitted(&self) -> bool {

@@ -76,6 +76,7 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
     if question.webhook == Webhook::Mutate {
         // After a failed read, an object that is missing here may still exist: change nothing.
         let edits = match unread {
+            _ if policy.vm_affinity_off && matches!(kind, Kind::Vm | Kind::Vmi) => Edits::None,
             None => edits(snapshot, proposal, terms),
             Some(_) => Edits::None,
         };
@@ -96,7 +97,7 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
         Some(Proposal::NetworkConfig(write)) => network_config::judge(snapshot, write, trusted),
         Some(Proposal::VmNetwork(write)) => vm_network::judge(snapshot, write, audience),
         Some(Proposal::Vm(write)) => {
-            vm::judge(snapshot, write, policy.deny_unschedulable, audience)
+            vm::judge(snapshot, write, policy.deny_unschedulable, trusted, audience)
         }
         Some(Proposal::Host(write)) => host::judge(snapshot, write),
         Some(Proposal::Vmi(_) | Proposal::KnownNetworkConfig { .. }) | None => Judgement::default(),

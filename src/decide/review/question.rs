@@ -68,10 +68,13 @@ impl Evidence {
 /// The settings by which questions are answered.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// The users who may delete cluster network `mgmt` and write its network configs.
+    /// The users who may delete cluster network `mgmt`, write its network configs, and to whom
+    /// `vm-mac` does not apply.
     pub trusted_users: Vec<String>,
     /// Whether a VM that no host can run is denied rather than warned about.
     pub deny_unschedulable: bool,
+    /// Whether the mutating webhook leaves VMs and VMIs alone.
+    pub vm_affinity_off: bool,
     /// Whether messages name objects in every namespace, as for `plan`, which its user runs with
     /// the right to read them all.
     pub names_all: bool,

@@ -1,8 +1,8 @@
 //! The review of a VM: the `vm-*` rules, one function each (docs/reference.md, "Admission").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{HostSet, Key, Kind, Name, ObjectRef, Selection, Snapshot, Vm};
+use crate::cluster::{Key, Kind, Name, ObjectRef, Run, Selection, Snapshot, Vm};
 
 use super::super::causes::Cause;
 use super::super::names::{Audience, list};
@@ -10,13 +10,28 @@ use super::super::needs::Needs;
 use super::scope::lacks_configs;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
-/// What must be read afresh: the unknown ones among the VM networks that the VM newly asks for, and
-/// among their cluster networks.
+const NETWORKS: &str = "spec.template.spec.networks";
+const INTERFACES: &str = "spec.template.spec.domain.devices.interfaces";
+
+/// What must be read afresh: the unknown ones among the VM networks that the VM asks for, and among
+/// their cluster networks, if the rules look at them.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<Vm>) -> Scope {
-    let before = write.before().map(|old| &old.facts.networks);
-    let asked = write.after().map(|new| &new.facts.networks).filter(|new| Some(*new) != before);
-    scope_of_networks(snapshot, asked.map(|asked| &*asked.vm_networks).unwrap_or_default())
+    let old = write.before();
+    let asked = write.after().filter(|new| {
+        changes_placement(old, new) || old.is_some_and(|old| old.facts.macs != new.facts.macs)
+    });
+    let asked = asked.map(|new| &*new.facts.networks.vm_networks);
+    scope_of_networks(snapshot, asked.unwrap_or_default())
+}
+
+/// Returns whether the request changes what decides where the VM can run, or starts the VM.
+fn changes_placement(old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> bool {
+    old.is_none_or(|old| {
+        let (old, new) = (&old.facts, &new.facts);
+        let started = old.run == Run::Halted && new.run != Run::Halted;
+        old.networks != new.networks || old.hosts != new.hosts || started
+    })
 }
 
 /// What must be read afresh for these VM networks, which a VM or VMI asks for.
@@ -38,125 +53,182 @@ pub fn scope_of_networks(snapshot: &Snapshot, asked: &[Key]) -> Scope {
     }
 }
 
-/// Judges the change. A VM that no host can run gets a warning, or a violation with
-/// `deny_unschedulable`. `audience` reads the messages.
+/// Judges the change. What keeps a VM from every host is a warning, or a violation with
+/// `deny_unschedulable` if the request adds it. `vm-mac` does not apply to a trusted user.
+/// `audience` reads the messages.
 pub fn judge(
     snapshot: &Snapshot,
     write: &Write<Vm>,
     deny_unschedulable: bool,
+    trusted: bool,
     audience: Audience<'_>,
 ) -> Judgement {
     let mut judgement = Judgement::default();
     let Some(new) = write.after().filter(|new| !new.facts.deleting) else { return judgement };
     let old = write.before();
-    judgement.violations.extend(mac(snapshot, old, new, audience));
-    if old.is_some_and(|old| old.facts.networks == new.facts.networks) {
+    if !trusted {
+        mac(snapshot, old, new, audience, &mut judgement);
+    }
+    if !changes_placement(old, new) {
         return judgement;
     }
     let needs = Needs::of(snapshot, &new.facts.networks);
-    for violation in [no_host(snapshot, &needs), network_missing(&needs)].into_iter().flatten() {
-        if deny_unschedulable {
-            judgement.violations.push(violation);
-        } else {
-            judgement.warnings.push(violation.message);
+    let before = old.map(|old| Needs::of(snapshot, &old.facts.networks)).unwrap_or_default();
+    if let Some(message) = no_host(snapshot, &needs, &new.facts) {
+        let had = |name| before.cluster_networks.contains(name);
+        let is_old = old.is_some_and(|old| no_host(snapshot, &before, &old.facts).is_some())
+            && needs.cluster_networks.iter().all(had);
+        let violation = violation(Code::VmNoHost, NETWORKS, message);
+        judgement.add(violation, deny_unschedulable && !is_old);
+    }
+    let (rest, added): (Vec<_>, Vec<_>) =
+        needs.everywhere.iter().partition(|cause| before.everywhere.contains(cause));
+    // A warning names all that is missing. A denial names what the request adds.
+    let groups = if deny_unschedulable {
+        [(added, true), (rest, false)]
+    } else {
+        [(needs.everywhere.iter().collect(), false), (Vec::new(), false)]
+    };
+    for (causes, denied) in groups {
+        if let Some(message) = network_missing(&causes) {
+            judgement.add(violation(Code::VmNetworkMissing, NETWORKS, message), denied);
         }
     }
+    judgement.warnings.extend(on_system_network(snapshot, &new.facts.networks));
     judgement.warnings.extend(inactive_where_it_runs(snapshot, new, old));
     judgement
 }
 
-/// `vm-mac`: no two interfaces on one cluster network have the same MAC address. A VM that receives
-/// another cluster's VM shares its MAC addresses until the migration is over, so it is exempt.
+fn violation(code: Code, field: &'static str, message: String) -> Violation {
+    Violation { code, field: Some(field), message, of_the_object_alone: false }
+}
+
+/// How many interfaces of a VM ask for each MAC address on each cluster network.
+fn addresses<'v>(snapshot: &Snapshot, vm: &'v Vm) -> BTreeMap<(&'v Name, Name), usize> {
+    let mut addresses = BTreeMap::new();
+    for (mac, vm_network) in &vm.macs {
+        let under = snapshot.vm_network(vm_network).and_then(|it| snapshot.cluster_network_of(it));
+        if let Some(cluster_network) = under {
+            *addresses.entry((mac, cluster_network)).or_default() += 1;
+        }
+    }
+    addresses
+}
+
+/// `vm-mac`: no two interfaces on one cluster network have the same MAC address, as far as their
+/// VMs run or are asked to. VMs that do not run may share an address, which is a warning. A VM that
+/// receives another cluster's VM shares its addresses until the migration is over, so it is exempt,
+/// and the end of that state is never refused.
 fn mac(
     snapshot: &Snapshot,
     old: Option<&Reviewed<Vm>>,
     new: &Reviewed<Vm>,
     audience: Audience<'_>,
-) -> Vec<Violation> {
-    if new.facts.receiving {
-        return Vec::new();
+    judgement: &mut Judgement,
+) {
+    if new.facts.run == Run::Receiving {
+        return;
     }
-    let under = |vm_network: &Key| snapshot.cluster_network_of(snapshot.vm_network(vm_network)?);
-    let had = |pair: &(Name, Key)| {
-        old.is_some_and(|old| !old.facts.receiving && old.facts.macs.contains(pair))
+    let before = old.map(|old| addresses(snapshot, &old.facts)).unwrap_or_default();
+    let old_run = old.map(|old| old.facts.run);
+    let is_started = old_run == Some(Run::Halted) && new.facts.run == Run::Asked;
+    let may_refuse = old_run != Some(Run::Receiving);
+    let runs = |key: &Key, vm: &Vm| {
+        vm.run == Run::Asked || snapshot.vmi(key).is_some_and(|vmi| !vmi.finished)
     };
-    let mut violations = Vec::new();
-    let mut judged: BTreeSet<(&Name, Name)> = BTreeSet::new();
-    for pair in new.facts.macs.iter().filter(|pair| !had(pair)) {
-        let (mac, vm_network) = pair;
-        let Some(network) = under(vm_network) else { continue };
-        if !judged.insert((mac, network.clone())) {
+    for (address, count) in addresses(snapshot, &new.facts) {
+        let had = before.get(&address).copied().unwrap_or_default();
+        let (mac, network) = &address;
+        if count > 1 && (count > had || is_started) {
+            let message = format!(
+                "MAC address {mac} is used by {count} interfaces of this VM on cluster network \
+                 {network}; choose another address"
+            );
+            let violation = violation(Code::VmMac, INTERFACES, message);
+            judgement.add(violation, may_refuse && new.facts.run == Run::Asked);
+        }
+        if had > 0 && !is_started {
             continue;
         }
-        let on_network = |(other, key): &&(Name, Key)| {
-            other == mac && under(key).is_some_and(|other| other == network)
-        };
-        let mut others: BTreeSet<&Key> = snapshot
-            .vms_with_mac(mac)
-            .filter(|(key, vm)| **key != new.key && !vm.receiving)
-            .filter(|(_, vm)| vm.macs.iter().any(|pair| on_network(&pair)))
-            .map(|(key, _)| key)
-            .collect();
-        if new.facts.macs.iter().filter(on_network).count() > 1 {
-            others.insert(&new.key);
-        }
-        if others.is_empty() {
-            continue;
-        }
-        violations.push(Violation {
-            code: Code::VmMac,
-            field: Some("spec.template.spec.domain.devices.interfaces"),
-            message: format!(
-                "MAC address {mac} is already used on cluster network {network} by another \
-                 interface of VMs: {}; choose another address",
-                audience.vms(others)
-            ),
-            of_the_object_alone: false,
+        let others = snapshot.vms_with_mac(mac).filter(|(key, vm)| {
+            **key != new.key
+                && !vm.deleting
+                && vm.run != Run::Receiving
+                && addresses(snapshot, vm).contains_key(&address)
         });
+        let may_refuse = may_refuse && runs(&new.key, &new.facts);
+        let (running, stopped): (Vec<_>, Vec<_>) =
+            others.partition(|(key, vm)| may_refuse && runs(key, vm));
+        for (vms, denied, remedy) in [
+            (running, true, "choose another address"),
+            (stopped, false, "VMs with the same address must not run at the same time"),
+        ] {
+            let vms: BTreeSet<&Key> = vms.into_iter().map(|(key, _)| key).collect();
+            if !vms.is_empty() {
+                let message = format!(
+                    "MAC address {mac} is already used on cluster network {network} by another \
+                     interface of VMs: {}; {remedy}",
+                    audience.vms(vms)
+                );
+                judgement.add(violation(Code::VmMac, INTERFACES, message), denied);
+            }
+        }
     }
-    violations
 }
 
-/// `vm-no-host`: at least one host has all the cluster networks that the VM needs.
-fn no_host(snapshot: &Snapshot, needs: &Needs) -> Option<Violation> {
-    let all = needs.active(snapshot);
-    all.as_ref().is_some_and(HostSet::is_empty).then(|| Violation {
-        code: Code::VmNoHost,
-        field: Some("spec.template.spec.networks"),
-        message: format!(
-            "no host has all the cluster networks that this VM needs: {}; the VM can't run until \
-             one host has them all",
-            list(&needs.cluster_networks)
-        ),
-        of_the_object_alone: false,
+/// `vm-no-host`: at least one host that the VM allows has all the cluster networks that the VM
+/// needs.
+fn no_host(snapshot: &Snapshot, needs: &Needs, vm: &Vm) -> Option<String> {
+    let active = needs.active(snapshot)?;
+    let networks = list(&needs.cluster_networks);
+    if active.is_empty() {
+        return Some(format!(
+            "no host has all the cluster networks that this VM needs: {networks}; the VM can't run \
+             until one host has them all"
+        ));
+    }
+    let fits = |host| active.contains(host) && snapshot.allows(&vm.hosts, host);
+    (!vm.hosts.is_any() && !snapshot.hosts().into_iter().any(fits)).then(|| {
+        format!(
+            "no host that the VM's nodeSelector and required node affinity allow has all the \
+             cluster networks that this VM needs: {networks}; the VM can't run until one such host \
+             has them all"
+        )
     })
 }
 
 /// `vm-network-missing`: the VM networks that the VM asks for exist, and their names can be read.
-fn network_missing(needs: &Needs) -> Option<Violation> {
-    let unreadable = |cause: &Cause| !matches!(cause, Cause::VmNetworkNotFound(_));
-    let fault = if needs.everywhere.iter().any(unreadable) {
-        "do not exist or can't be read"
-    } else {
-        "do not exist"
-    };
-    let missing: Vec<String> = needs
-        .everywhere
-        .iter()
-        .map(|cause| match cause {
-            Cause::VmNetworkNotFound(key) => key.to_string(),
-            other => other.reason(),
-        })
-        .collect();
-    (!missing.is_empty()).then(|| Violation {
-        code: Code::VmNetworkMissing,
-        field: Some("spec.template.spec.networks"),
-        message: format!(
-            "VM networks that this VM asks for {fault}: {}; the VM can't run until that is \
-             corrected",
-            list(missing)
-        ),
-        of_the_object_alone: false,
+fn network_missing(causes: &[&Cause]) -> Option<String> {
+    let (mut missing, mut unreadable) = (Vec::new(), Vec::new());
+    for cause in causes {
+        match cause {
+            Cause::VmNetworkNotFound(key) => missing.push(key),
+            Cause::InvalidSelection(why) => unreadable.push(why),
+            _ => {}
+        }
+    }
+    let mut faults = Vec::new();
+    if !missing.is_empty() {
+        let missing = list(missing);
+        faults.push(format!("VM networks that this VM asks for do not exist: {missing}"));
+    }
+    if !unreadable.is_empty() {
+        faults.push(format!("networks of this VM can't be read: {}", list(unreadable)));
+    }
+    (!faults.is_empty())
+        .then(|| format!("{}; the VM can't run until that is corrected", faults.join("; ")))
+}
+
+/// The warning about a VM on a system network. The VM itself names the network, so the message may.
+fn on_system_network(snapshot: &Snapshot, asked: &Selection) -> Option<String> {
+    let is_system = |key: &&Key| snapshot.vm_network(key).is_some_and(|it| it.system);
+    let system: Vec<&Key> = asked.vm_networks.iter().filter(is_system).collect();
+    (!system.is_empty()).then(|| {
+        format!(
+            "the VM uses system networks: {}; they are for the cluster's own traffic, such as \
+             storage, which the VM can then reach and disturb",
+            list(system)
+        )
     })
 }
 
@@ -168,7 +240,7 @@ fn inactive_where_it_runs(
 ) -> Vec<String> {
     let had = old.map(|old| &*old.facts.networks.vm_networks).unwrap_or_default();
     let given = new.facts.networks.vm_networks.iter().filter(|key| !had.contains(key));
-    let given = Selection::of(given.cloned().collect(), None);
+    let given = Selection::of(given.cloned().collect(), Vec::new());
     let mut warnings = Vec::new();
     for name in &Needs::of(snapshot, &given).cluster_networks {
         let network = snapshot.network(name);
