@@ -32,11 +32,12 @@ pub enum Command {
     /// Logs to standard error: as plain text on a terminal, otherwise as JSON.
     /// `RUST_LOG=lanekeeper=debug` logs each request.
     Serve(Serve),
-    /// Say for each host whether a VM's networks let it run there, and if not, why.
+    /// Say on which hosts a VM can run as far as its networks and its own node affinity go, and if
+    /// not, why; or the same of a host, a VM network or a cluster network.
     ///
     /// Objects that can't be read are reported on standard error, since the answer may lack what
-    /// they say. Exit status: 0 if some host fits, 1 if no host fits, 2 if the VM was not found or
-    /// something could not be read.
+    /// they say. Exit status: 0 if some host fits, 1 if no host fits, 2 if the object was not
+    /// found, something could not be read, or no host is known.
     Explain(Explain),
     /// Say what a change would do: the verdict of every rule of the webhooks, and the hosts that
     /// cluster networks and VMs gain and lose.
@@ -172,8 +173,8 @@ pub struct Serve {
     #[arg(long, default_value = "256MiB", value_name = "SIZE", value_parser = size)]
     pub max_body_memory: usize,
 
-    /// A user who may delete cluster network `mgmt` and write its network configs. Repeatable, and
-    /// replaces the default.
+    /// A user who may delete cluster network `mgmt`, write its network configs, and give a VM a MAC
+    /// address that another one has. Repeatable, and replaces the default.
     #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
     pub trusted_users: Vec<String>,
 
@@ -236,18 +237,62 @@ pub struct Explain {
 pub enum Explained {
     /// Explain on which hosts a VM can run. If there is no VM of this name, its VMI is explained.
     Vm {
-        /// The VM.
-        #[arg(value_name = "NAMESPACE/NAME")]
-        vm: String,
+        /// The VM. With --file it may be left out if the file holds only one.
+        #[arg(value_name = "NAMESPACE/NAME", required_unless_present = "file")]
+        vm: Option<String>,
 
-        /// Where the cluster's objects come from.
+        /// A file with a VM that is not made yet, in YAML or JSON, and with what is made with it.
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+
+        /// How the cluster is read, and the answer is printed.
         #[command(flatten)]
-        source: Source,
-
-        /// The output format.
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Output,
+        reading: Reading,
     },
+    /// Explain which cluster networks are active on a host, and which VMs can run there. Exit
+    /// status 1 if none of the VMs can.
+    Host {
+        /// The host.
+        #[arg(value_name = "NAME")]
+        host: String,
+
+        /// How the cluster is read, and the answer is printed.
+        #[command(flatten)]
+        reading: Reading,
+    },
+    /// Explain a VM network: its cluster network, the hosts on which a VM can use it, and its VMs.
+    Network {
+        /// The VM network.
+        #[arg(value_name = "NAMESPACE/NAME")]
+        network: String,
+
+        /// How the cluster is read, and the answer is printed.
+        #[command(flatten)]
+        reading: Reading,
+    },
+    /// Explain a cluster network: the hosts on which it is active, its network configs and its VM
+    /// networks.
+    ClusterNetwork {
+        /// The cluster network.
+        #[arg(value_name = "NAME")]
+        cluster_network: String,
+
+        /// How the cluster is read, and the answer is printed.
+        #[command(flatten)]
+        reading: Reading,
+    },
+}
+
+/// How `explain` reads the cluster and prints its answer.
+#[derive(Args, Debug)]
+pub struct Reading {
+    /// Where the cluster's objects come from.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The output format.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// Arguments of `plan`.

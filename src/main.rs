@@ -6,11 +6,12 @@ use std::process::{self, ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use lanekeeper::cli::{Cli, Command, Explained, Manifests, Plan, Unschedulable};
+use lanekeeper::cli::{Cli, Command, Explained, Manifests, Plan, Reading, Unschedulable};
+use lanekeeper::commands::explain::{self, Explanation};
 use lanekeeper::commands::manifests::{Installation, manifests};
 use lanekeeper::commands::plan::{Mode, plan};
 use lanekeeper::decide::review::Policy;
-use lanekeeper::{commands, serve, telemetry};
+use lanekeeper::{serve, telemetry};
 
 /// The exit code of a command that failed.
 const FAILED: u8 = 2;
@@ -84,8 +85,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
         Command::Explain(arguments) => {
-            let Explained::Vm { vm, source, output } = arguments.what;
-            let explanation = commands::explain::vm(&vm, source.once()?, output.into())?;
+            let explanation = explain(arguments.what)?;
             for problem in explanation.problems {
                 // If standard error is closed, there is nobody to tell.
                 let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);
@@ -96,4 +96,25 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(u8::from(!explanation.feasible))
         }
     }
+}
+
+fn explain(what: Explained) -> anyhow::Result<Explanation> {
+    Ok(match what {
+        Explained::Vm { vm, file, reading: Reading { source, output } } => explain::vm(
+            vm.as_deref(),
+            file.as_deref(),
+            source.once()?,
+            &source.decoder(),
+            output.into(),
+        )?,
+        Explained::Host { host, reading: Reading { source, output } } => {
+            explain::host(&host, source.once()?, output.into())?
+        }
+        Explained::Network { network, reading: Reading { source, output } } => {
+            explain::vm_network(&network, source.once()?, output.into())?
+        }
+        Explained::ClusterNetwork { cluster_network, reading: Reading { source, output } } => {
+            explain::cluster_network(&cluster_network, source.once()?, output.into())?
+        }
+    })
 }

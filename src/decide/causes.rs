@@ -8,7 +8,7 @@ use crate::cluster::{HostRef, Inactive, Key, Name, Snapshot};
 use super::names::list;
 
 /// The codes of all causes.
-pub const CODES: [&str; 8] = [
+pub const CODES: [&str; 9] = [
     "cluster-network-not-found",
     "witness-host",
     "host-not-covered",
@@ -16,6 +16,7 @@ pub const CODES: [&str; 8] = [
     "uplink-not-reported",
     "vm-network-not-found",
     "invalid-network-selection",
+    "excluded-by-vm",
     "host-unknown",
 ];
 
@@ -33,6 +34,8 @@ pub enum Cause {
     VmNetworkNotFound(Key),
     /// Why the networks that are asked for can't be read.
     InvalidSelection(Name),
+    /// The VM's own node selector or required node affinity does not allow the host.
+    ExcludedByVm,
     /// No Node object of the host's name is known.
     HostUnknown,
 }
@@ -45,6 +48,7 @@ impl Cause {
             Self::Inactive { why, .. } => inactive_code(*why),
             Self::VmNetworkNotFound(_) => "vm-network-not-found",
             Self::InvalidSelection(_) => "invalid-network-selection",
+            Self::ExcludedByVm => "excluded-by-vm",
             Self::HostUnknown => "host-unknown",
         }
     }
@@ -77,6 +81,7 @@ impl Cause {
             }
             Self::VmNetworkNotFound(key) => format!("VM network {key} does not exist"),
             Self::InvalidSelection(_) => "unreadable network annotation".to_owned(),
+            Self::ExcludedByVm => "excluded by the VM's own node selector or affinity".to_owned(),
             Self::HostUnknown => "host not known yet".to_owned(),
         }
     }
@@ -108,10 +113,12 @@ impl Cause {
             Self::InvalidSelection(why) => {
                 format!("the VM's networks can't be read: {why}; correct them")
             }
-            Self::HostUnknown => format!(
-                "no Node object named {at} is known; if that stays so, check which cluster \
-                 Lanekeeper watches"
+            Self::ExcludedByVm => format!(
+                "the VM's own nodeSelector or required node affinity does not allow {at}; change \
+                 it, or the host's labels"
             ),
+            // Only the filter meets a host that is not known, and it tells the reason.
+            Self::HostUnknown => self.reason(),
         }
     }
 }

@@ -1,48 +1,60 @@
-//! Explains, host by host, whether a VM can run there, and if not, which VM network, which cluster
-//! network and which cause is in the way. The filter decides by the same facts.
+//! Explains whether a VM can run on a host, and if not, which VM network, which cluster network and
+//! which cause is in the way. The filter decides by the same facts about networks.
 
-use crate::cluster::{HostRef, Key, Snapshot};
+use crate::cluster::{HostChoice, HostRef, Key, Kind, Name, Selection, Snapshot};
 
 use super::causes::Cause;
 use super::needs::Needs;
 
-/// Whether one host can run a VM.
-pub struct HostAnswer<'s> {
-    /// The host.
-    pub host: HostRef<'s>,
-    /// What is in the way, each cause with the VM network that leads to it. Empty if the VM can run
-    /// there.
-    pub causes: Vec<(Option<Key>, Cause)>,
+/// What a VM asks of its host, as far as Lanekeeper can judge it.
+pub struct Asked {
+    /// The kind of object that asks: a VM, or a VMI without a VM.
+    pub source: Kind,
+    /// What the VM's networks need.
+    pub needs: Needs,
+    /// The hosts that the VM's own node selector and required node affinity allow.
+    hosts: HostChoice,
 }
 
-impl HostAnswer<'_> {
-    /// Returns whether the VM's networks allow it to run on the host.
+impl Asked {
+    /// What the VM of this name asks, or else its VMI. Returns `None` if there is neither.
     #[must_use]
-    pub fn feasible(&self) -> bool {
-        self.causes.is_empty()
+    pub fn of(snapshot: &Snapshot, key: &Key) -> Option<Self> {
+        let (source, networks, hosts) = if let Some(vm) = snapshot.vm(key) {
+            (Kind::Vm, vm.networks.clone(), &vm.hosts)
+        } else {
+            (Kind::Vmi, snapshot.selection_of(key)?, &snapshot.vmi(key)?.hosts)
+        };
+        Some(Self { source, needs: Needs::of(snapshot, &networks), hosts: hosts.clone() })
+    }
+
+    /// What a VM on this VM network alone would ask.
+    #[must_use]
+    pub fn on_network(snapshot: &Snapshot, vm_network: &Key) -> Self {
+        let networks = Selection::of(vec![vm_network.clone()], Vec::new());
+        let needs = Needs::of(snapshot, &networks);
+        Self { source: Kind::Vm, needs, hosts: HostChoice::default() }
+    }
+
+    /// What is in the way on a host, each cause with the VM network that leads to it. Empty if the
+    /// VM can run there.
+    #[must_use]
+    pub fn causes(&self, snapshot: &Snapshot, host: HostRef<'_>) -> Vec<(Option<Key>, Cause)> {
+        let everywhere = self.needs.everywhere.iter().map(|cause| match cause {
+            Cause::VmNetworkNotFound(key) => (Some(key.clone()), cause.clone()),
+            _ => (None, cause.clone()),
+        });
+        let inactive = self.needs.vm_networks.iter().filter_map(|(key, under)| {
+            Some((Some(key.clone()), inactive(snapshot, under.as_ref()?, host)?))
+        });
+        let excluded = (!snapshot.allows(&self.hosts, host)).then_some((None, Cause::ExcludedByVm));
+        everywhere.chain(inactive).chain(excluded).collect()
     }
 }
 
-/// The answer for every host, sorted by name.
+/// Why a cluster network is not active on a host; `None` if it is active.
 #[must_use]
-pub fn explain<'s>(snapshot: &'s Snapshot, needs: &Needs) -> Vec<HostAnswer<'s>> {
-    snapshot
-        .hosts()
-        .into_iter()
-        .map(|host| HostAnswer { host, causes: causes(snapshot, needs, host) })
-        .collect()
-}
-
-fn causes(snapshot: &Snapshot, needs: &Needs, host: HostRef<'_>) -> Vec<(Option<Key>, Cause)> {
-    let everywhere = needs.everywhere.iter().map(|cause| match cause {
-        Cause::VmNetworkNotFound(key) => (Some(key.clone()), cause.clone()),
-        _ => (None, cause.clone()),
-    });
-    let inactive = needs.vm_networks.iter().filter_map(|(key, under)| {
-        let cluster_network = under.as_ref()?;
-        let why = snapshot.network(cluster_network).inactive(host)?;
-        let cause = Cause::Inactive { cluster_network: cluster_network.clone(), why };
-        Some((Some(key.clone()), cause))
-    });
-    everywhere.chain(inactive).collect()
+pub fn inactive(snapshot: &Snapshot, cluster_network: &Name, host: HostRef<'_>) -> Option<Cause> {
+    let why = snapshot.network(cluster_network).inactive(host)?;
+    Some(Cause::Inactive { cluster_network: cluster_network.clone(), why })
 }

@@ -199,7 +199,166 @@ fn every_cause_has_a_code_of_the_closed_set() {
         inactive(Inactive::UplinkNotReported),
         Cause::VmNetworkNotFound(Key::in_namespace("a", "b")),
         Cause::InvalidSelection("why".into()),
+        Cause::ExcludedByVm,
         Cause::HostUnknown,
     ];
     assert_eq!(all.each_ref().map(Cause::code), CODES);
+}
+
+/// Two hosts; cluster network a is on h1 alone, and so is vm; pinned wants h2.
+const SMALL: &str = "
+{apiVersion: v1, kind: Node, metadata: {name: h1, labels: {rack: '1'}}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: h2}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: a}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: bare}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: a1}, spec: {clusterNetwork: a, nodeSelector: {rack: '1'}}}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: net, namespace: ns, labels: {network.harvesterhci.io/clusternetwork: a}}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: ns}, spec: {template: {spec: {networks: [{multus: {networkName: net}}]}}}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: vm, namespace: ns}, spec: {networks: [{multus: {networkName: net}}]}, status: {phase: Running, nodeName: h1}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: pinned, namespace: ns}, spec: {template: {spec: {networks: [{multus: {networkName: net}}], affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [h2]}]}]}}}}}}}
+";
+
+/// Runs `explain` with these arguments on a cluster of these manifests.
+fn explained(cluster: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("all.yaml"), cluster).unwrap();
+    let mut command = Command::new(program());
+    command.arg("explain").args(arguments).arg("--cluster").arg(folder.path()).output().unwrap()
+}
+
+fn small(arguments: &[&str]) -> (Value, Option<i32>) {
+    let output = explained(SMALL, &[arguments, &["-o", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    (answer, output.status.code())
+}
+
+/// The name, and the codes of what is in the way, of each row.
+fn rows(answer: &Value) -> Vec<(&str, Vec<&str>)> {
+    let rows = answer.as_array().unwrap().iter();
+    rows.map(|row| {
+        let causes = row["causes"].as_array().unwrap();
+        assert_eq!(row["feasible"], causes.is_empty());
+        let codes = causes.iter().map(|it| it["code"].as_str().unwrap());
+        (row["name"].as_str().unwrap(), codes.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn a_vms_own_node_affinity_excludes_hosts() {
+    let (answer, status) = small(&["vm", "ns/pinned"]);
+    assert_eq!(status, Some(1));
+    assert_eq!(
+        rows(&answer["hosts"]),
+        [("h1", vec!["excluded-by-vm"]), ("h2", vec!["host-not-covered"])]
+    );
+    assert_eq!(answer["hosts"][0]["causes"][0]["vmNetwork"], Value::Null);
+}
+
+#[test]
+fn a_vm_in_a_file_is_explained_before_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vm.yaml");
+    let vm = |name: &str, rack: &str| {
+        format!(
+            "{{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {{name: {name}, namespace: ns}}, spec: {{template: {{spec: {{nodeSelector: {{rack: '{rack}'}}, networks: [{{multus: {{networkName: extra}}}}]}}}}}}}}\n---\n"
+        )
+    };
+    let network = "{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: extra, namespace: ns, labels: {network.harvesterhci.io/clusternetwork: a}}}";
+    let path = file.to_str().unwrap();
+
+    fs::write(&file, vm("new", "1") + network).unwrap();
+    let (answer, status) = small(&["vm", "-f", path]);
+    assert_eq!((&answer["vm"], feasible(&answer), status), (&json!("ns/new"), vec!["h1"], Some(0)));
+
+    // The VM of the file counts, and not the one in the cluster.
+    fs::write(&file, vm("vm", "2") + &vm("new", "1") + network).unwrap();
+    let (answer, status) = small(&["vm", "ns/vm", "-f", path]);
+    assert_eq!((&answer["vm"], feasible(&answer), status), (&json!("ns/vm"), vec![], Some(1)));
+
+    for (arguments, why) in [
+        (&["vm", "-f", path][..], "holds 2 VirtualMachines; name the one to explain"),
+        (&["vm", "ns/pinned", "-f", path], "holds no VirtualMachine ns/pinned"),
+        (&["vm", "-f", "/none.yaml"], "No such file"),
+        (&["vm"], "required"),
+    ] {
+        let output = explained(SMALL, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    fs::write(&file, "{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: ns}, spec: 7}").unwrap();
+    let output = explained(SMALL, &["vm", "-f", path]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("VirtualMachine ns/vm can't be read: spec"), "{said}");
+}
+
+#[test]
+fn a_host_is_explained_with_its_cluster_networks_and_vms() {
+    let (answer, status) = small(&["host", "h1"]);
+    assert_eq!((&answer["host"], status), (&json!("h1"), Some(0)));
+    assert_eq!(
+        rows(&answer["clusterNetworks"]),
+        [("a", vec![]), ("bare", vec!["host-not-covered"]), ("mgmt", vec![])]
+    );
+    assert_eq!(rows(&answer["vms"]), [("ns/pinned", vec!["excluded-by-vm"]), ("ns/vm", vec![])]);
+    let (answer, status) = small(&["host", "h2"]);
+    assert_eq!(rows(&answer["vms"])[1], ("ns/vm", vec!["host-not-covered"]));
+    assert_eq!(status, Some(1), "no VM can run there");
+}
+
+#[test]
+fn a_vm_network_is_explained_with_its_hosts_and_users() {
+    let (answer, status) = small(&["network", "ns/net"]);
+    assert_eq!((&answer["vmNetwork"], &answer["clusterNetwork"]), (&json!("ns/net"), &json!("a")));
+    assert_eq!(
+        (&answer["vms"], &answer["runningVms"]),
+        (&json!(["ns/pinned", "ns/vm"]), &json!(["ns/vm"]))
+    );
+    assert_eq!(rows(&answer["hosts"]), [("h1", vec![]), ("h2", vec!["host-not-covered"])]);
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+fn a_cluster_network_is_explained_with_its_hosts_configs_and_vm_networks() {
+    let (answer, status) = small(&["cluster-network", "a"]);
+    assert_eq!(answer["clusterNetwork"], "a");
+    assert_eq!(
+        (&answer["networkConfigs"], &answer["vmNetworks"]),
+        (&json!(["a1"]), &json!(["ns/net"]))
+    );
+    assert_eq!(rows(&answer["hosts"]), [("h1", vec![]), ("h2", vec!["host-not-covered"])]);
+    assert_eq!(status, Some(0));
+    assert_eq!(small(&["cluster-network", "bare"]).1, Some(1), "active on no host");
+    let table = explained(SMALL, &["cluster-network", "a"]).stdout;
+    let table = String::from_utf8(table).unwrap();
+    assert!(table.starts_with("Cluster network a\nNetwork configs: a1\nVM networks: ns/net\n\nHOST  ACTIVE  WHY NOT\nh1    yes\nh2    no      network config a1"), "{table}");
+}
+
+#[test]
+fn an_unknown_object_or_no_known_host_is_status_2() {
+    let hostless = SMALL.replace("kind: Node,", "kind: Other,");
+    for (cluster, arguments, why) in [
+        (SMALL, &["host", "h9"][..], "there is no host h9"),
+        (SMALL, &["network", "ns/gone"], "there is no VM network ns/gone"),
+        (SMALL, &["network", "net"], "not NAMESPACE/NAME"),
+        (SMALL, &["cluster-network", "x"], "there is no cluster network x"),
+        (&hostless, &["vm", "ns/vm"], "no host is known"),
+        (&hostless, &["network", "ns/net"], "no host is known"),
+        (&hostless, &["cluster-network", "mgmt"], "no host is known"),
+    ] {
+        let output = explained(cluster, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(why) && output.stdout.is_empty(), "{arguments:?}: {said}");
+    }
 }
