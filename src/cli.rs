@@ -185,8 +185,8 @@ pub struct Serve {
     pub unschedulable_vm: Unschedulable,
 
     /// Whether VMs and VMIs get node affinity for their cluster networks. `manage`: they do. `off`:
-    /// they are left alone, and the extender alone keeps them off other hosts. That is for GitOps,
-    /// and for KubeVirt's rollout strategy `Stage`.
+    /// they are left alone, and the extender alone keeps them off other hosts. That is for VMs whose
+    /// manifests a tool keeps as they are in Git, and for KubeVirt's rollout strategy `Stage`.
     #[arg(long, value_enum, default_value = "manage")]
     pub vm_affinity: VmAffinity,
 }

@@ -9,9 +9,10 @@ use super::decode::each;
 use super::meta::{StringMap, nullable};
 use super::selectors::Requirement;
 
-/// The most terms, expressions and values of a node affinity, all together. Each takes more memory
-/// than its text.
-const MAX_PARTS: usize = 4096;
+/// The most memory of a required node affinity, in bytes. A review keeps it twice.
+const MAX_BYTES: usize = 256 << 10;
+/// The memory of a term, or of a requirement beside its texts: more than its JSON has bytes.
+const PART: usize = 64;
 
 /// The affinity of a VMI or of a VM's template. A missing member is `None`, since a patch must add
 /// it first.
@@ -33,7 +34,7 @@ pub(super) struct NodeSelector {
     pub terms: Option<NodeSelectorTerms>,
 }
 
-/// The terms, at most `MAX_PARTS` parts together.
+/// The terms, at most `MAX_BYTES` together.
 pub(super) struct NodeSelectorTerms(pub Vec<NodeSelectorTerm>);
 
 #[derive(Deserialize)]
@@ -44,23 +45,23 @@ pub(super) struct NodeSelectorTerm {
     match_fields: Requirements,
 }
 
-/// The requirements of a term, at most `MAX_PARTS` parts together.
+/// The requirements of a term, at most `MAX_BYTES` together.
 #[derive(Default)]
 pub(super) struct Requirements(Vec<Requirement>);
 
 impl Requirements {
-    fn parts(&self) -> usize {
-        self.0.iter().map(|requirement| 1 + requirement.values.0.len()).sum()
+    fn size(&self) -> usize {
+        self.0.iter().map(size).sum()
     }
 }
 
 impl<'de> Deserialize<'de> for Requirements {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (mut requirements, mut parts) = (Vec::new(), 0);
+        let (mut requirements, mut bytes) = (Vec::new(), 0);
         each(deserializer, |requirement: Requirement| {
-            parts += 1 + requirement.values.0.len();
+            bytes += size(&requirement);
             requirements.push(requirement);
-            within_limit(parts)
+            within_limit(bytes)
         })?;
         Ok(Self(requirements))
     }
@@ -68,22 +69,28 @@ impl<'de> Deserialize<'de> for Requirements {
 
 impl<'de> Deserialize<'de> for NodeSelectorTerms {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (mut terms, mut parts) = (Vec::new(), 0);
+        let (mut terms, mut bytes) = (Vec::new(), 0);
         each(deserializer, |term: NodeSelectorTerm| {
-            let expressions = term.match_expressions.as_ref().map_or(0, Requirements::parts);
-            parts += 1 + expressions + term.match_fields.parts();
+            let expressions = term.match_expressions.as_ref().map_or(0, Requirements::size);
+            bytes += PART + expressions + term.match_fields.size();
             terms.push(term);
-            within_limit(parts)
+            within_limit(bytes)
         })?;
         Ok(Self(terms))
     }
 }
 
-fn within_limit<E: serde::de::Error>(parts: usize) -> Result<(), E> {
-    if parts <= MAX_PARTS {
+/// The memory of a requirement, in bytes.
+fn size(Requirement { key, operator, values }: &Requirement) -> usize {
+    let values: usize = values.0.iter().map(|value| PART + value.len()).sum();
+    PART + key.len() + operator.len() + values
+}
+
+fn within_limit<E: serde::de::Error>(bytes: usize) -> Result<(), E> {
+    if bytes <= MAX_BYTES {
         return Ok(());
     }
-    Err(E::custom(format_args!("more than {MAX_PARTS} terms, expressions and values together")))
+    Err(E::custom(format_args!("the node affinity is larger than {MAX_BYTES} bytes in memory")))
 }
 
 impl Affinity {
@@ -207,17 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_an_affinity_have_a_limit() {
+    fn an_affinity_has_a_limit() {
         let read =
             |text: &str| serde_json::from_str::<NodeSelectorTerms>(text).map(|it| it.0.len());
         let terms = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
         assert_eq!(read(&terms(4096)).unwrap(), 4096);
-        assert!(read(&terms(4097)).unwrap_err().to_string().contains("more than 4096 terms"));
-        let values = |count: usize| {
-            let values = vec!["\"\""; count].join(",");
-            format!(r#"[{{"matchExpressions":[{{}},{{"values":[{values}]}}]}}]"#)
+        assert!(read(&terms(4097)).unwrap_err().to_string().contains("larger than 262144 bytes"));
+        // A term, two requirements and 4,092 values; the key takes the last bytes.
+        let values = |key: &str| {
+            let values = vec!["\"\""; 4092].join(",");
+            format!(r#"[{{"matchExpressions":[{{}},{{"key":"{key}","values":[{values}]}}]}}]"#)
         };
-        assert_eq!(read(&values(4093)).unwrap(), 1, "a term and two expressions count too");
-        assert!(read(&values(4094)).is_err());
+        assert_eq!(read(&values(&"k".repeat(64))).unwrap(), 1);
+        assert!(read(&values(&"k".repeat(65))).is_err());
     }
 }
