@@ -6,7 +6,7 @@ use crate::fixture::{ControlPlane, Lanekeeper, until};
 use crate::objects::{documents, launcher_pod, like, plain_pod, vmi};
 
 /// The reference cluster, with our webhooks in force.
-async fn cluster() -> (ControlPlane, Lanekeeper) {
+pub async fn cluster() -> (ControlPlane, Lanekeeper) {
     let plane = ControlPlane::start().await;
     plane.install().await;
     plane.install_foreign_kinds().await;
@@ -17,7 +17,7 @@ async fn cluster() -> (ControlPlane, Lanekeeper) {
 }
 
 /// Applies the webhooks, and waits until the API server calls them.
-async fn enforce(plane: &ControlPlane) {
+pub async fn enforce(plane: &ControlPlane) {
     plane.install_webhooks().await;
     until("the webhooks to be called", async || {
         let said = plane.try_delete(&like("ClusterNetwork", "cluster-a")).await.err()?;
@@ -27,7 +27,7 @@ async fn enforce(plane: &ControlPlane) {
 }
 
 /// What the API server says no with.
-fn refusal(result: Result<(), kube::Error>) -> String {
+pub fn refusal(result: Result<(), kube::Error>) -> String {
     result.expect_err("it must be refused").to_string()
 }
 
@@ -276,18 +276,10 @@ async fn take_away(plane: &ControlPlane, verb: &str, resource: Option<&str>) {
     plane.apply(&role).await;
 }
 
-pub async fn what_no_watch_has_told_is_read_afresh() {
-    let (mut plane, lanekeeper) = cluster().await;
-    plane.create(&like("ClusterNetwork", "half-known")).await;
-    until("it to be known", async || {
-        let name = "lanekeeper_cluster_network_active_hosts";
-        let known = lanekeeper.metric_is_there(name, "half-known").await;
-        known.then_some(())
-    })
-    .await;
-    // From here on no watch tells anything: those that there are end with the API server, and
-    // further ones are forbidden.
-    take_away(&plane, "watch", None).await;
+/// From here on no watch tells anything: those that there are end with the API server, and further
+/// ones are forbidden.
+pub async fn hold_watches_back(plane: &mut ControlPlane, lanekeeper: &Lanekeeper) {
+    take_away(plane, "watch", None).await;
     plane.stop_api_server();
     plane.start_api_server().await;
     until("the watches to be forbidden", async || {
@@ -298,6 +290,18 @@ pub async fn what_no_watch_has_told_is_read_afresh() {
         missed.iter().all(said).then_some(())
     })
     .await;
+}
+
+pub async fn what_no_watch_has_told_is_read_afresh() {
+    let (mut plane, lanekeeper) = cluster().await;
+    plane.create(&like("ClusterNetwork", "half-known")).await;
+    until("it to be known", async || {
+        let name = "lanekeeper_cluster_network_active_hosts";
+        let known = lanekeeper.metric_is_there(name, "half-known").await;
+        known.then_some(())
+    })
+    .await;
+    hold_watches_back(&mut plane, &lanekeeper).await;
 
     let config = like("VlanConfig", "network-config-b");
     let network = like("NetworkAttachmentDefinition", "vm-network-a");

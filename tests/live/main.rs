@@ -16,8 +16,10 @@
 mod access;
 mod admission;
 mod clients;
+mod definitions;
 mod fixture;
 mod objects;
+mod protection;
 mod scheduling;
 mod source;
 
@@ -63,6 +65,12 @@ fn main() {
         admission::an_outage_holds_up_only_what_could_cut_vms_off,
         clients::clients_with_a_certificate_are_answered,
         clients::clients_without_one_get_401_and_cause_no_read,
+        definitions::bond_options_are_kept_and_wrong_ones_refused,
+        definitions::host_networks_are_kept_and_wrong_ones_refused,
+        definitions::a_host_network_counts_once_its_kind_is_served,
+        protection::a_network_that_only_a_new_launcher_pod_names_is_looked_up,
+        protection::a_move_to_another_cluster_protects_the_source_alone,
+        protection::a_finalizer_is_set_whatever_else_is_wrong_and_nothing_is_read,
         scheduling::pods_land_where_their_networks_are,
         scheduling::nobody_is_evicted_in_vain,
         source::kinds_that_come_later_are_awaited,

@@ -94,6 +94,14 @@ impl ControlPlane {
         self.try_merge(like, patch).await.unwrap_or_else(|error| panic!("{error}\n{like}"));
     }
 
+    /// A merge patch of the status, where it is a subresource.
+    pub async fn merge_status(&self, like: &Value, patch: &Value) {
+        let api = self.api_of(like).await;
+        let name = like["metadata"]["name"].as_str().unwrap();
+        let merged = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        merged.unwrap_or_else(|error| panic!("{error}\n{like}"));
+    }
+
     pub async fn try_delete(&self, like: &Value) -> Result<(), kube::Error> {
         let api = self.api_of(like).await;
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
