@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::{Change, HostsChanged, Name, Now, ObjectRef, Snapshot};
-use crate::decide::plan::{Effects, effects};
+use crate::decide::plan::{Effects, effects, with_all_others};
 use crate::decide::review::{Evidence, Judgement, Outcome, Policy, Webhook, judge};
 use crate::k8s::admission::{Review, has_rules, parse};
 use crate::k8s::{Decoder, Malformed};
@@ -29,7 +29,7 @@ pub struct Plan {
 pub struct Mode {
     /// Whether the objects are deleted rather than applied.
     pub delete: bool,
-    /// Whether they are judged one after the other, rather than against the state with all of them.
+    /// Whether they are judged one after the other, rather than each with all the others applied.
     pub in_order: bool,
     /// Who is trusted, and how strict the rules are.
     pub policy: Policy,
@@ -93,10 +93,15 @@ struct Effect {
     hosts: usize,
 }
 
-/// One object of the file: its old and new version, and the change of the state.
+/// One object of the file.
 struct Step {
+    /// The object's place in the file.
+    position: usize,
+    /// The object as the file has it, or as the mutating webhook leaves that.
+    object: Value,
+    /// The version that exists.
     old: Option<Value>,
-    new: Option<Value>,
+    /// What becomes of the object; `None` if no decision depends on its kind.
     change: Option<Change>,
 }
 
@@ -112,65 +117,220 @@ pub fn plan(
     form: Form,
 ) -> Result<Plan, Error> {
     let before = source.snapshot()?;
-    // With `in_order`, the objects that earlier steps changed.
-    let mut earlier: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
-    let objects = objects_in(file)?;
-    let change_of = |position: usize, object: &Value| {
-        decoder.change(object).map_err(|why| Error::Object {
-            file: file.display().to_string(),
-            position: position + 1,
-            why,
-        })
+    let planner = Planner { decoder, mode };
+    let steps = planner.steps(file, &mut source)?;
+    let (verdicts, after) = if mode.in_order {
+        planner.in_order(&before, steps)
+    } else {
+        planner.at_once(&before, steps)
     };
-    let gone = |change: Change| Change { now: Now::Gone, ..change };
-    let mut changes = Vec::new();
-    for (position, object) in objects.iter().enumerate() {
-        let change = change_of(position, object)?;
-        changes.push(if mode.delete { change.map(gone) } else { change });
-    }
-    // One file may hold a cluster network, its network config and its VM networks, so each object
-    // is mutated against the state with all of them. With `in_order`, only earlier ones are there.
-    let mut state = before.clone();
-    if !mode.in_order {
-        state = before.with(changes.iter().flatten().cloned());
-    }
-    let mut steps = Vec::new();
-    let mut verdicts = Vec::new();
-    for (position, (object, change)) in objects.into_iter().zip(changes).enumerate() {
-        let reference = change.as_ref().map(|change| change.object.clone());
-        let old = match &reference {
-            Some(reference) => match earlier.get(reference) {
-                Some(object) => object.clone(),
-                None => source.object(reference)?,
-            },
-            None => None,
-        };
-        let step = if mode.delete {
-            // The request of a delete has the object that exists, if there is one.
-            Step { old: Some(old.unwrap_or(object)), new: None, change }
-        } else {
-            let new = mutated(&state, decoder, old.as_ref(), object);
-            let change = change_of(position, &new)?;
-            Step { old, new: Some(new), change }
-        };
-        if mode.in_order {
-            verdicts.push(judge_step(&state, decoder, &step, &mode.policy));
-            state = state.with(step.change.clone());
-            if let Some(reference) = reference {
-                earlier.insert(reference, step.new.clone());
-            }
-        }
-        steps.push(step);
-    }
-    let after = before.with(steps.iter().filter_map(|step| step.change.clone()));
-    if !mode.in_order {
-        verdicts.extend(steps.iter().map(|step| judge_step(&after, decoder, step, &mode.policy)));
-    }
     let view = View::of(verdicts, effects(&before, &after));
     Ok(Plan {
         admitted: view.objects.iter().all(|object| object.violations.is_empty()),
         text: form.write(&view, table)?,
     })
+}
+
+struct Planner<'a> {
+    decoder: &'a Decoder,
+    mode: &'a Mode,
+}
+
+impl Planner<'_> {
+    /// Reads the objects of a file, and the versions of them that exist.
+    fn steps(&self, file: &Path, source: &mut Once) -> Result<Vec<Step>, Error> {
+        let mut steps = Vec::new();
+        for (position, object) in objects_in(file)?.into_iter().enumerate() {
+            let change = self.decoder.change(&object).map_err(|why| Error::Object {
+                file: file.display().to_string(),
+                position: position + 1,
+                why,
+            })?;
+            let old = match &change {
+                Some(change) => source.object(&change.object)?,
+                None => None,
+            };
+            let change = change.map(|change| match self.mode.delete {
+                true => Change { now: Now::Gone, ..change },
+                false => change,
+            });
+            steps.push(Step { position, object, old, change });
+        }
+        Ok(steps)
+    }
+
+    /// Judges each object with all the others applied. Returns the verdicts and the state with all
+    /// of them applied.
+    fn at_once(&self, before: &Snapshot, steps: Vec<Step>) -> (Vec<Object>, Snapshot) {
+        let mut parts = by_object(steps);
+        // If an object is in the file more than once, the last copy counts.
+        let change = |copies: &Vec<Step>| copies.last()?.change.clone();
+        // One file may hold a cluster network, its network config and its VM networks, so each
+        // object is mutated with all the others there too.
+        let mut mutated: Vec<Vec<Step>> = Vec::new();
+        with_all_others(before, &parts, &change, &mut |copies, state| {
+            mutated.push(copies.iter().map(|step| self.mutated(state, step)).collect());
+        });
+        parts = mutated;
+        let mut verdicts = Vec::new();
+        with_all_others(before, &parts, &change, &mut |copies, state| {
+            for (number, step) in copies.iter().enumerate() {
+                let mut verdict = self.judged(state, step);
+                if number + 1 < copies.len() {
+                    let later = "the file has this object again; the later copy counts";
+                    verdict.warnings.push(later.to_owned());
+                }
+                verdicts.push((step.position, verdict));
+            }
+        });
+        verdicts.sort_by_key(|(position, _)| *position);
+        let after = before.with(parts.iter().filter_map(change));
+        (verdicts.into_iter().map(|(_, verdict)| verdict).collect(), after)
+    }
+
+    /// Judges each object against the state that the ones before it leave. Returns the verdicts and
+    /// the state that the last one leaves.
+    fn in_order(&self, before: &Snapshot, steps: Vec<Step>) -> (Vec<Object>, Snapshot) {
+        let mut state = before.clone();
+        // The objects that earlier steps changed.
+        let mut earlier: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
+        let mut verdicts = Vec::new();
+        for mut step in steps {
+            let reference = step.change.as_ref().map(|change| change.object.clone());
+            if let Some(object) = reference.as_ref().and_then(|it| earlier.get(it)) {
+                step.old.clone_from(object);
+            }
+            let step = self.mutated(&state, &step);
+            verdicts.push(self.judged(&state, &step));
+            state = state.with(step.change.clone());
+            let left = (!self.mode.delete).then_some(step.object);
+            earlier.extend(reference.map(|reference| (reference, left)));
+        }
+        (verdicts, state)
+    }
+
+    /// A step whose object is as the mutating webhook would leave it.
+    fn mutated(&self, snapshot: &Snapshot, step: &Step) -> Step {
+        let Step { position, object, old, change } = step;
+        let mut step = Step {
+            position: *position,
+            object: object.clone(),
+            old: old.clone(),
+            change: change.clone(),
+        };
+        if self.mode.delete {
+            return step;
+        }
+        keep_deletion(step.old.as_ref(), &mut step.object);
+        let Some(review) = self.review(&step, Webhook::Mutate) else { return step };
+        let outcome = judge(&Evidence::of(snapshot.clone()), &review.question, &Policy::default());
+        let mut mutated = step.object.clone();
+        // As with the webhook, an object that can't be mutated is left for validation to refuse.
+        if json_patch::patch(&mut mutated, &review.patch(&outcome)).is_ok() {
+            step.object = mutated;
+        }
+        // A mutation leaves kind and name as they are, so the object still has its key.
+        step.change = self.decoder.change(&step.object).unwrap_or(step.change);
+        step
+    }
+
+    /// The verdict on a step in this state.
+    fn judged(&self, snapshot: &Snapshot, step: &Step) -> Object {
+        let review = self.review(step, Webhook::Validate);
+        let outcome = match &review {
+            Some(review) => {
+                judge(&Evidence::of(snapshot.clone()), &review.question, &self.mode.policy)
+            }
+            None => Outcome::admitted(),
+        };
+        let Judgement { violations, mut warnings } = outcome.into_judgement();
+        if self.mode.delete && step.change.is_some() && step.old.is_none() {
+            warnings.push("there is no such object, so nothing is deleted".to_owned());
+        }
+        Object {
+            kind: step.text("/kind").to_owned(),
+            name: step.name(),
+            operation: self.operation(step).to_lowercase(),
+            judged: review.and_then(|review| review.kind).is_some_and(has_rules),
+            violations: violations
+                .into_iter()
+                .map(|it| Violation {
+                    code: it.code.as_str(),
+                    message: it.message,
+                    field: it.field,
+                })
+                .collect(),
+            warnings,
+        }
+    }
+
+    fn operation(&self, step: &Step) -> &'static str {
+        match &step.old {
+            _ if self.mode.delete => "DELETE",
+            Some(_) => "UPDATE",
+            None => "CREATE",
+        }
+    }
+
+    /// The request that the API server would make of a step, read as a webhook would read it. Our
+    /// own request can always be read.
+    fn review(&self, step: &Step, webhook: Webhook) -> Option<Review> {
+        let api_version = step.text("/apiVersion");
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let request = json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "plan",
+                "kind": { "group": group, "version": version, "kind": step.text("/kind") },
+                "name": step.text("/metadata/name"),
+                "namespace": step.text("/metadata/namespace"),
+                "operation": self.operation(step),
+                "object": (!self.mode.delete).then_some(&step.object),
+                "oldObject": step.old,
+            },
+        });
+        parse(&request.to_string(), webhook, self.decoder).ok()
+    }
+}
+
+impl Step {
+    fn text(&self, pointer: &str) -> &str {
+        self.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The object's name, with its namespace if it is in one.
+    fn name(&self) -> String {
+        match (&self.change, self.text("/metadata/namespace"), self.text("/metadata/name")) {
+            (Some(change), ..) => change.object.key.to_string(),
+            (None, "", name) => name.to_owned(),
+            (None, namespace, name) => format!("{namespace}/{name}"),
+        }
+    }
+}
+
+/// Puts the copies of one object together, in the order of the file.
+fn by_object(steps: Vec<Step>) -> Vec<Vec<Step>> {
+    let mut known: BTreeMap<ObjectRef, Vec<Step>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for step in steps {
+        match &step.change {
+            Some(change) => known.entry(change.object.clone()).or_default().push(step),
+            None => others.push(vec![step]),
+        }
+    }
+    known.into_values().chain(others).collect()
+}
+
+/// Keeps the time of a deletion that has begun. No update can take it back, and the API server
+/// fills it in.
+fn keep_deletion(old: Option<&Value>, new: &mut Value) {
+    const TIME: &str = "deletionTimestamp";
+    let time = old.and_then(|old| old.get("metadata")?.get(TIME));
+    let metadata = new.get_mut("metadata").and_then(Value::as_object_mut);
+    if let (Some(time), Some(metadata)) = (time, metadata) {
+        metadata.insert(TIME.to_owned(), time.clone());
+    }
 }
 
 impl View {
@@ -188,77 +348,6 @@ impl View {
             cluster_networks: networks.map(|(name, changed)| effect(&name, changed)).collect(),
             vms: vms.map(|(key, changed)| effect(key.as_str(), changed)).collect(),
         }
-    }
-}
-
-/// The request that the API server would make of a step.
-fn request(step: &Step) -> Value {
-    let (operation, object) = match (&step.old, &step.new) {
-        (Some(_), Some(new)) => ("UPDATE", new),
-        (None, Some(new)) => ("CREATE", new),
-        (old, None) => ("DELETE", old.as_ref().unwrap_or(&Value::Null)),
-    };
-    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (group, version) = text("apiVersion").rsplit_once('/').unwrap_or(("", text("apiVersion")));
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "plan",
-            "kind": { "group": group, "version": version, "kind": text("kind") },
-            "name": object.pointer("/metadata/name"),
-            "namespace": object.pointer("/metadata/namespace"),
-            "operation": operation,
-            "object": step.new,
-            "oldObject": step.old,
-        },
-    })
-}
-
-/// Reads a step's request as a webhook would. Our own request can always be read.
-fn review(step: &Step, webhook: Webhook, decoder: &Decoder) -> Option<Review> {
-    parse(&request(step).to_string(), webhook, decoder).ok()
-}
-
-/// The object as the mutating webhook would leave it.
-fn mutated(snapshot: &Snapshot, decoder: &Decoder, old: Option<&Value>, new: Value) -> Value {
-    let step = Step { old: old.cloned(), new: Some(new.clone()), change: None };
-    let Some(review) = review(&step, Webhook::Mutate, decoder) else { return new };
-    let evidence = Evidence::of(snapshot.clone());
-    let outcome = judge(&evidence, &review.question, &Policy::default());
-    let mut mutated = new.clone();
-    // As with the webhook, an object that can't be mutated is left for validation to refuse.
-    match json_patch::patch(&mut mutated, &review.patch(&outcome)) {
-        Ok(()) => mutated,
-        Err(_) => new,
-    }
-}
-
-fn judge_step(snapshot: &Snapshot, decoder: &Decoder, step: &Step, policy: &Policy) -> Object {
-    let body = request(step);
-    let text = |pointer: &str| {
-        body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let name = match &*text("/request/namespace") {
-        "" => text("/request/name"),
-        namespace => format!("{namespace}/{}", text("/request/name")),
-    };
-    let review = review(step, Webhook::Validate, decoder);
-    let outcome = match &review {
-        Some(review) => judge(&Evidence::of(snapshot.clone()), &review.question, policy),
-        None => Outcome::admitted(),
-    };
-    let Judgement { violations, warnings } = outcome.into_judgement();
-    Object {
-        kind: text("/request/kind/kind"),
-        name,
-        operation: text("/request/operation").to_lowercase(),
-        judged: review.and_then(|review| review.kind).is_some_and(has_rules),
-        violations: violations
-            .into_iter()
-            .map(|it| Violation { code: it.code.as_str(), message: it.message, field: it.field })
-            .collect(),
-        warnings,
     }
 }
 

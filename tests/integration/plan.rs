@@ -24,7 +24,11 @@ fn plan(cluster: &Path, file: &str, more: &[&str]) -> Output {
 }
 
 fn json_of(file: &str, more: &[&str]) -> (Value, Option<i32>) {
-    let output = plan(&examples(), file, &[&["-o", "json"], more].concat());
+    json_over(&examples(), file, more)
+}
+
+fn json_over(cluster: &Path, file: &str, more: &[&str]) -> (Value, Option<i32>) {
+    let output = plan(cluster, file, &[&["-o", "json"], more].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     (serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{said}")), output.status.code())
@@ -160,4 +164,140 @@ fn what_cant_be_read_is_status_2() {
     }
     let output = plan(Path::new("nowhere"), MOVE_B, &[]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Cluster network `a` on host h, and a VM that runs there on a VM network that its bridge alone
+/// puts under `a`.
+const BY_BRIDGE: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: h}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: other}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: a}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: a1}, spec: {clusterNetwork: a, nodeSelector: {rack: r}, uplink: {nics: [e1]}}}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: net, namespace: default}, spec: {config: '{"type":"bridge","bridge":"a-br"}'}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: other}, spec: {template: {spec: {networks: [{name: nic, multus: {networkName: default/net}}]}}}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: vm, namespace: other}, spec: {networks: [{name: nic, multus: {networkName: default/net}}]}, status: {phase: Running, nodeName: h}}
+"#;
+
+fn by_bridge() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = folder.path().join("cluster.yaml");
+    fs::write(&cluster, BY_BRIDGE.replace("{name: h}", "{name: h, labels: {rack: r}}")).unwrap();
+    (folder, cluster)
+}
+
+/// The documents of `BY_BRIDGE` with these numbers, as a file.
+fn of_by_bridge(numbers: &[usize]) -> String {
+    let all: Vec<_> = BY_BRIDGE.split("---\n").collect();
+    numbers.iter().map(|number| all[*number]).collect::<Vec<_>>().join("---\n")
+}
+
+#[test]
+fn an_object_is_judged_without_its_own_change_but_with_all_the_others() {
+    let (_folder, cluster) = by_bridge();
+    // Without its cluster network, the VM network is under none: with its own deletion applied,
+    // nothing would use the cluster network.
+    let (answer, status) = json_over(&cluster, &of_by_bridge(&[2, 3]), &["--delete"]);
+    assert_eq!(status, Some(1));
+    assert_eq!(codes(&answer), [Some(vec!["cn-in-use"]), Some(vec![])], "{answer}");
+    let message = answer["objects"][0]["violations"][0]["message"].as_str().unwrap();
+    assert!(message.contains("VM networks: default/net"), "{message}");
+    assert!(!message.contains("a1"), "its network config goes with it: {message}");
+    // In order, nothing goes with it.
+    let (answer, _) = json_over(&cluster, &of_by_bridge(&[3, 2]), &["--delete", "--in-order"]);
+    assert_eq!(codes(&answer), [Some(vec!["vc-running-vms"]), Some(vec!["cn-in-use"])]);
+    let (answer, status) = json_over(&cluster, &of_by_bridge(&[2, 3, 4, 5, 6]), &["--delete"]);
+    assert_eq!(status, Some(0), "{answer}");
+}
+
+#[test]
+fn vms_lose_their_hosts_with_the_vm_network_or_the_cluster_network_under_it() {
+    let (_folder, cluster) = by_bridge();
+    let lost = json!([{ "name": "other/vm", "gained": [], "lost": ["h"], "hosts": 0 }]);
+    for (what, file) in
+        [("by its bridge", of_by_bridge(&[2, 3])), ("the VM network itself", of_by_bridge(&[4]))]
+    {
+        let (answer, _) = json_over(&cluster, &file, &["--delete"]);
+        assert_eq!(answer["vms"], lost, "{what}");
+    }
+    let label = "namespace: default, labels: {network.harvesterhci.io/clusternetwork: a}}, spec";
+    let text = fs::read_to_string(&cluster).unwrap().replace("namespace: default}, spec", label);
+    assert!(text.contains(label));
+    fs::write(&cluster, text).unwrap();
+    let (answer, _) = json_over(&cluster, &of_by_bridge(&[2, 3]), &["--delete"]);
+    assert_eq!(answer["vms"], lost, "by its label");
+}
+
+#[test]
+fn a_message_names_vms_of_every_namespace() {
+    let (_folder, cluster) = by_bridge();
+    let (answer, _) = json_over(&cluster, &of_by_bridge(&[4]), &["--delete"]);
+    assert_eq!(codes(&answer), [Some(vec!["nad-in-use"])]);
+    let message = answer["objects"][0]["violations"][0]["message"].as_str().unwrap();
+    assert!(message.contains("other/vm"), "{message}");
+}
+
+#[test]
+fn of_an_object_twice_in_the_file_the_later_counts_unless_in_order() {
+    let config = |name: &str, rack: &str| {
+        format!(
+            "{{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: \
+             {{name: {name}}}, spec: {{clusterNetwork: cluster-b, nodeSelector: \
+             {{example.com/rack: {rack}}}, uplink: {{nics: [enp9s1]}}}}}}\n"
+        )
+    };
+    // Only the first copy of `new` overlaps `rack0`.
+    let file = [config("new", "r0"), config("rack0", "r0"), config("new", "r9")].join("---\n");
+    let (answer, _) = json_of(&file, &[]);
+    assert_eq!(
+        codes(&answer),
+        [Some(vec!["vc-overlap"]), Some(vec![]), Some(vec![])],
+        "the state has the later copy, and each copy is judged: {answer}"
+    );
+    let warnings = answer["objects"][0]["warnings"].to_string();
+    assert!(warnings.contains("the later copy counts"), "{warnings}");
+    let operations = |answer: &Value| {
+        let objects = answer["objects"].as_array().unwrap().clone();
+        objects.iter().map(|it| it["operation"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(operations(&answer), ["create", "create", "create"]);
+    let (answer, _) = json_of(&file, &["--in-order"]);
+    assert_eq!(operations(&answer), ["create", "create", "update"]);
+    assert!(!answer.to_string().contains("the later copy counts"));
+}
+
+#[test]
+fn a_deletion_of_what_does_not_exist_is_told() {
+    let file = MOVE_B.replace("network-config-b", "network-config-z");
+    let (answer, status) = json_of(&file, &["--delete"]);
+    assert_eq!((status, codes(&answer)), (Some(0), vec![Some(vec![])]));
+    let warnings = answer["objects"][0]["warnings"].to_string();
+    assert!(warnings.contains("there is no such object"), "{warnings}");
+    assert_eq!((&answer["clusterNetworks"], &answer["vms"]), (&json!([]), &json!([])));
+    let twice = format!("{MOVE_B}---{MOVE_B}");
+    let (answer, _) = json_of(&twice, &["--delete", "--in-order"]);
+    assert!(answer["objects"][1]["warnings"].to_string().contains("there is no such object"));
+}
+
+#[test]
+fn a_kind_of_another_group_is_not_judged() {
+    let file = "{apiVersion: example.com/v1, kind: VlanConfig, metadata: {name: network-config-b}}";
+    let (answer, status) = json_of(file, &["--delete"]);
+    assert_eq!((status, codes(&answer)), (Some(0), vec![None]));
+}
+
+#[test]
+fn an_update_cant_take_back_a_deletion_that_has_begun() {
+    let (_folder, cluster) = by_bridge();
+    let file = of_by_bridge(&[3]).replace("rack: r", "rack: none");
+    assert_eq!(codes(&json_over(&cluster, &file, &[]).0), [Some(vec!["vc-running-vms"])]);
+    let deleting = "{name: a1, deletionTimestamp: \"2026-01-01T00:00:00Z\"}";
+    let text = fs::read_to_string(&cluster).unwrap().replace("{name: a1}", deleting);
+    fs::write(&cluster, text).unwrap();
+    assert_eq!(codes(&json_over(&cluster, &file, &[]).0), [Some(vec![])]);
 }
