@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::k8s::Malformed;
 
@@ -84,19 +84,47 @@ fn unfold(document: Value, objects: &mut Vec<Value>) {
         document.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match document {
         Value::Null => {}
-        Value::Object(mut list) if is_list && list.get("items").is_some_and(Value::is_array) => {
-            if let Some(Value::Array(items)) = list.remove("items") {
-                for item in items {
+        Value::Object(mut list) if is_list => match list.remove("items") {
+            Some(Value::Array(items)) => {
+                for mut item in items {
+                    inherit(&list, &mut item);
                     unfold(item, objects);
                 }
             }
-        }
+            // Go writes an empty list as null.
+            Some(Value::Null) => {}
+            // A kind may end with `List` and be no list.
+            Some(other) => {
+                list.insert("items".to_owned(), other);
+                objects.push(Value::Object(list));
+            }
+            None => objects.push(Value::Object(list)),
+        },
         object => objects.push(object),
+    }
+}
+
+/// Gives an item of a typed list, such as a `NodeList`, the kind and version of the list's items if
+/// it lacks its own, as kubectl does. An API server writes typed lists like this.
+fn inherit(list: &Map<String, Value>, item: &mut Value) {
+    let text = |of: &Map<String, Value>, name: &str| {
+        let text = of.get(name).and_then(Value::as_str).unwrap_or_default();
+        text.to_owned()
+    };
+    let (api_version, kind) = (text(list, "apiVersion"), text(list, "kind"));
+    // The kind `List` itself says nothing about its items.
+    let Some(kind) = kind.strip_suffix("List").filter(|kind| !kind.is_empty()) else { return };
+    let Value::Object(item) = item else { return };
+    if text(item, "apiVersion").is_empty() || text(item, "kind").is_empty() {
+        item.insert("apiVersion".to_owned(), api_version.into());
+        item.insert("kind".to_owned(), kind.into());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::read;
 
     fn names(text: &str, json: bool) -> Vec<String> {
@@ -125,6 +153,33 @@ items:
             r#"{"metadata":{"name":"a"}} {"kind":"List","items":[{"metadata":{"name":"b"}}]}"#;
         assert_eq!(names(json, true), ["a", "b"]);
         assert!(read("", false).unwrap().is_empty());
+    }
+
+    #[test]
+    fn items_of_a_typed_list_have_its_kind_and_version() {
+        let kinds = |yaml: &str| {
+            let objects = read(yaml, false).unwrap();
+            let text = |object: &Value, name: &str| object[name].as_str().map(str::to_owned);
+            objects.iter().map(|it| (text(it, "apiVersion"), text(it, "kind"))).collect::<Vec<_>>()
+        };
+        let is = |version: &str, kind: &str| (Some(version.to_owned()), Some(kind.to_owned()));
+        let list = |list: &str, item: &str| format!("{{{list}, items: [{item}]}}");
+        let vms = "apiVersion: kubevirt.io/v1, kind: VirtualMachineList";
+        let vm = is("kubevirt.io/v1", "VirtualMachine");
+        assert_eq!(kinds(&list(vms, "{metadata: {name: a}}")), [vm.clone()]);
+        assert_eq!(kinds(&list(vms, "{apiVersion: '', kind: null}")), [vm.clone()]);
+        assert_eq!(kinds(&list(vms, "{kind: Other}")), [vm], "both or neither, as in kubectl");
+        let own = "{apiVersion: kubevirt.io/v1alpha3, kind: Other}";
+        assert_eq!(kinds(&list(vms, own)), [is("kubevirt.io/v1alpha3", "Other")]);
+        assert_eq!(kinds(&list("apiVersion: v1, kind: List", "{a: b}")), [(None, None)]);
+        for (text, count) in [
+            ("{apiVersion: v1, kind: NodeList, items: null}", 0),
+            ("{apiVersion: v1, kind: NodeList, items: []}", 0),
+            ("{apiVersion: example.com/v1, kind: AllowList, spec: {}}", 1),
+            ("{apiVersion: example.com/v1, kind: AllowList, items: {a: b}}", 1),
+        ] {
+            assert_eq!(kinds(text).len(), count, "{text}");
+        }
     }
 
     #[test]

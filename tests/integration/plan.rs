@@ -301,3 +301,17 @@ fn an_update_cant_take_back_a_deletion_that_has_begun() {
     fs::write(&cluster, text).unwrap();
     assert_eq!(codes(&json_over(&cluster, &file, &[]).0), [Some(vec![])]);
 }
+
+#[test]
+fn a_typed_list_is_a_change_of_its_items() {
+    let file = "
+apiVersion: network.harvesterhci.io/v1beta1
+kind: VlanConfigList
+items:
+- metadata: {name: network-config-b}
+  spec: {clusterNetwork: cluster-a, nodeSelector: {example.com/rack: r2}, uplink: {nics: [enp7s1]}}
+";
+    let (answer, status) = json_of(file, &[]);
+    assert_eq!((status, codes(&answer)), (Some(1), vec![Some(vec!["vc-running-vms"])]));
+    assert_eq!(answer["objects"][0]["operation"], "update");
+}
