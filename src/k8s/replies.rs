@@ -213,8 +213,11 @@ impl Reply {
                 out.extend_from_slice(quoted.as_bytes());
                 out.push(b':');
                 if let Some(form) = self.candidates.victims() {
+                    // One reservation, since a buffer that grows costs up to three times its bytes.
+                    out.reserve(item.len());
+                    let mut append = |part: &str| out.extend_from_slice(part.as_bytes());
                     // The victims were checked when the request was read, so this can't fail.
-                    let _ = victims::write(item, form, out);
+                    let _ = victims::write(item, form, &mut append);
                 }
             }
             _ => out.extend_from_slice(item.as_bytes()),

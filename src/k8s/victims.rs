@@ -1,6 +1,7 @@
 //! The victims of a preemption: the pods to evict from each candidate host.
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decode::{MAX_CANDIDATES, Malformed, check_name, each};
@@ -8,6 +9,8 @@ use super::fold::{Folded, folded};
 
 /// The most victims on one host.
 const MAX_VICTIMS: usize = 10_000;
+/// The most bytes of a UID as a JSON string. Kubernetes' UIDs have 36 characters.
+const MAX_UID: usize = 512;
 /// Written in place of `null`, which the scheduler could not read: no pod is evicted.
 const NO_VICTIMS: &str = r#"{"Pods":[],"NumPDBViolations":0}"#;
 
@@ -42,7 +45,6 @@ pub(super) fn each_host<'a>(
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             let mut count = 0;
-            let mut scratch = Vec::new();
             while let Some((host, victims)) = map.next_entry::<&RawValue, &RawValue>()? {
                 check_name(host.get()).map_err(A::Error::custom)?;
                 count += 1;
@@ -50,8 +52,8 @@ pub(super) fn each_host<'a>(
                     let why = format_args!("more than {MAX_CANDIDATES} hosts");
                     return Err(A::Error::custom(why));
                 }
-                scratch.clear();
-                write(victims.get(), self.0, &mut scratch).map_err(A::Error::custom)?;
+                // Checked only: nothing is kept that would cost memory beside the body.
+                write(victims.get(), self.0, &mut |_| {}).map_err(A::Error::custom)?;
                 self.1(host.get(), victims.get()).map_err(A::Error::custom)?;
             }
             Ok(())
@@ -62,53 +64,98 @@ pub(super) fn each_host<'a>(
     serde::Deserializer::deserialize_any(&mut map, Hosts(form, take)).map_err(Malformed::from)
 }
 
-/// Writes a host's victims as MetaVictims. Victims of that form are copied byte for byte.
-pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), Malformed> {
+/// Writes a host's victims as MetaVictims, in Go's case whatever the case they came in. What
+/// kube-scheduler itself writes is in that case, and copied byte for byte.
+pub(super) fn write(
+    victims: &str,
+    form: Form,
+    out: &mut impl FnMut(&str),
+) -> Result<(), Malformed> {
     if victims == "null" {
-        out.extend_from_slice(NO_VICTIMS.as_bytes());
+        out(NO_VICTIMS);
         return Ok(());
     }
     let Folded(found) = serde_json::from_str::<Folded<Victims<'_>>>(victims)?;
-    if found.pods.is_some_and(|pods| !pods.get().starts_with('[')) {
-        return Err("Pods: not a list".into());
-    }
     let violations = found.violations.map_or("0", RawValue::get);
     if serde_json::from_str::<i64>(violations).is_err() {
         return Err("NumPDBViolations: not a number".into());
     }
-    if form == Form::Meta {
-        out.extend_from_slice(victims.as_bytes());
+    let pods = found.pods.map_or("[]", RawValue::get);
+    if !pods.starts_with('[') {
+        return Err("Pods: not a list".into());
+    }
+    if form == Form::Meta && is_in_gos_case(victims, pods) {
+        each_uid(pods, form, |_| ())?;
+        out(victims);
         return Ok(());
     }
-    out.extend_from_slice(br#"{"Pods":["#);
-    if let Some(pods) = found.pods {
-        let (mut first, mut count) = (true, 0);
-        let write_pod = |pod: Option<Folded<Pod<'_>>>| {
-            count += 1;
-            if count > MAX_VICTIMS {
-                let why = format_args!("more than {MAX_VICTIMS} victims on one host");
-                return Err(serde_json::Error::custom(why));
-            }
-            if !std::mem::take(&mut first) {
-                out.push(b',');
-            }
-            out.extend_from_slice(br#"{"UID":"#);
-            let metadata = pod.and_then(|pod| pod.0.metadata);
-            let uid = metadata.and_then(|metadata| metadata.0.uid).map_or("\"\"", RawValue::get);
-            if !uid.starts_with('"') {
-                return Err(serde_json::Error::custom("uid: not a string"));
-            }
-            out.extend_from_slice(uid.as_bytes());
-            out.push(b'}');
-            Ok(())
-        };
-        each(&mut serde_json::Deserializer::from_str(pods.get()), write_pod)
-            .map_err(|error| Malformed::from(error).within("Pods"))?;
+    out(r#"{"Pods":["#);
+    let mut separator = "";
+    each_uid(pods, form, |uid| {
+        for part in [separator, r#"{"UID":"#, uid, "}"] {
+            out(part);
+        }
+        separator = ",";
+    })?;
+    for part in [r#"],"NumPDBViolations":"#, violations, "}"] {
+        out(part);
     }
-    out.extend_from_slice(br#"],"NumPDBViolations":"#);
-    out.extend_from_slice(violations.as_bytes());
-    out.push(b'}');
     Ok(())
+}
+
+/// Reads a list of victims, and hands the UID of each to `take`, as a JSON string.
+fn each_uid(pods: &str, form: Form, mut take: impl FnMut(&str)) -> Result<(), Malformed> {
+    let mut count = 0;
+    let mut victim = |uid: Option<&RawValue>| {
+        count += 1;
+        if count > MAX_VICTIMS {
+            let why = format_args!("more than {MAX_VICTIMS} victims on one host");
+            return Err(serde_json::Error::custom(why));
+        }
+        let uid = uid.map_or("\"\"", RawValue::get);
+        if !uid.starts_with('"') {
+            return Err(serde_json::Error::custom("uid: not a string"));
+        }
+        if uid.len() > MAX_UID {
+            let why = format_args!("a uid of more than {MAX_UID} bytes");
+            return Err(serde_json::Error::custom(why));
+        }
+        take(uid);
+        Ok(())
+    };
+    let mut pods = serde_json::Deserializer::from_str(pods);
+    let read = match form {
+        Form::Meta => {
+            each(&mut pods, |pod: Option<Folded<MetaPod<'_>>>| victim(pod.and_then(|it| it.0.uid)))
+        }
+        Form::Full => each(&mut pods, |pod: Option<Folded<Pod<'_>>>| {
+            let metadata = pod.and_then(|pod| pod.0.metadata);
+            victim(metadata.and_then(|metadata| metadata.0.uid))
+        }),
+    };
+    read.map_err(|error| Malformed::from(error).within("Pods"))
+}
+
+/// Returns whether MetaVictims have the fields of the Go type, in Go's case, each at most once, and
+/// no others.
+fn is_in_gos_case(victims: &str, pods: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Victims {
+        #[serde(rename = "Pods")]
+        _pods: Option<IgnoredAny>,
+        #[serde(rename = "NumPDBViolations")]
+        _violations: Option<IgnoredAny>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pod {
+        #[serde(rename = "UID")]
+        _uid: Option<IgnoredAny>,
+    }
+    let mut pods = serde_json::Deserializer::from_str(pods);
+    serde_json::from_str::<Victims>(victims).is_ok()
+        && each(&mut pods, |_: Option<Pod>| Ok(())).is_ok()
 }
 
 /// Victims, with their pods unparsed.
@@ -116,6 +163,12 @@ pub(super) fn write(victims: &str, form: Form, out: &mut Vec<u8>) -> Result<(), 
 struct Victims<'a> {
     pods: Option<&'a RawValue>,
     violations: Option<&'a RawValue>,
+}
+
+/// A victim's UID, unparsed.
+#[derive(Default)]
+struct MetaPod<'a> {
+    uid: Option<&'a RawValue>,
 }
 
 /// A pod's metadata.
@@ -131,5 +184,71 @@ struct PodMeta<'a> {
 }
 
 folded!(Victims<'a> { "Pods" => pods, "NumPDBViolations" => violations });
+folded!(MetaPod<'a> { "UID" => uid });
 folded!(Pod<'a> { "metadata" => metadata });
 folded!(PodMeta<'a> { "uid" => uid });
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, MAX_UID, MAX_VICTIMS, write};
+
+    fn written(victims: &str, form: Form) -> Result<String, String> {
+        let mut text = String::new();
+        let result = write(victims, form, &mut |part| text.push_str(part));
+        result.map(|()| text).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn meta_victims_come_out_in_gos_case() {
+        let rewritten = r#"{"Pods":[{"UID":"x"},{"UID":"y"}],"NumPDBViolations":3}"#;
+        for victims in [
+            rewritten,
+            r#"{"pods":[{"uid":"x"},{"Uid":"y"}],"numPDBViolations":3}"#,
+            r#"{"NUMPDBVIOLATIONS":3,"PODS":[{"UID":"x"},{"uID":"y"}]}"#,
+            r#"{"Pods":[{"UID":"z"}],"pods":[{"UID":"x"},{"uid":"z","UID":"y"}],"NumPDBViolations":1,"NumPDBViolations":3}"#,
+            r#"{"Pods":[{"UID":"x","more":[{}]},{"UID":"y"}],"NumPDBViolations":3,"more":null}"#,
+        ] {
+            assert_eq!(written(victims, Form::Meta).as_deref(), Ok(rewritten), "{victims}");
+        }
+        for (victims, expected) in [
+            (r#"{"pods":null}"#, r#"{"Pods":[],"NumPDBViolations":0}"#),
+            (
+                r#"{"pods":[null,{},{"uid":null}],"numpdbviolations":null}"#,
+                r#"{"Pods":[{"UID":""},{"UID":""},{"UID":""}],"NumPDBViolations":0}"#,
+            ),
+            (r#"{"uid":"x"}"#, r#"{"Pods":[],"NumPDBViolations":0}"#),
+        ] {
+            assert_eq!(written(victims, Form::Meta).as_deref(), Ok(expected), "{victims}");
+        }
+    }
+
+    #[test]
+    fn what_the_scheduler_writes_is_copied_to_the_byte() {
+        for victims in [
+            r#"{"Pods":null,"NumPDBViolations":0}"#,
+            r#"{"Pods":[],"NumPDBViolations":0}"#,
+            r#"{"Pods":[{"UID":"\u0078"} ],"NumPDBViolations":-1}"#,
+        ] {
+            assert_eq!(written(victims, Form::Meta).as_deref(), Ok(victims));
+        }
+    }
+
+    #[test]
+    fn victims_in_either_form_have_limits() {
+        for (form, before, after) in [
+            (Form::Meta, r#"{"UID":""#, r#""}"#),
+            (Form::Full, r#"{"metadata":{"uid":""#, r#""}}"#),
+        ] {
+            let victims = |pods: &[String]| format!(r#"{{"Pods":[{}]}}"#, pods.join(","));
+            let pod = |length: usize| format!("{before}{}{after}", "x".repeat(length));
+            assert!(written(&victims(&vec![pod(1); MAX_VICTIMS]), form).is_ok());
+            let why = written(&victims(&vec![pod(1); MAX_VICTIMS + 1]), form).unwrap_err();
+            assert!(why.contains("Pods: more than 10000 victims"), "{why}");
+            assert!(written(&victims(&[pod(MAX_UID - 2)]), form).is_ok());
+            let why = written(&victims(&[pod(MAX_UID - 1)]), form).unwrap_err();
+            assert!(why.contains("Pods: a uid of more than"), "{why}");
+            let why = written(&victims(&["7".to_owned()]), form).unwrap_err();
+            assert!(why.contains("Pods: "), "{why}");
+        }
+    }
+}

@@ -416,6 +416,21 @@ async fn preempt_drops_hosts_without_the_network_and_keeps_victims_as_they_came(
 }
 
 #[tokio::test]
+async fn preempt_keeps_the_uids_of_victims_in_any_case() {
+    let victims = r#"{"pods":[{"uid":"u1"},{"Uid":"u2"}],"numpdbviolations":3}"#;
+    for map in ["NodeNameToMetaVictims", "nodenametometavictims"] {
+        let body = format!(r#"{{"pod":{},"{map}":{{"host2":{victims}}}}}"#, pod(VM1));
+        let answer = example().post("/scheduler/preempt", body).await;
+        let kept = r#"{"Pods":[{"UID":"u1"},{"UID":"u2"}],"NumPDBViolations":3}"#;
+        assert_eq!(answer.body, format!(r#"{{"NodeNameToMetaVictims":{{"host2":{kept}}}}}"#));
+    }
+    let odd = r#"{"pods":[{"uid":7}]}"#;
+    let body = format!(r#"{{"pod":{},"nodeNameToMetaVictims":{{"host2":{odd}}}}}"#, pod(VM1));
+    let answer = example().post("/scheduler/preempt", body).await;
+    assert_eq!((answer.status, answer.body.contains("uid")), (StatusCode::BAD_REQUEST, true));
+}
+
+#[tokio::test]
 async fn multus_default_network_is_looked_for_in_multus_namespace() {
     let server = Server::new(Some(snapshot(
         "

@@ -233,6 +233,25 @@ fn bodies(size: usize) -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "/scheduler/preempt",
+            "meta victims in lower case",
+            padded(
+                &format!("{{{PLAIN},{meta}"),
+                r#""h":{"pods":[{"uid":"3b1c9a7e"}]}"#,
+                "}}",
+                size,
+            ),
+        ),
+        (
+            "/scheduler/preempt",
+            "as many victims of one host as there may be",
+            format!(
+                r#"{{{PLAIN},{meta}"h":{{"pods":[{}]{}}}}}}}"#,
+                vec![format!(r#"{{"uid":"{}"}}"#, "u".repeat(500)); 10_000].join(","),
+                " ".repeat(size.saturating_sub(5 << 20)),
+            ),
+        ),
+        (
+            "/scheduler/preempt",
             "whole victims of one host",
             filled(&format!(r#"{{{PLAIN},{full}"h":{{"Pods":["#), pods, "]}}}", size),
         ),
