@@ -6,6 +6,9 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
+/// The most bytes of a message that are kept.
+const MAX_MESSAGE: usize = 1024;
+
 /// Why a request to the API server failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -68,7 +71,11 @@ struct Details {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        let Status { code, message, details } = status;
+        let Status { code, mut message, details } = status;
+        if message.len() > MAX_MESSAGE {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+            message.push('…');
+        }
         let retry_after = details.and_then(|details| details.retry_after_seconds);
         match code {
             404 => Self::NotFound,
@@ -136,6 +143,16 @@ mod tests {
         assert_eq!(answer(401, None, "odd"), Error::Forbidden("Unauthorized".into()));
         assert_eq!(answer(422, None, says), Error::Invalid("says".into()));
         assert_eq!(answer(500, None, says).to_string(), "says (500)");
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        let says = |text: &str| answer(422, None, &format!(r#"{{"message":"{text}"}}"#));
+        let longest = "x".repeat(MAX_MESSAGE);
+        assert_eq!(says(&longest), Error::Invalid(longest.clone()));
+        assert_eq!(says(&format!("{longest}x")), Error::Invalid(format!("{longest}…")));
+        let cut = "é".repeat(MAX_MESSAGE / 2 - 1);
+        assert_eq!(says(&format!("x{cut}éé")), Error::Invalid(format!("x{cut}…")));
     }
 
     #[test]

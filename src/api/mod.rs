@@ -34,8 +34,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest answer, in bytes. A page has about a tenth of this. Only one host's pods are listed
 /// without pages.
 const MAX_ANSWER: usize = 256 << 20;
-/// The largest error answer, in bytes.
-const MAX_REFUSAL: usize = 64 << 10;
+/// The largest error answer, in bytes. Its message may quote the object of a request, which the API
+/// server limits to 3 MiB.
+const MAX_REFUSAL: usize = 4 << 20;
 /// The number of whole objects in a page.
 const PAGE_SIZE: u32 = 250;
 /// The number of objects in a page of metadata: 7 MB of pods.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lanekeeper::api::Api;
-use lanekeeper::cluster::Snapshot;
+use lanekeeper::cluster::{Kind, Snapshot};
 use lanekeeper::decide::review::{Question, Webhook};
 use lanekeeper::k8s::Decoder;
 use lanekeeper::k8s::admission::parse;
@@ -351,4 +351,12 @@ async fn a_stranger_learns_nothing_and_causes_no_read() {
     assert!(server.calls(|_| true).is_empty());
     let metrics = ours.metrics.scrape(&ours.snapshots, 0).unwrap();
     assert!(!metrics.contains("admission_requests_total{"), "nor is it counted: {metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_100_kib_keeps_the_beginning_of_its_message() {
+    let says: &str = "no room, ".repeat(12_000).leak();
+    let server = ApiServer::new(|_| Some(Answer::Status(403, None, says)));
+    let error = Api::new(server.client()).serves(Kind::Vm).await.unwrap_err().to_string();
+    assert!(error.starts_with("forbidden: no room, ") && error.len() < 2000, "{error}");
 }
