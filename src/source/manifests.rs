@@ -3,8 +3,8 @@
 //! ```text
 //! files ─▶ settled? ─▶ read ─▶ what each file holds ─▶ one map of objects ─▶ difference ─▶ index
 //! ```
-//! A file that breaks or becomes empty keeps its last good content, and an object that becomes
-//! malformed keeps its last facts. Nothing is published until every file has been read without
+//! A path that breaks or becomes empty keeps its last good content, if it had any, and an object
+//! that becomes malformed keeps its last facts. Nothing is published until every file has been read without
 //! error once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use super::files::{self, Found, Stamp};
 /// do so within a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The end of a problem about a file that was readable before.
+/// The end of a problem about a file or directory that was readable before.
 const STILL_COUNTS: &str = "its last good content still counts";
 
 /// Why manifests can't be read: file by file, with the line.
@@ -240,7 +240,13 @@ impl Manifests {
             problems.entry(path.display().to_string().into()).or_default().push(what.into());
         };
         for (path, why) in &found.unreadable {
-            add(path, format!("{why}; {STILL_COUNTS}"));
+            let mut under =
+                self.files.range(path.clone()..).take_while(|it| it.0.starts_with(path));
+            if under.any(|(_, file)| file.content.is_some()) {
+                add(path, format!("{why}; {STILL_COUNTS}"));
+            } else {
+                add(path, why.clone());
+            }
         }
         for (path, file) in &self.files {
             for Change { object, .. } in file.content.iter().flat_map(|it| &it.changes) {

@@ -102,6 +102,20 @@ fn one_file_of_any_name_is_enough() {
 }
 
 #[test]
+fn a_dump_in_typed_lists_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = r#"{"apiVersion":"v1","kind":"NodeList","items":[{"metadata":{"name":"h"}}]}"#;
+    write(folder.path(), "nodes.json", nodes);
+    let networks = "apiVersion: network.harvesterhci.io/v1beta1\nkind: ClusterNetworkList\nitems:\n- metadata: {name: a}\n";
+    write(folder.path(), "networks.yaml", networks);
+    let none = "apiVersion: kubevirt.io/v1\nkind: VirtualMachineList\nitems: null\n";
+    write(folder.path(), "vms.yaml", none);
+    let snapshot = snapshot_of(folder.path());
+    assert_eq!((names(&snapshot), snapshot.count(Kind::Host)), (vec!["a".to_owned()], 1));
+    assert_eq!(problems(&snapshot), [""; 0]);
+}
+
+#[test]
 fn a_malformed_object_is_a_problem_and_does_not_hide_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let odd = "apiVersion: network.harvesterhci.io/v1beta1\nkind: VlanConfig\nmetadata: {name: odd}\nspec: {clusterNetwork: a, nodeSelector: [x]}\n";
@@ -280,7 +294,18 @@ async fn what_cant_be_looked_at_is_not_taken_for_gone() {
     fs::rename(followed.path().join("new"), &link).unwrap();
     followed
         .until_snapshot("the problem", |it| {
-            names(it) == ["a"] && problems(it).iter().any(|it| it.contains("z.yaml: Too many"))
+            let problems = problems(it);
+            let told =
+                |it: &String| it.contains("z.yaml: Too many") && it.ends_with("still counts");
+            names(it) == ["a"] && problems.iter().any(told)
+        })
+        .await;
+    symlink("new.yaml", followed.path().join("new.yaml")).unwrap();
+    followed
+        .until_snapshot("a problem about what never held anything", |it| {
+            let problems = problems(it);
+            let told = problems.iter().find(|it| it.contains("new.yaml: Too many"));
+            told.is_some_and(|it| !it.contains("still counts"))
         })
         .await;
     fs::remove_file(&link).unwrap();
@@ -326,7 +351,12 @@ async fn a_folder_that_goes_away_keeps_what_it_held() {
     followed.until_snapshot("the start", |it| names(it) == ["a"]).await;
     let moved = followed.path().with_extension("moved");
     fs::rename(followed.path(), &moved).unwrap();
-    followed.until_snapshot("a problem", |it| names(it) == ["a"] && problems(it).len() == 1).await;
+    followed
+        .until_snapshot("a problem", |it| {
+            let problems = problems(it);
+            names(it) == ["a"] && problems.len() == 1 && problems[0].ends_with("still counts")
+        })
+        .await;
     fs::rename(&moved, followed.path()).unwrap();
     followed.until_snapshot("its return", |it| names(it) == ["a"] && problems(it).is_empty()).await;
 }
