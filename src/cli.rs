@@ -11,8 +11,11 @@ use crate::k8s::Decoder;
 use crate::k8s::replies::Rejections;
 use crate::source::{self, Once, OnceError};
 
-/// Harvester's network controller.
-const TRUSTED_USER: &str = "system:serviceaccount:harvester-system:harvester-network-controller";
+/// Harvester's network controller, which writes the records of each host, and Harvester itself.
+const TRUSTED_USERS: [&str; 2] = [
+    "system:serviceaccount:harvester-system:harvester-network-controller",
+    "system:serviceaccount:harvester-system:harvester",
+];
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -42,9 +45,9 @@ pub enum Command {
     /// Say what a change would do: the verdict of every rule of the webhooks, and the hosts that
     /// cluster networks and VMs gain and lose.
     ///
-    /// All objects of the file are one change: each is mutated, and then judged against the state
-    /// with all of them applied. Exit status: 0 if the change would be admitted, with or without
-    /// warnings, 1 if a rule refuses it, 2 if something could not be read.
+    /// All objects of the file are one change: each is mutated, and then judged with all the others
+    /// applied, as a user who is not trusted. Exit status: 0 if the change would be admitted, with
+    /// or without warnings, 1 if a rule refuses it, 2 if something could not be read.
     Plan(Plan),
     /// Print everything that an installation applies, as one stream of YAML: definitions,
     /// namespace, access rights and webhooks.
@@ -175,7 +178,7 @@ pub struct Serve {
 
     /// A user who may delete cluster network `mgmt`, write its network configs, and give a VM a MAC
     /// address that another one has. Repeatable, and replaces the default.
-    #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
+    #[arg(long = "trusted-user", default_values = TRUSTED_USERS, value_name = "USER")]
     pub trusted_users: Vec<String>,
 
     /// What happens to a VM that no host can run, because no host has all its cluster networks or
@@ -339,7 +342,7 @@ pub struct Manifests {
     pub ca_file: PathBuf,
 
     /// A user who may write network configs of `mgmt`. Give the same users as to `serve`.
-    #[arg(long = "trusted-user", default_value = TRUSTED_USER, value_name = "USER")]
+    #[arg(long = "trusted-user", default_values = TRUSTED_USERS, value_name = "USER")]
     pub trusted_users: Vec<String>,
 }
 

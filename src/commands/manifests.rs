@@ -11,8 +11,12 @@ use crate::k8s::objects::group_and_version;
 
 use super::{WriteError, to_yaml};
 
-/// The name of all our objects.
+/// The name of all our objects. The API server calls mutating webhooks in the order of their
+/// configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the affinity
+/// of a VM on every write.
 const NAME: &str = "lanekeeper";
+/// The beginning of the name of each host's record: a network config of `mgmt`.
+const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
 
 /// The parameters of an installation.
 #[derive(Clone, Debug)]
@@ -23,7 +27,7 @@ pub struct Installation {
     pub url: String,
     /// The CA certificate that verifies the server's certificate, in PEM.
     pub ca: Vec<u8>,
-    /// The users who may write the network configs of `mgmt`.
+    /// The trusted users, whose writes of the records of `mgmt` are not sent.
     pub trusted_users: Vec<String>,
 }
 
@@ -187,6 +191,8 @@ fn validating(installation: &Installation) -> Vec<Value> {
                     "?spec.?template.?spec.?networks",
                     "?spec.?template.?spec.?domain.?devices.?interfaces",
                     "?spec.?runStrategy",
+                    // The older form of `runStrategy`.
+                    "?spec.?running",
                 ]),
             )],
         },
@@ -210,8 +216,13 @@ fn mutating(installation: &Installation) -> Vec<Value> {
         (Kind::Vmi, &["CREATE"]),
     ]
     .map(|(kind, operations)| {
-        Webhook { kind, operations, fails_closed: false, conditions: Vec::new() }
-            .at("mutate", installation)
+        let mut webhook = Webhook { kind, operations, fails_closed: false, conditions: Vec::new() }
+            .at("mutate", installation);
+        // What another webhook changes after ours may call for another patch.
+        if let Some(webhook) = webhook.as_object_mut() {
+            webhook.insert("reinvocationPolicy".to_owned(), "IfNeeded".into());
+        }
+        webhook
     })
     .into()
 }
@@ -233,18 +244,20 @@ fn may_have_cluster_network(object: &str) -> String {
     )
 }
 
-/// An expression that is false only for a trusted user's write of a network config that is `mgmt`'s
-/// before and after.
+/// An expression that is false only for a trusted user's write of a network config that is a record
+/// of `mgmt` before and after. The node agent makes a record without a cluster network where the
+/// host has no bond for `mgmt`; its name tells what it is.
 fn not_a_trusted_record(installation: &Installation) -> String {
     let users: Vec<String> =
         installation.trusted_users.iter().map(|user| format!("'{}'", escaped(user))).collect();
-    let is_of_another = |object: &str| {
+    let is_no_record = |object: &str| {
         format!(
-            "has({object}.spec) && has({object}.spec.clusterNetwork) && \
-             {object}.spec.clusterNetwork != '{MGMT}'"
+            "!(has({object}.spec) && has({object}.spec.clusterNetwork) && \
+             {object}.spec.clusterNetwork != '' ? {object}.spec.clusterNetwork == '{MGMT}' : \
+             has({object}.metadata.name) && {object}.metadata.name.startsWith('{RECORD_PREFIX}'))"
         )
     };
-    format!("!(request.userInfo.username in [{}]) || {}", users.join(", "), either(is_of_another))
+    format!("!(request.userInfo.username in [{}]) || {}", users.join(", "), either(is_no_record))
 }
 
 /// Escapes a text for use within single quotes in CEL.

@@ -14,6 +14,7 @@ mod crds;
 mod explain;
 mod extender;
 mod harness;
+mod installation;
 mod manifests;
 mod mutation;
 mod plan;

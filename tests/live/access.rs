@@ -70,6 +70,15 @@ pub async fn objects_in_harvesters_shape_are_kept_as_they_are() {
             }}),
         ),
         kind(
+            "HostNetworkConfig",
+            "storage",
+            json!({"spec": {
+                "clusterNetwork": "vlan", "vlanID": 7, "mode": "static", "underlay": false,
+                "nodeSelector": {"matchExpressions": [{"key": "rack", "operator": "Exists"}]},
+                "ips": {"host1": "10.0.0.1/8"},
+            }}),
+        ),
+        kind(
             "LinkMonitor",
             "nic",
             json!({

@@ -240,6 +240,10 @@ pub async fn an_outage_holds_up_only_what_could_cut_vms_off() {
         plane.try_create_as(agent, &record("mgmt-vlanconfig-host1", "mgmt")).await.ok()
     })
     .await;
+    // The agent's record of a host without a bond for `mgmt` names no cluster network.
+    plane.try_create_as(agent, &record("mgmt-vlanconfig-host4", "")).await.unwrap();
+    let said = plane.try_create_as(agent, &record("nameless", "")).await;
+    assert!(said.unwrap_err().to_string().contains("failed calling webhook"));
     let said = plane.try_create_as(agent, &record("other", "cluster-a")).await;
     assert!(said.unwrap_err().to_string().contains("failed calling webhook"));
     let said = plane.try_create_as("admin", &record("mgmt-vlanconfig-host2", "mgmt")).await;
