@@ -294,10 +294,11 @@ fn a_kind_of_another_group_is_not_judged() {
 #[test]
 fn an_update_cant_take_back_a_deletion_that_has_begun() {
     let (_folder, cluster) = by_bridge();
-    let file = of_by_bridge(&[3]).replace("rack: r", "rack: none");
-    assert_eq!(codes(&json_over(&cluster, &file, &[]).0), [Some(vec!["vc-running-vms"])]);
-    let deleting = "{name: a1, deletionTimestamp: \"2026-01-01T00:00:00Z\"}";
-    let text = fs::read_to_string(&cluster).unwrap().replace("{name: a1}", deleting);
+    let file = of_by_bridge(&[4]).replace("\"a-br\"", "\"a-br\",\"vlan\":5000");
+    let refused = Some(vec!["nad-config", "nad-change"]);
+    assert_eq!(codes(&json_over(&cluster, &file, &[]).0), [refused]);
+    let deleting = "{name: net, deletionTimestamp: \"2026-01-01T00:00:00Z\", ";
+    let text = fs::read_to_string(&cluster).unwrap().replace("{name: net, ", deleting);
     fs::write(&cluster, text).unwrap();
     assert_eq!(codes(&json_over(&cluster, &file, &[]).0), [Some(vec![])]);
 }
