@@ -46,7 +46,8 @@ pub enum Command {
     /// cluster networks and VMs gain and lose.
     ///
     /// All objects of the file are one change: each is mutated, and then judged with all the others
-    /// applied, as a user who is not trusted. Exit status: 0 if the change would be admitted, with
+    /// applied, as a user who is not trusted. Objects that can't be read are reported on standard
+    /// error, since the answer may lack what they say. Exit status: 0 if the change would be admitted, with
     /// or without warnings, 1 if a rule refuses it, 2 if something could not be read.
     Plan(Plan),
     /// Print everything that an installation applies, as one stream of YAML: definitions,

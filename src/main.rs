@@ -7,6 +7,7 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::Parser as _;
 use lanekeeper::cli::{Cli, Command, Explained, Manifests, Plan, Reading, Unschedulable};
+use lanekeeper::cluster::Problem;
 use lanekeeper::commands::explain::{self, Explanation};
 use lanekeeper::commands::manifests::{Installation, manifests};
 use lanekeeper::commands::plan::{Mode, plan};
@@ -47,6 +48,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reports the problems of a command's source.
+fn report(problems: &[Problem]) {
+    for problem in problems {
+        // If standard error is closed, there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<u8> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another cryptography provider is installed already");
@@ -73,6 +82,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             };
             let mode = Mode { delete, in_order, policy };
             let plan = plan(&file, source.once()?, &source.decoder(), &mode, output.into())?;
+            report(&plan.problems);
             std::io::stdout().write_all(plan.text.as_bytes()).context("can't write the output")?;
             Ok(u8::from(!plan.admitted))
         }
@@ -86,10 +96,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Explain(arguments) => {
             let explanation = explain(arguments.what)?;
-            for problem in explanation.problems {
-                // If standard error is closed, there is nobody to tell.
-                let _ = writeln!(std::io::stderr(), "lanekeeper: {}", problem.message);
-            }
+            report(&explanation.problems);
             std::io::stdout()
                 .write_all(explanation.text.as_bytes())
                 .context("can't write the output")?;

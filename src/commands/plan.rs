@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Change, HostsChanged, Name, Now, ObjectRef, Snapshot};
+use crate::cluster::{Change, HostsChanged, Name, Now, ObjectRef, Problem, Snapshot};
 use crate::decide::plan::{Effects, effects, with_all_others};
 use crate::decide::review::{Evidence, Judgement, Outcome, Policy, Webhook, judge};
 use crate::k8s::admission::{Review, has_rules, parse};
@@ -22,6 +22,8 @@ pub struct Plan {
     pub text: String,
     /// Whether no rule refuses the change.
     pub admitted: bool,
+    /// Problems of the source. The plan may lack what these objects say.
+    pub problems: Vec<Problem>,
 }
 
 /// How the objects of a file are judged.
@@ -128,6 +130,7 @@ pub fn plan(
     Ok(Plan {
         admitted: view.objects.iter().all(|object| object.violations.is_empty()),
         text: form.write(&view, table)?,
+        problems: before.problems(),
     })
 }
 
@@ -150,10 +153,11 @@ impl Planner<'_> {
                 Some(change) => source.object(&change.object)?,
                 None => None,
             };
-            let change = change.map(|change| match self.mode.delete {
-                true => Change { now: Now::Gone, ..change },
-                false => change,
-            });
+            let change = if self.mode.delete {
+                change.map(|change| Change { now: Now::Gone, ..change })
+            } else {
+                change
+            };
             steps.push(Step { position, object, old, change });
         }
         Ok(steps)

@@ -165,10 +165,10 @@ items:
         let is = |version: &str, kind: &str| (Some(version.to_owned()), Some(kind.to_owned()));
         let list = |list: &str, item: &str| format!("{{{list}, items: [{item}]}}");
         let vms = "apiVersion: kubevirt.io/v1, kind: VirtualMachineList";
-        let vm = is("kubevirt.io/v1", "VirtualMachine");
-        assert_eq!(kinds(&list(vms, "{metadata: {name: a}}")), [vm.clone()]);
-        assert_eq!(kinds(&list(vms, "{apiVersion: '', kind: null}")), [vm.clone()]);
-        assert_eq!(kinds(&list(vms, "{kind: Other}")), [vm], "both or neither, as in kubectl");
+        // As in kubectl, an item has both of its own or takes both.
+        for item in ["{metadata: {name: a}}", "{apiVersion: '', kind: null}", "{kind: Other}"] {
+            assert_eq!(kinds(&list(vms, item)), [is("kubevirt.io/v1", "VirtualMachine")], "{item}");
+        }
         let own = "{apiVersion: kubevirt.io/v1alpha3, kind: Other}";
         assert_eq!(kinds(&list(vms, own)), [is("kubevirt.io/v1alpha3", "Other")]);
         assert_eq!(kinds(&list("apiVersion: v1, kind: List", "{a: b}")), [(None, None)]);

@@ -304,6 +304,19 @@ fn an_update_cant_take_back_a_deletion_that_has_begun() {
 }
 
 #[test]
+fn an_object_of_the_source_that_cant_be_read_is_reported() {
+    let (_folder, cluster) = by_bridge();
+    let text = fs::read_to_string(&cluster).unwrap().replace("phase: Running", "phase: [Running]");
+    fs::write(&cluster, text).unwrap();
+    let output = plan(&cluster, &of_by_bridge(&[3]), &["--delete"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("lanekeeper: VirtualMachineInstance other/vm can't be read"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_typed_list_is_a_change_of_its_items() {
     let file = "
 apiVersion: network.harvesterhci.io/v1beta1

@@ -202,11 +202,12 @@ impl ApiServer {
 }
 
 /// Every kind that is found by discovery.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 9] = [
     "clusternetworks",
     "vlanconfigs",
     "vlanstatuses",
     "linkmonitors",
+    "hostnetworkconfigs",
     "network-attachment-definitions",
     "virtualmachines",
     "virtualmachineinstances",
