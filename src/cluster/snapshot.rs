@@ -360,11 +360,14 @@ impl Snapshot {
             .into(),
         });
         let unreadable = self.0.vm_networks.iter().filter_map(|(key, vm_network)| {
-            let CniConfig::Unreadable(why) = &vm_network.config else { return None };
+            let CniConfig::Unreadable(config) = &vm_network.config else { return None };
             Some(Problem {
                 object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
-                message: format!("VM network {key} has a spec.config that can't be read: {why}")
-                    .into(),
+                message: format!(
+                    "VM network {key} has a spec.config that can't be read: {}",
+                    config.why
+                )
+                .into(),
             })
         });
         let unclaimed = self.0.claims.iter().filter_map(|(claimed, key)| {

@@ -10,7 +10,7 @@ pub struct VmNetwork {
     pub label: Option<Name>,
     /// The CNI configuration in `spec.config`.
     pub config: CniConfig,
-    /// Whether this is a system network: a storage or RWX network.
+    /// Whether this is a system network: a storage, RWX or VM migration network.
     pub system: bool,
     /// Whether the VM network reserves its VLAN.
     pub exclusive_vlan: bool,
@@ -22,41 +22,82 @@ pub enum CniConfig {
     /// There is none in the object. Multus then reads a file on the host, which we can't read.
     #[default]
     None,
-    /// The configuration can't be read, for this reason.
-    Unreadable(Name),
+    /// The configuration can't be read.
+    Unreadable(Box<UnreadableCni>),
     /// The configuration could be read.
     Is(Box<Cni>),
 }
 
-/// A CNI configuration. Unless its type is a bridge, only the type and the text are read.
+/// A CNI configuration that can't be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreadableCni {
+    /// Why it can't be read.
+    pub why: Name,
+    /// The text as written: two such configurations are equal only if their texts are.
+    pub text: Name,
+    /// The type and the bridge, if these could be read.
+    pub plugin: Option<Cni>,
+}
+
+/// A CNI configuration, reduced to the plug-in that counts: the only one, or the first bridge of a
+/// plug-in list. Unless the plug-in is a bridge, only the type and the text are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cni {
-    /// The CNI type, empty if none is given.
+    /// The CNI type, empty if none is given. A list without a bridge has the type of its first
+    /// plug-in.
     pub kind: Name,
     /// The bridge's name.
     pub bridge: Option<Name>,
     /// The VLAN of the VMs' traffic, 0 for none.
     pub vlan: i64,
-    /// The ranges of VLANs, first to last, that VMs may tag themselves.
-    pub trunk: Box<[(i64, i64)]>,
-    /// What is wrong with the entries of the trunk.
-    pub trunk_faults: Box<[Name]>,
+    /// The VLANs that VMs may tag themselves.
+    pub trunk: Box<[TrunkEntry]>,
     /// The MTU in bytes as written, 0 if absent.
     pub mtu: i64,
-    /// The whole configuration as text. Two texts are equal if the configurations are equal as JSON
-    /// values, where an absent MTU equals 1500.
-    pub canonical: Name,
+    /// The keys that occur more than once.
+    pub repeated: Box<[RepeatedKey]>,
+    /// Everything that is not in the other fields, as text. Two texts are equal if the parts are
+    /// equal as JSON values.
+    pub rest: Name,
+}
+
+/// An entry of a trunk: a VLAN, a range of VLANs, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrunkEntry {
+    /// A single VLAN.
+    pub id: Option<i64>,
+    /// The first VLAN of the range.
+    pub min: Option<i64>,
+    /// The last VLAN of the range.
+    pub max: Option<i64>,
+}
+
+/// A key that occurs more than once in an object, if case is ignored. The plug-in and we could read
+/// different values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepeatedKey {
+    /// The key's path.
+    pub path: Name,
+    /// The members of that name as written.
+    pub members: Name,
 }
 
 impl Cni {
-    /// Returns whether this is a bridge: its type is `bridge`, or a bridge is named and no type.
+    /// Returns whether this is a bridge: its type is `bridge` or `cnv-bridge`, or a bridge is named
+    /// and no type.
     #[must_use]
     pub fn is_bridge(&self) -> bool {
         match &*self.kind {
-            "bridge" => true,
+            "bridge" | "cnv-bridge" => true,
             "" => self.bridge.is_some(),
             _ => false,
         }
+    }
+
+    /// The CNI type. A bridge without a type has the type `bridge`.
+    #[must_use]
+    pub fn effective_kind(&self) -> &str {
+        if self.kind.is_empty() && self.is_bridge() { "bridge" } else { &self.kind }
     }
 
     /// The cluster network in the bridge's name: `vlan-b` for `vlan-b-br`
@@ -70,13 +111,37 @@ impl Cni {
     /// Returns whether this network carries the VLAN, as its own or in its trunk.
     #[must_use]
     pub fn carries(&self, vlan: i64) -> bool {
-        vlan == self.vlan || self.trunk.iter().any(|(min, max)| (*min..=*max).contains(&vlan))
+        let in_trunk = |entry: &TrunkEntry| {
+            let range = entry.min.zip(entry.max);
+            entry.id == Some(vlan) || range.is_some_and(|(min, max)| (min..=max).contains(&vlan))
+        };
+        vlan == self.vlan || self.trunk.iter().any(in_trunk)
     }
 
     /// The effective MTU in bytes: 0 means 1500.
     #[must_use]
     pub fn effective_mtu(&self) -> i64 {
         effective_mtu(self.mtu)
+    }
+
+    /// Returns whether both configurations have the same effect: an absent MTU equals 0 and 1500, an
+    /// absent VLAN equals 0, and an absent trunk an empty one.
+    #[must_use]
+    pub fn same_effect(&self, other: &Self) -> bool {
+        self.effective_mtu() == other.effective_mtu()
+            && Self { mtu: 0, ..self.clone() } == Self { mtu: 0, ..other.clone() }
+    }
+}
+
+impl CniConfig {
+    /// Returns whether both configurations have the same effect.
+    #[must_use]
+    pub fn same_effect(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Is(one), Self::Is(another)) => one.same_effect(another),
+            (Self::Unreadable(one), Self::Unreadable(another)) => one.text == another.text,
+            (one, another) => one == another,
+        }
     }
 }
 
@@ -90,6 +155,16 @@ impl VmNetwork {
         }
     }
 
+    /// The plug-in, as far as it can be read: at least its type and its bridge.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&Cni> {
+        match &self.config {
+            CniConfig::Is(cni) => Some(cni),
+            CniConfig::Unreadable(config) => config.plugin.as_ref(),
+            CniConfig::None => None,
+        }
+    }
+
     /// The CNI configuration, if it is a bridge's.
     #[must_use]
     pub fn bridge(&self) -> Option<&Cni> {
@@ -100,6 +175,6 @@ impl VmNetwork {
     /// the cluster network may have to exist: see `Snapshot::cluster_network_of`.
     #[must_use]
     pub fn claim(&self) -> Option<Name> {
-        self.label.clone().or_else(|| self.cni()?.bridge_network().map(Name::from))
+        self.label.clone().or_else(|| self.plugin()?.bridge_network().map(Name::from))
     }
 }

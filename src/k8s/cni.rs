@@ -1,12 +1,15 @@
 //! The CNI configuration inside a VM network: how it is read, and how its MTU is changed without
 //! touching any other byte.
+//!
+//! Only the plug-in that counts is read: the whole configuration, or in a plug-in list
+//! (`{"plugins": [...]}`) the first bridge. `tests/wire/cni` compares what is read here with what Go
+//! reads.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cluster::{Cni, CniConfig, DEFAULT_MTU, Name};
+use crate::cluster::{Cni, CniConfig, Name, RepeatedKey, TrunkEntry, UnreadableCni};
 
 use super::decode::{List, Malformed, each};
 use super::fold::Members;
@@ -17,74 +20,191 @@ const MAX_DEPTH: usize = 64;
 const MAX_BYTES: usize = 64 << 10;
 /// The most entries of a trunk: one for each VLAN.
 const MAX_TRUNK: usize = 4094;
+/// The most plug-ins of a list.
+const MAX_PLUGINS: usize = 1024;
+/// The members of a bridge that are read.
+const BRIDGE_KEYS: [&str; 5] = ["type", "bridge", "vlan", "vlanTrunk", "mtu"];
+/// The members of a trunk's entry that are read.
+const TRUNK_KEYS: [&str; 3] = ["id", "minID", "maxID"];
 
 /// Reads `spec.config`. Keys are matched as Go matches them, without regard to case.
 pub(crate) fn read(config: &str) -> CniConfig {
-    if config.trim().is_empty() {
+    if config.is_empty() {
         return CniConfig::None;
     }
-    match cni(config) {
-        Ok(cni) => CniConfig::Is(Box::new(cni)),
-        Err(why) => CniConfig::Unreadable(why.into()),
-    }
-}
-
-fn cni(config: &str) -> Result<Cni, Malformed> {
-    if config.len() > MAX_BYTES {
-        let why = format!("it has {} bytes, but at most {MAX_BYTES} are allowed", config.len());
-        return Err(Malformed::new(why));
-    }
-    let members: Members<'_> = serde_json::from_str(config)
-        .map_err(|error| Malformed::from(error).about("not a JSON object"))?;
-    let mut cni = Cni {
-        kind: members.text("type")?.unwrap_or_default().into(),
-        bridge: members.text("bridge")?.filter(|bridge| !bridge.is_empty()).map(Name::from),
-        ..Cni::default()
+    let unreadable = |why: Malformed, plugin| {
+        let (why, text) = (why.into(), config.into());
+        CniConfig::Unreadable(Box::new(UnreadableCni { why, text, plugin }))
     };
-    if cni.is_bridge() {
-        cni.vlan = members.number("vlan")?.unwrap_or_default();
-        cni.mtu = members.number("mtu")?.unwrap_or_default();
-        (cni.trunk, cni.trunk_faults) = trunk(&members)?;
+    let parts = match Parts::of(config) {
+        Ok(parts) => parts,
+        Err(why) => return unreadable(why, None),
+    };
+    let plugin = match parts.plugin() {
+        Ok(plugin) => plugin,
+        Err(why) => return unreadable(why, None),
+    };
+    match parts.settings(plugin.clone()) {
+        Ok(cni) => CniConfig::Is(Box::new(cni)),
+        Err(why) => unreadable(why, Some(plugin)),
     }
-    // The default MTU equals an absent one, so it is left out of the canonical text.
-    let drop_mtu = cni.is_bridge() && cni.effective_mtu() == DEFAULT_MTU;
-    let kept = members.iter().filter(|(name, _)| !(drop_mtu && name.eq_ignore_ascii_case("mtu")));
-    cni.canonical = canonical_object(kept, MAX_DEPTH)?.into();
-    Ok(cni)
 }
 
-type Trunk = (Box<[(i64, i64)]>, Box<[Name]>);
+/// A configuration taken apart.
+struct Parts<'a> {
+    /// The members of the configuration.
+    outer: Members<'a>,
+    /// The plug-ins, if the configuration is a list.
+    plugins: Option<Vec<Plugin<'a>>>,
+    /// The position of the plug-in that counts, if the configuration is a list with a bridge.
+    bridge: Option<usize>,
+}
 
-/// The trunk's ranges of VLANs, and the faults of its entries.
-fn trunk(members: &Members<'_>) -> Result<Trunk, Malformed> {
-    let Some(list) = members.get("vlanTrunk") else { return Ok(Trunk::default()) };
-    let List(entries): List<Members<'_>, MAX_TRUNK> = serde_json::from_str(list.get())
-        .map_err(|error| Malformed::from(error).within("vlanTrunk"))?;
-    let (mut ranges, mut faults) = (Vec::new(), Vec::new());
-    for (position, entry) in entries.iter().enumerate() {
-        let number = |name: &str| entry.number(name).map_err(|why| why.within("vlanTrunk"));
-        let (id, min, max) = (number("id")?, number("minID")?, number("maxID")?);
-        let found = match (id, min, max) {
-            (Some(id), None, None) => vec![(id, id)],
-            (None, Some(min), Some(max)) => vec![(min, max)],
-            (Some(id), Some(min), Some(max)) => vec![(id, id), (min, max)],
-            _ => {
-                faults
-                    .push(format!("vlanTrunk[{position}] has neither id nor both minID and maxID"));
-                continue;
+/// A plug-in of a list.
+struct Plugin<'a> {
+    text: &'a str,
+    members: Members<'a>,
+    kind: String,
+}
+
+impl<'a> Parts<'a> {
+    fn of(config: &'a str) -> Result<Self, Malformed> {
+        if config.len() > MAX_BYTES {
+            let why = format!("it has {} bytes, but at most {MAX_BYTES} are allowed", config.len());
+            return Err(Malformed::new(why));
+        }
+        let outer: Members<'_> = serde_json::from_str(config)
+            .map_err(|error| Malformed::from(error).about("not a JSON object"))?;
+        let Some(list) = outer.get("plugins") else {
+            return Ok(Self { outer, plugins: None, bridge: None });
+        };
+        let List(texts): List<&RawValue, MAX_PLUGINS> = serde_json::from_str(list.get())
+            .map_err(|_| Malformed::new("plugins must be a list of objects"))?;
+        let plugin = |(position, value): (usize, &'a RawValue)| {
+            let text = value.get();
+            let members: Members<'_> = serde_json::from_str(text)
+                .map_err(|_| Malformed::new(format!("plugins[{position}] must be an object")))?;
+            let kind = text_of(&members, "type", &format!("plugins[{position}]."))?;
+            Ok::<_, Malformed>(Plugin { text, members, kind: kind.unwrap_or_default() })
+        };
+        let plugins: Vec<_> =
+            texts.into_iter().enumerate().map(plugin).collect::<Result<_, _>>()?;
+        let bridge =
+            plugins.iter().position(|plugin| matches!(&*plugin.kind, "bridge" | "cnv-bridge"));
+        Ok(Self { outer, plugins: Some(plugins), bridge })
+    }
+
+    /// The plug-in of a list that counts.
+    fn of_list(&self) -> Option<&Plugin<'a>> {
+        self.plugins.as_ref()?.get(self.bridge?)
+    }
+
+    /// The type and the bridge.
+    fn plugin(&self) -> Result<Cni, Malformed> {
+        let (members, kind) = match (&self.plugins, self.of_list()) {
+            (None, _) => (&self.outer, text_of(&self.outer, "type", "")?.unwrap_or_default()),
+            (Some(_), Some(plugin)) => (&plugin.members, plugin.kind.clone()),
+            (Some(plugins), None) => {
+                let kind = plugins.first().map(|plugin| &*plugin.kind).unwrap_or_default();
+                return Ok(Cni { kind: kind.into(), ..Cni::default() });
             }
         };
-        for (min, max) in found {
-            if !(1..=4094).contains(&min) || !(1..=4094).contains(&max) {
-                faults.push(format!("vlanTrunk[{position}] is not within 1 to 4094"));
-            } else if min > max {
-                faults.push(format!("vlanTrunk[{position}] has a minID above its maxID"));
-            } else {
-                ranges.push((min, max));
-            }
+        let mut cni = Cni { kind: kind.into(), ..Cni::default() };
+        if matches!(&*cni.kind, "" | "bridge" | "cnv-bridge") {
+            let last = text_of(members, "bridge", "")?;
+            // Of a key that occurs twice, the plug-in may read either value. A bridge that may
+            // belong to a cluster network counts, so that the rules apply to it.
+            let texts = members.all("bridge").rev();
+            let of_network = texts
+                .filter_map(|value| serde_json::from_str::<String>(value.get()).ok())
+                .find(|bridge| bridge.ends_with("-br"));
+            let bridge = of_network.or(last);
+            cni.bridge = bridge.filter(|bridge| !bridge.trim().is_empty()).map(Name::from);
         }
+        Ok(cni)
     }
-    Ok((ranges.into(), faults.into_iter().map(Name::from).collect()))
+
+    /// Reads the rest into a plug-in whose type and bridge are known.
+    fn settings(&self, mut cni: Cni) -> Result<Cni, Malformed> {
+        let members = self.of_list().map_or(&self.outer, |plugin| &plugin.members);
+        let read: &[&str] = match &*cni.kind {
+            _ if cni.is_bridge() => &BRIDGE_KEYS,
+            "" => &["type", "bridge"],
+            _ => &["type"],
+        };
+        let mut repeated = repeated(&self.outer, &["plugins"], "");
+        if self.plugins.is_none() || self.bridge.is_some() {
+            repeated.extend(self::repeated(members, read, ""));
+        }
+        if cni.is_bridge() {
+            cni.vlan = number(members, "vlan", "")?.unwrap_or_default();
+            cni.mtu = number(members, "mtu", "")?.unwrap_or_default();
+            cni.trunk = trunk(members, &mut repeated)?;
+        }
+        cni.repeated = repeated.into();
+        cni.rest = self.rest(read)?.into();
+        Ok(cni)
+    }
+
+    /// Everything but the members of the plug-in that are read, as text that is equal for equal JSON
+    /// values.
+    fn rest(&self, read: &[&str]) -> Result<String, Malformed> {
+        let Some(plugins) = &self.plugins else {
+            return canonical_object(&self.outer, read, MAX_DEPTH);
+        };
+        let mut texts = vec![canonical_object(&self.outer, &["plugins"], MAX_DEPTH)?];
+        for (position, plugin) in plugins.iter().enumerate() {
+            let read = if self.bridge == Some(position) { read } else { &[] };
+            texts.push(canonical_object(&plugin.members, read, MAX_DEPTH)?);
+        }
+        Ok(format!("[{}]", texts.join(",")))
+    }
+}
+
+/// The keys among `names` that occur more than once in an object.
+fn repeated(members: &Members<'_>, names: &[&str], path: &str) -> Vec<RepeatedKey> {
+    let repeated = names.iter().filter(|name| members.all(name).nth(1).is_some());
+    repeated
+        .map(|name| {
+            let of_name = members.iter().filter(|(key, _)| key.is(name));
+            let of_name: Vec<_> =
+                of_name.map(|(key, value)| format!("{:?}:{value}", key.as_str())).collect();
+            RepeatedKey { path: format!("{path}{name}").into(), members: of_name.join(",").into() }
+        })
+        .collect()
+}
+
+fn trunk(
+    members: &Members<'_>,
+    all_repeated: &mut Vec<RepeatedKey>,
+) -> Result<Box<[TrunkEntry]>, Malformed> {
+    let Some(list) = members.get("vlanTrunk") else { return Ok(Box::default()) };
+    let List(entries): List<Members<'_>, MAX_TRUNK> =
+        serde_json::from_str(list.get()).map_err(|_| {
+            Malformed::new(format!("vlanTrunk must be a list of at most {MAX_TRUNK} objects"))
+        })?;
+    let entry = |(position, entry): (usize, &Members<'_>)| {
+        let path = format!("vlanTrunk[{position}].");
+        all_repeated.extend(repeated(entry, &TRUNK_KEYS, &path));
+        let number = |name| number(entry, name, &path);
+        Ok(TrunkEntry { id: number("id")?, min: number("minID")?, max: number("maxID")? })
+    };
+    entries.iter().enumerate().map(entry).collect()
+}
+
+fn text_of(members: &Members<'_>, name: &str, path: &str) -> Result<Option<String>, Malformed> {
+    members.text(name).map_err(|_| Malformed::new(format!("{path}{name} must be a string")))
+}
+
+/// Reads a whole number. libcni writes a configuration anew before it gives it to the plug-in, so
+/// that `5.0` and `5e0` reach it as 5.
+fn number(members: &Members<'_>, name: &str, path: &str) -> Result<Option<i64>, Malformed> {
+    let Some(value) = members.scalar(name).map(RawValue::get) else { return Ok(None) };
+    // Below 2^53, every whole number is exact.
+    let exact = |number: &f64| number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
+    let number = value.parse().ok().filter(exact);
+    let number = number.and_then(|number: f64| format!("{number:.0}").parse().ok());
+    number.map(Some).ok_or_else(|| Malformed::new(format!("{path}{name} must be a whole number")))
 }
 
 /// A JSON value as text that is equal for equal values: members sorted, no spaces. Numbers stay as
@@ -95,7 +215,7 @@ fn canonical(value: &RawValue, depth: usize) -> Result<String, Malformed> {
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
             let members: Members<'_> = serde_json::from_str(text)?;
-            canonical_object(members.iter(), depth)?
+            canonical_object(&members, &[], depth)?
         }
         Some(b'[') => {
             let mut elements = Vec::new();
@@ -113,46 +233,42 @@ fn canonical(value: &RawValue, depth: usize) -> Result<String, Malformed> {
     })
 }
 
-fn canonical_object<'a>(
-    members: impl Iterator<Item = (&'a str, &'a RawValue)>,
+/// An object as text, without the members of these names.
+fn canonical_object(
+    members: &Members<'_>,
+    without: &[&str],
     depth: usize,
 ) -> Result<String, Malformed> {
     let mut sorted = BTreeMap::new();
-    for (name, value) in members {
-        sorted.insert(serde_json::Value::from(name).to_string(), canonical(value, depth)?);
+    let kept = members.iter().filter(|(key, _)| !without.iter().any(|name| key.is(name)));
+    for (key, value) in kept {
+        let key = serde_json::Value::from(key.as_str()).to_string();
+        sorted.insert(key, canonical(value, depth)?);
     }
     let members: Vec<_> =
         sorted.into_iter().map(|(name, value)| format!("{name}:{value}")).collect();
     Ok(format!("{{{}}}", members.join(",")))
 }
 
-/// Sets the MTU and keeps every other byte. Returns `None` if the configuration is not a JSON
-/// object.
+/// Sets the MTU of the plug-in that counts, and keeps every other byte. Returns `None` if the
+/// configuration can't be read, or is a list without a bridge.
 pub(crate) fn with_mtu(config: &str, mtu: i64) -> Option<String> {
-    let members: Members<'_> = serde_json::from_str(config).ok()?;
-    let value = mtu.to_string();
+    let parts = Parts::of(config).ok()?;
+    let (text, members) = match (&parts.plugins, parts.of_list()) {
+        (None, _) => (config, &parts.outer),
+        (Some(_), plugin) => plugin.map(|plugin| (plugin.text, &plugin.members))?,
+    };
+    // Every part is a slice of the text, so the difference of the addresses is its offset.
+    let offset = |part: &str| part.as_ptr() as usize - config.as_ptr() as usize;
+    let mtu = mtu.to_string();
     // Like Go, take the last one.
-    if let Some((_, old)) =
-        members.iter().filter(|(name, _)| name.eq_ignore_ascii_case("mtu")).last()
-    {
-        // The old value is a slice of the text, so the difference of the addresses is its offset.
-        let start = old.get().as_ptr() as usize - config.as_ptr() as usize;
-        let (before, rest) = config.split_at_checked(start)?;
-        return Some([before, &value, rest.get(old.get().len()..)?].concat());
+    if let Some(old) = members.all("mtu").next_back().map(RawValue::get) {
+        let (before, rest) = config.split_at_checked(offset(old))?;
+        return Some([before, &mtu, rest.get(old.len()..)?].concat());
     }
-    let (before, rest) = config.split_at_checked(config.find('{')? + 1)?;
+    let (before, rest) = config.split_at_checked(offset(text) + text.find('{')? + 1)?;
     let comma = if members.iter().next().is_some() { "," } else { "" };
-    Some([before, "\"mtu\":", &value, comma, rest].concat())
-}
-
-impl Members<'_> {
-    fn number(&self, name: &str) -> Result<Option<i64>, Malformed> {
-        #[derive(Deserialize)]
-        struct Number(Option<i64>);
-        let number = self.get(name).map(|value| serde_json::from_str::<Number>(value.get()));
-        let number = number.transpose().map_err(|error| Malformed::from(error).within(name))?;
-        Ok(number.and_then(|number| number.0))
-    }
+    Some([before, "\"mtu\":", &mtu, comma, rest].concat())
 }
 
 #[cfg(test)]
@@ -170,50 +286,149 @@ mod tests {
         is(config).bridge_network().map(str::to_owned)
     }
 
+    fn why(config: &str) -> String {
+        match read(config) {
+            CniConfig::Unreadable(config) => config.why.to_string(),
+            other => panic!("{config}: {other:?}"),
+        }
+    }
+
     #[test]
     fn the_bridge_names_the_cluster_network() {
-        assert_eq!(network(r#"{"type":"bridge","bridge":"vlan-b-br"}"#).as_deref(), Some("vlan-b"));
-        assert_eq!(network(r#"{"bridge":"vlan-b-br"}"#).as_deref(), Some("vlan-b"));
-        assert_eq!(network(r#"{"TYPE":"bridge","Bridge":"b-br"}"#).as_deref(), Some("b"));
-        assert_eq!(network(r#"{"bridge":"a-br","BRIDGE":"b-br"}"#).as_deref(), Some("b"));
-        assert_eq!(network(r#"{"bridge":"a-br","Bridge":null}"#).as_deref(), Some("a"));
+        for (config, expected) in [
+            (r#"{"type":"bridge","bridge":"vlan-b-br"}"#, Some("vlan-b")),
+            (r#"{"type":"cnv-bridge","bridge":"vlan-b-br"}"#, Some("vlan-b")),
+            (r#"{"bridge":"vlan-b-br"}"#, Some("vlan-b")),
+            (r#"{"TYPE":"bridge","Bridge":"b-br"}"#, Some("b")),
+            (r#"{"bridge":"a-br","BRIDGE":"b-br"}"#, Some("b")),
+            (r#"{"bridge":"a-br","BRIDGE":"br0"}"#, Some("a")),
+            (r#"{"bridge":"a-br","Bridge":null}"#, Some("a")),
+            (r#"{"type":"bridge","bridge":"br0"}"#, None),
+            (r#"{"type":"bridge","bridge":"-br"}"#, None),
+            (r#"{"type":"bridge","bridge":" "}"#, None),
+            (r#"{"type":"ovs","bridge":"vlan-b-br"}"#, None),
+            (r#"{"type":"bridge","bridge":null}"#, None),
+        ] {
+            assert_eq!(network(config).as_deref(), expected, "{config}");
+        }
     }
 
     #[test]
-    fn other_bridges_and_other_types_name_no_cluster_network() {
-        assert_eq!(network(r#"{"type":"bridge","bridge":"br0"}"#), None);
-        assert_eq!(network(r#"{"type":"bridge","bridge":"-br"}"#), None);
-        assert_eq!(network(r#"{"type":"ovs","bridge":"vlan-b-br"}"#), None);
-        assert_eq!(network(r#"{"plugins":[{"type":"bridge","bridge":"vlan-b-br"}]}"#), None);
-        assert_eq!(network(r#"{"type":"bridge","bridge":null}"#), None);
+    fn a_list_is_read_by_its_first_bridge() {
+        let list = |plugins: &str| {
+            is(&format!(r#"{{"bridge":"x-br","vlan":"9","plugins":[{plugins}],"mtu":9}}"#))
+        };
+        let cni = list(
+            r#"{"type":"tuning","vlan":{}},{"bridge":"y-br"},{"type":"cnv-bridge","bridge":"a-br","vlan":7},{"type":"bridge","bridge":"b-br"}"#,
+        );
+        assert_eq!((cni.bridge_network(), cni.vlan, cni.mtu), (Some("a"), 7, 0));
+        let cni = list(r#"{"type":"macvlan","bridge":"a-br"},{}"#);
+        assert_eq!((&*cni.kind, cni.is_bridge()), ("macvlan", false));
+        assert!(!list("").is_bridge());
+        let single = is("{\"type\":\"bridge\",\"bridge\":\"a-br\",\"plugin\u{17f}\":null}");
+        assert_eq!(single.bridge_network(), Some("a"));
     }
 
     #[test]
-    fn unreadable_configs_say_why_and_only_the_type_is_read_without_a_bridge() {
-        for config in ["[]", "{", r#"{"bridge":7}"#, r#"{"bridge":"a-br","vlan":"7"}"#] {
-            assert!(matches!(read(config), CniConfig::Unreadable(_)), "{config}");
+    fn what_cant_be_read_says_what_it_must_be() {
+        let trunk = format!(r#"{{"bridge":"a-br","vlanTrunk":[{}{{}}]}}"#, "{},".repeat(MAX_TRUNK));
+        for (config, expected) in [
+            (" ", "not a JSON object: EOF while parsing a value at line 1 column 1"),
+            (
+                "[]",
+                "not a JSON object: invalid type: sequence, expected an object at line 1 column 2",
+            ),
+            (r#"{"bridge":7}"#, "bridge must be a string"),
+            (r#"{"type":7}"#, "type must be a string"),
+            (r#"{"plugins":{}}"#, "plugins must be a list of objects"),
+            (r#"{"plugins":[{},null]}"#, "plugins[1] must be an object"),
+            (r#"{"plugins":[{"type":7}]}"#, "plugins[0].type must be a string"),
+            (r#"{"bridge":"a-br","vlan":"7"}"#, "vlan must be a whole number"),
+            (r#"{"bridge":"a-br","mtu":1.5}"#, "mtu must be a whole number"),
+            (
+                r#"{"bridge":"a-br","vlanTrunk":[{"id":1},{"minID":1e99}]}"#,
+                "vlanTrunk[1].minID must be a whole number",
+            ),
+            (
+                r#"{"bridge":"a-br","vlanTrunk":[null]}"#,
+                "vlanTrunk must be a list of at most 4094 objects",
+            ),
+            (&trunk, "vlanTrunk must be a list of at most 4094 objects"),
+        ] {
+            assert_eq!(why(config), expected, "{config}");
         }
         let deep = format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(90), "]".repeat(90));
-        assert!(matches!(read(&deep), CniConfig::Unreadable(_)));
-        assert_eq!(read(" "), CniConfig::None);
+        assert_eq!(why(&deep), "nested too deeply");
+        assert_eq!(read(""), CniConfig::None);
         assert_eq!(&*is(r#"{"type":"sriov","vlan":"7","mtu":{}}"#).kind, "sriov");
     }
 
     #[test]
-    fn equal_json_values_have_one_text_and_an_mtu_of_1500_is_none() {
-        let texts = [
-            r#"{"type":"bridge","bridge":"a-br","vlan":1,"n":123456789012345678901234567890}"#,
-            "{ \"vlan\": 1, \"n\": 123456789012345678901234567890,\n\"bridge\":\"a-br\",\"type\":\"bri\\u0064ge\" }",
-            r#"{"type":"bridge","bridge":"a-br","vlan":1,"MTU":1500,"n":123456789012345678901234567890}"#,
-            r#"{"mtu":0,"type":"bridge","bridge":"a-br","vlan":1,"n":123456789012345678901234567890}"#,
-        ];
-        for text in texts {
-            assert_eq!(is(text).canonical, is(texts[0]).canonical, "{text}");
+    fn of_a_bridge_that_cant_be_read_the_bridge_is_known() {
+        let CniConfig::Unreadable(config) = read(r#"{"bridge":"a-br","vlan":"7"}"#) else {
+            panic!("it is readable");
+        };
+        assert_eq!(config.plugin.as_ref().and_then(Cni::bridge_network), Some("a"));
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let numbers = r#"{"bridge":"a-br","vlan":1e2,"mtu":1500.0,"vlanTrunk":[{"id":-0}]}"#;
+        let cni = is(numbers);
+        assert_eq!((cni.vlan, cni.mtu, cni.trunk[0].id), (100, 1500, Some(0)));
+    }
+
+    #[test]
+    fn only_keys_that_are_read_are_reported_as_repeated() {
+        let repeated = |config: &str| -> Vec<String> {
+            is(config).repeated.iter().map(|key| key.path.to_string()).collect()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(repeated(r#"{"bridge":"a-br","name":"x","Name":"y"}"#), none);
+        assert_eq!(repeated(r#"{"type":"x","vlan":1,"VLAN":1}"#), none);
+        assert_eq!(repeated(r#"{"type":"x","Type":"x"}"#), ["type"]);
+        assert_eq!(repeated(r#"{"bridge":"a-br","vlan":1,"vlan":1}"#), ["vlan"]);
+        let trunk = "{\"bridge\":\"a-br\",\"vlanTrunk\":[{\"id\":1},{\"minid\":1,\"minID\":1,\"maxID\":2}],\"vlanTrun\u{212a}\":null}";
+        assert_eq!(repeated(trunk), ["vlanTrunk"]);
+        let trunk = r#"{"bridge":"a-br","vlanTrunk":[{"id":1},{"minid":1,"minID":1,"maxID":2}]}"#;
+        assert_eq!(repeated(trunk), ["vlanTrunk[1].minID"]);
+        let list = r#"{"vlan":1,"vlan":1,"plugins":[],"Plugins":[{"type":"x","mtu":1,"mtu":1},{"type":"bridge","mtu":1,"MTU":1}]}"#;
+        assert_eq!(repeated(list), ["plugins", "mtu"]);
+    }
+
+    #[test]
+    fn configurations_are_compared_by_effect() {
+        let base = r#"{"type":"bridge","bridge":"a-br","n":123456789012345678901234567890}"#;
+        for same in [
+            "{ \"n\": 123456789012345678901234567890,\n\"bridge\":\"a-br\",\"type\":\"bri\\u0064ge\" }",
+            r#"{"type":"bridge","bridge":"a-br","MTU":1500,"n":123456789012345678901234567890}"#,
+            r#"{"mtu":0,"type":"bridge","bridge":"a-br","vlan":0,"n":123456789012345678901234567890}"#,
+            r#"{"vlanTrunk":[],"type":"bridge","bridge":"a-br","n":123456789012345678901234567890}"#,
+        ] {
+            assert!(read(same).same_effect(&read(base)), "{same}");
         }
-        let other = texts[0].replace("890}", "891}");
-        assert_ne!(is(&other).canonical, is(texts[0]).canonical);
-        let large = r#"{"type":"bridge","bridge":"a-br","mtu":9000}"#;
-        assert!(is(large).canonical.contains("9000"));
+        for other in [
+            &*base.replace("890}", "891}"),
+            &*base.replace("{", r#"{"mtu":9000,"#),
+            &*base.replace("{", r#"{"vlan":1,"#),
+            &*base.replace("{", r#"{"vlanTrunk":[{"id":1}],"#),
+            &*base.replace("{", r#"{"vlan":0,"vlan":0,"#),
+            &*base.replace("bridge\",", "cnv-bridge\","),
+            &*base.replace("a-br", "b-br"),
+            "",
+            " ",
+        ] {
+            assert!(!read(other).same_effect(&read(base)), "{other}");
+        }
+        let list = |text: &str| read(&text.replace('X', r#"{"type":"bridge","bridge":"a-br""#));
+        let one = list(r#"{"plugins":[X},{"type":"tuning","mtu":1500}]}"#);
+        assert!(
+            one.same_effect(&list(r#"{"plugins":[X,"mtu":1500},{"type":"tuning","mtu":1500}]}"#))
+        );
+        assert!(!one.same_effect(&list(r#"{"plugins":[X},{"type":"tuning"}]}"#)));
+        assert!(
+            !one.same_effect(&list(r#"{"mtu":0,"plugins":[X},{"type":"tuning","mtu":1500}]}"#))
+        );
     }
 
     #[test]
@@ -226,9 +441,18 @@ mod tests {
             ),
             (r#"{"mtu" : 1500 ,"x":"\u00e9"}"#, r#"{"mtu" : 9000 ,"x":"\u00e9"}"#),
             (r#"{"mtu":1,"MTU":null}"#, r#"{"mtu":1,"MTU":9000}"#),
+            (
+                r#"{"mtu":1,"plugins": [ {"type":"x","mtu":1}, {"type":"bridge"} ] }"#,
+                r#"{"mtu":1,"plugins": [ {"type":"x","mtu":1}, {"mtu":9000,"type":"bridge"} ] }"#,
+            ),
+            (
+                r#"{"plugins":[{"type":"bridge","mtu": 1}],"mtu":1}"#,
+                r#"{"plugins":[{"type":"bridge","mtu": 9000}],"mtu":1}"#,
+            ),
         ] {
             assert_eq!(with_mtu(before, 9000).as_deref(), Some(after));
         }
         assert_eq!(with_mtu("[]", 9000), None);
+        assert_eq!(with_mtu(r#"{"plugins":[{"type":"x"}]}"#, 9000), None);
     }
 }

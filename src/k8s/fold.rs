@@ -1,5 +1,5 @@
-//! Reads JSON objects as Go reads them into a struct: names match without regard to case, and if a
-//! name occurs twice, the last value counts.
+//! Reads JSON objects as Go reads them into a struct: names match without regard to case, by Go's
+//! folding, and if a name occurs twice, the last value counts, even after an exact match.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,8 +32,25 @@ pub(crate) enum Consumed {
 pub(crate) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Name<'_> {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether Go takes this name for `name`, which must be ASCII.
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name)
+            || (!self.0.is_ascii()
+                && self.0.chars().map(folded_char).eq(name.chars().map(folded_char)))
+    }
+}
+
+/// A character as Go's `encoding/json` folds it. Beyond ASCII, only the signs for kelvin and the long
+/// s fold to ASCII letters.
+fn folded_char(character: char) -> char {
+    match character {
+        '\u{212a}' => 'k',
+        '\u{17f}' => 's',
+        other => other.to_ascii_lowercase(),
     }
 }
 
@@ -136,26 +153,59 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 impl<'a> Members<'a> {
-    fn named(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
-        self.0.iter().rev().filter(move |(key, _)| key.is(name)).map(|(_, value)| *value)
+    /// All values of this name, in order.
+    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a RawValue> {
+        self.0.iter().filter(move |(key, _)| key.is(name)).map(|(_, value)| *value)
     }
 
     /// All members, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.0.iter().map(|(name, value)| (&*name.0, *value))
+    pub fn iter(&self) -> impl Iterator<Item = (&Name<'a>, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name, *value))
     }
 
     /// The value of this name where Go has a pointer, list or map: a `null` at the end clears it.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.named(name).next().filter(|value| value.get() != "null")
+        self.all(name).next_back().filter(|value| value.get() != "null")
     }
 
-    /// The value of this name where Go has a string: a `null` leaves the earlier value.
+    /// The value of this name where Go has a string or number: a `null` leaves the earlier value.
+    pub fn scalar(&self, name: &str) -> Option<&'a RawValue> {
+        self.all(name).rfind(|value| value.get() != "null")
+    }
+
+    /// The value of this name where Go has a string. Like Go, this refuses any value that is neither a
+    /// string nor `null`, even where a later one counts.
     pub fn text(&self, name: &str) -> Result<Option<String>, Malformed> {
-        let value = self.named(name).find(|value| value.get() != "null");
-        value
-            .map(|value| serde_json::from_str(value.get()))
-            .transpose()
-            .map_err(|error| Malformed::from(error).within(name))
+        let texts = self.all(name).map(|value| serde_json::from_str(value.get()));
+        let last = texts.reduce(|one: serde_json::Result<Option<String>>, next| {
+            let one = one?;
+            Ok(next?.or(one))
+        });
+        let text = last.transpose().map_err(|error| Malformed::from(error).within(name))?;
+        Ok(text.flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Members, Name};
+
+    #[test]
+    fn names_fold_as_in_go() {
+        let is = |key: &str, name: &str| Name(key.into()).is(name);
+        assert!(is("VLAN", "vlan") && is("NodeNames", "nodenames"));
+        assert!(is("vlanTrun\u{212a}", "vlanTrunk") && is("plugin\u{17f}", "plugins"));
+        assert!(!is("vlan ", "vlan") && !is("\u{131}d", "id") && !is("vlän", "vlan"));
+    }
+
+    #[test]
+    fn the_last_value_counts_even_after_an_exact_match() {
+        let members: Members<'_> =
+            serde_json::from_str(r#"{"name":"a","Name":"b","NAME":null}"#).unwrap();
+        assert_eq!(members.text("name").unwrap().as_deref(), Some("b"));
+        assert!(members.get("name").is_none());
+        let members: Members<'_> = serde_json::from_str(r#"{"name":7,"name":"b"}"#).unwrap();
+        assert!(members.text("name").is_err());
+        assert_eq!(members.all("name").count(), 3);
     }
 }

@@ -6,6 +6,9 @@ use super::decode::{Decoder, Malformed, each};
 use super::fold::Members;
 use super::meta::{DEFAULT_NETWORK, NETWORKS};
 
+/// The longest name of a network interface, in bytes.
+const MAX_INTERFACE: usize = 15;
+
 /// Collects the VM networks that are asked for, and what can't be read.
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -50,7 +53,9 @@ pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, Malforme
     text.split(',')
         .map(|item| {
             let (network, interface) = item.split_once('@').unwrap_or((item, ""));
-            if interface.contains(['@', '/']) {
+            let interface = interface.trim();
+            let wrong = |c: char| matches!(c, '@' | '/' | ' ' | '\t'..='\r');
+            if interface.len() > MAX_INTERFACE || interface.contains(wrong) {
                 let why = format!("{item:?} is not [namespace/]name[@interface]");
                 return Err(Malformed::new(why));
             }
@@ -61,9 +66,9 @@ pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, Malforme
 
 /// The key that an element of the JSON list names.
 fn element_key(element: &Members<'_>, namespace: &str) -> Result<Key, Malformed> {
-    let given = element.text("namespace")?.filter(|namespace| !namespace.is_empty());
+    let given = element.text("namespace")?.unwrap_or_default();
     let name = element.text("name")?.unwrap_or_default();
-    key(given.as_deref().unwrap_or(namespace), &name)
+    key(non_empty(&given, namespace), &name)
 }
 
 /// The VM networks that a pod's annotations ask for.
@@ -86,10 +91,14 @@ pub(crate) fn pod_networks<'a>(
     asked.selection()
 }
 
-/// Reads `name` or `namespace/name`.
+/// Reads `name` or `namespace/name`. An empty namespace means the default one.
 pub(crate) fn network_name(text: &str, namespace: &str) -> Result<Key, Malformed> {
-    let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
-    key(namespace.trim(), name.trim())
+    let (given, name) = text.split_once('/').unwrap_or(("", text));
+    key(non_empty(given.trim(), namespace), name.trim())
+}
+
+fn non_empty<'a>(given: &'a str, default: &'a str) -> &'a str {
+    if given.is_empty() { default } else { given }
 }
 
 /// A VM network's key. Its name may contain dots, although Multus's own short form refuses them.
@@ -105,7 +114,7 @@ fn key(namespace: &str, name: &str) -> Result<Key, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use super::networks;
+    use super::{DEFAULT_NETWORK, Decoder, NETWORKS, networks, pod_networks};
 
     fn read(text: &str) -> Result<Vec<String>, super::Malformed> {
         Ok(networks(text, "default")?.iter().map(ToString::to_string).collect())
@@ -125,6 +134,25 @@ mod tests {
         assert_eq!(read(r#"[{"name":"a","namespace":null}]"#).unwrap(), ["default/a"]);
         assert_eq!(read(r#"[{"Name":"a","NAMESPACE":"b","name":"c"}]"#).unwrap(), ["b/c"]);
         assert_eq!(read("a @net1, b / c").unwrap(), ["default/a", "b/c"]);
+        assert_eq!(read("a@, b@ 123456789012345 ").unwrap(), ["default/a", "default/b"]);
+        assert_eq!(
+            read("[{\"\u{17f}\":1,\"name\u{17f}pace\":\"b\",\"name\":\"a\"}]").unwrap(),
+            ["b/a"]
+        );
+    }
+
+    #[test]
+    fn an_empty_namespace_is_the_default() {
+        assert_eq!(read("/a, /b").unwrap(), ["default/a", "default/b"]);
+        assert_eq!(read(r#"[{"name":"a","namespace":""}]"#).unwrap(), ["default/a"]);
+        let annotations = |name: &str| {
+            [(NETWORKS, "/a"), (DEFAULT_NETWORK, "/d")]
+                .into_iter()
+                .find(|it| it.0 == name)
+                .map(|it| it.1)
+        };
+        let pod = pod_networks(annotations, "ns", &Decoder::default());
+        assert_eq!(format!("{:?}", pod.vm_networks), "[kube-system/d, ns/a]");
     }
 
     #[test]
@@ -138,7 +166,7 @@ mod tests {
             "A",
             "-a",
             "a.",
-            "/a",
+            "/",
             "a/",
             "{}",
             "[null]",
@@ -150,6 +178,8 @@ mod tests {
             r#"[{"name":"a/b"}]"#,
             r#"[["a"]]"#,
             "a@b/c",
+            "a@1234567890123456",
+            "a@b c",
         ] {
             assert!(read(text).is_err(), "{text:?}");
         }

@@ -155,17 +155,21 @@ fn network_config(
     }
 }
 
-/// Sets a VM network's labels. `labels` has the names without their prefix.
-fn vm_network(operations: &mut Operations, maps: &Maps, labels: &[(&str, String)]) {
+/// Sets and takes away a VM network's labels. `labels` has the names without their prefix.
+fn vm_network(operations: &mut Operations, maps: &Maps, labels: &[(&str, Option<String>)]) {
     let is = |name: &str| maps.labels.as_ref().and_then(|labels| labels.get(name));
-    let wrong: Vec<(String, &str)> = labels
+    let wrong: Vec<(String, Option<&str>)> = labels
         .iter()
-        .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), &**value))
-        .filter(|(name, value)| is(name) != Some(value))
+        .map(|(name, value)| (format!("{LABEL_PREFIX}{name}"), value.as_deref()))
+        .filter(|(name, value)| is(name) != *value)
         .collect();
     if maps.labels.is_some() {
         for (name, value) in wrong {
-            operations.add(&["metadata", "labels", &name], value.into());
+            let path = ["metadata", "labels", &name];
+            match value {
+                Some(value) => operations.add(&path, value.into()),
+                None => operations.remove(&path),
+            }
         }
     } else if !wrong.is_empty() {
         operations.add(&["metadata", "labels"], wrong.into_iter().collect());

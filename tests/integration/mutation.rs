@@ -11,7 +11,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 
 use crate::admission::{config, example, review};
-use crate::harness::{Server, examples, policy, snapshot_from, snapshot_of};
+use crate::harness::{Server, examples, policy, snapshot_from, snapshot_of, snapshot_with};
 
 /// The patch that `/mutate` answers with.
 pub async fn mutation(server: &Server, review: &Value) -> Patch {
@@ -324,8 +324,9 @@ fn vm_network(metadata: Value, config: &str) -> Value {
 const NAD: &str = "NetworkAttachmentDefinition";
 
 /// A cluster with cluster network `large`, of MTU 9000, and `small`, active nowhere.
-fn two_networks() -> Server {
-    Server::new(Some(crate::harness::snapshot(
+fn two_networks(strict_vm_networks: bool) -> Server {
+    let options = Options { strict_vm_networks, ..Options::default() };
+    Server::new(Some(snapshot_with(
         "
 {apiVersion: v1, kind: Node, metadata: {name: h}}
 ---
@@ -335,33 +336,49 @@ fn two_networks() -> Server {
 ---
 {apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: small}}
 ",
+        options,
     )))
 }
 
 #[tokio::test]
 async fn a_vm_network_gets_its_labels_and_keeps_its_others() {
-    let server = two_networks();
+    let server = two_networks(false);
     let label = |name: &str| format!("network.harvesterhci.io/{name}");
+    let untagged = "UntaggedNetwork";
     for (config, network, kind, vlan, ready) in [
-        (r#"{"bridge":"large-br","vlan":7,"mtu":9000}"#, "large", "L2VlanNetwork", "7", "true"),
-        (r#"{"bridge":"small-br"}"#, "small", "UntaggedNetwork", "0", "false"),
+        (
+            r#"{"bridge":"large-br","vlan":7,"mtu":9000}"#,
+            "large",
+            "L2VlanNetwork",
+            json!("7"),
+            "true",
+        ),
+        (r#"{"type":"cnv-bridge","bridge":"small-br"}"#, "small", untagged, Value::Null, "false"),
         (
             r#"{"bridge":"small-br","vlanTrunk":[{"id":7}]}"#,
             "small",
             "L2VlanTrunkNetwork",
-            "0",
+            Value::Null,
             "false",
         ),
-        (r#"{"bridge":"mgmt-br"}"#, "mgmt", "UntaggedNetwork", "0", "true"),
+        (
+            r#"{"vlan":9,"plugins":[{"type":"x"},{"type":"bridge","bridge":"small-br","vlan":7}]}"#,
+            "small",
+            "L2VlanNetwork",
+            json!("7"),
+            "false",
+        ),
+        (r#"{"bridge":"mgmt-br"}"#, "mgmt", untagged, Value::Null, "true"),
     ] {
-        for labels in [Value::Null, json!({ "a/b": "c" }), json!({ label("type"): "old" })] {
+        let old = json!({ label("type"): "old", label("vlan-id"): "0" });
+        for labels in [Value::Null, json!({ "a/b": "c" }), old] {
             let mut metadata = json!({ "name": "n", "namespace": "default" });
             metadata["labels"] = labels;
             let after = mutated(&server, NAD, &vm_network(metadata, config)).await;
             let labels = &after["metadata"]["labels"];
             assert_eq!(labels[label("clusternetwork")], network);
             assert_eq!(labels[label("type")], kind);
-            assert_eq!(labels[label("vlan-id")], vlan);
+            assert_eq!(labels[label("vlan-id")], vlan, "only a VLAN network has it");
             assert_eq!(labels[label("ready")], ready);
             assert_eq!(after["spec"]["config"], config, "the MTU is right already");
         }
@@ -379,21 +396,41 @@ async fn a_vm_network_gets_its_labels_and_keeps_its_others() {
 }
 
 #[tokio::test]
-async fn a_vm_networks_mtu_is_corrected_on_create_and_filled_in_on_update() {
-    let server = two_networks();
+async fn a_vm_networks_mtu_is_filled_in_and_lowered_on_create() {
     let with = |config: &str| vm_network(json!({ "name": "n", "namespace": "default" }), config);
     let odd = "{ \"bridge\" : \"large-br\" , \"x\":[12345678901234567890123, 1.50] }";
     let odd_after =
         "{\"mtu\":9000, \"bridge\" : \"large-br\" , \"x\":[12345678901234567890123, 1.50] }";
-    for (before, after) in [
-        (odd, odd_after),
-        (r#"{"bridge":"large-br","mtu":1500}"#, r#"{"bridge":"large-br","mtu":9000}"#),
-        (r#"{"bridge":"small-br","mtu":9000}"#, r#"{"bridge":"small-br","mtu":1500}"#),
-        (r#"{"bridge":"small-br"}"#, r#"{"bridge":"small-br"}"#),
-        (r#"{"bridge":"small-br","MTU":0}"#, r#"{"bridge":"small-br","MTU":0}"#),
+    let list = r#"{"mtu":1,"plugins": [{"type":"x"},{ "type":"bridge","bridge":"large-br"}]}"#;
+    let list_after =
+        r#"{"mtu":1,"plugins": [{"type":"x"},{"mtu":9000, "type":"bridge","bridge":"large-br"}]}"#;
+    let large = |mtu: i64| format!(r#"{{"bridge":"large-br","mtu":{mtu}}}"#);
+    let small = |mtu: i64| format!(r#"{{"bridge":"small-br","MTU":{mtu}}}"#);
+    let labelled = |mtu: i64| format!(r#"{{"bridge":"gone-br","mtu":{mtu}}}"#);
+    // What it is before, after, and after with --strict-vm-networks.
+    for (before, after, strict) in [
+        (odd, odd_after, odd_after),
+        (list, list_after, list_after),
+        (&*large(0), &*large(9000), &*large(9000)),
+        (&*large(1500), &*large(1500), &*large(9000)),
+        (&*large(9001), &*large(9000), &*large(9000)),
+        (&*small(9000), &*small(1500), &*small(1500)),
+        (&*small(1400), &*small(1400), &*small(1500)),
+        (&*small(0), &*small(0), &*small(0)),
+        (r#"{"bridge":"small-br"}"#, r#"{"bridge":"small-br"}"#, r#"{"bridge":"small-br"}"#),
+        (&*labelled(9000), &*labelled(9000), &*labelled(9000)),
     ] {
-        assert_eq!(mutated(&server, NAD, &with(before)).await["spec"]["config"], after);
+        for (is_strict, after) in [(false, after), (true, strict)] {
+            let object = mutated(&two_networks(is_strict), NAD, &with(before)).await;
+            assert_eq!(object["spec"]["config"], after, "{before}, strict: {is_strict}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_vm_networks_mtu_is_only_filled_in_on_update() {
+    let server = two_networks(false);
+    let with = |config: &str| vm_network(json!({ "name": "n", "namespace": "default" }), config);
     let right = r#"{"bridge":"large-br","mtu":9000}"#;
     let never = r#"{"bridge":"large-br"}"#;
     for (old, new, after) in [
@@ -402,6 +439,7 @@ async fn a_vm_networks_mtu_is_corrected_on_create_and_filled_in_on_update() {
         (never, never, never),
         (never, r#"{"bridge":"large-br","vlan":5}"#, r#"{"bridge":"large-br","vlan":5}"#),
         (right, r#"{"bridge":"large-br","mtu":1400}"#, r#"{"bridge":"large-br","mtu":1400}"#),
+        (right, r#"{"bridge":"large-br","mtu":9001}"#, r#"{"bridge":"large-br","mtu":9001}"#),
     ] {
         let mut object = with(new);
         let update = review("UPDATE", NAD, Some(&with(old)), Some(&object));
@@ -483,7 +521,45 @@ fn users(terms: &Value) -> Vec<Value> {
         .collect()
 }
 
+/// CNI configurations, right and wrong ones.
+fn cni() -> impl Strategy<Value = String> {
+    let bridge = select(vec![
+        r#""bridge":"large-br""#,
+        r#""bridge":"small-br""#,
+        r#""bridge":"br0""#,
+        r#""Bridge":"large-br","bridge":7"#,
+    ]);
+    let kind = select(vec![r#","type":"bridge""#, r#","type":"cnv-bridge""#, r#","type":"x""#, ""]);
+    let mtu = select(vec!["", r#","mtu":0"#, r#","MTU":9000"#, r#","mtu":9999"#, r#","mtu":"x""#]);
+    let tags = select(vec!["", r#","vlan":7"#, r#","vlanTrunk":[{"id":7}]"#, r#","vlan":{}"#]);
+    let around = select(vec!["X", r#"{"mtu":1,"plugins":[{"type":"x"}, X ]}"#, "X]", ""]);
+    (bridge, kind, mtu, tags, around).prop_map(|(bridge, kind, mtu, tags, around)| {
+        around.replace('X', &format!("{{{bridge}{kind}{mtu}{tags}}}"))
+    })
+}
+
 proptest! {
+    #[test]
+    fn mutating_a_vm_network_twice_changes_nothing_more(
+        old in proptest::option::of(cni()),
+        new in cni(),
+        label in proptest::option::of(select(vec!["large", "small", "gone"])),
+        strict in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let server = two_networks(strict);
+        let label = label.map(|it| json!({ "network.harvesterhci.io/clusternetwork": it }));
+        let with = |config: &str| vm_network(json!({ "name": "n", "labels": label }), config);
+        let (old, mut object) = (old.as_deref().map(with), with(&new));
+        let operation = if old.is_some() { "UPDATE" } else { "CREATE" };
+        let mutate = |object: &Value| {
+            runtime.block_on(mutation(&server, &review(operation, NAD, old.as_ref(), Some(object))))
+        };
+        let patch = mutate(&object);
+        json_patch::patch(&mut object, &patch).unwrap();
+        prop_assert_eq!(mutate(&object), Patch(Vec::new()), "{}", object);
+    }
+
     #[test]
     fn mutating_twice_changes_nothing_more_and_nothing_of_the_users(
         terms_before in proptest::option::of(proptest::collection::vec(term(), 0..4)),

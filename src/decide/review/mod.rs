@@ -13,6 +13,7 @@ mod question;
 mod scope;
 mod vm;
 mod vm_network;
+mod vm_network_edits;
 mod write;
 
 use crate::cluster::{Kind, NetworkConfig, Selection, Snapshot};
@@ -95,7 +96,9 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
     let mut judgement = match proposal.resolved(snapshot).as_deref() {
         Some(Proposal::ClusterNetwork(write)) => cluster_network::judge(snapshot, write, trusted),
         Some(Proposal::NetworkConfig(write)) => network_config::judge(snapshot, write, trusted),
-        Some(Proposal::VmNetwork(write)) => vm_network::judge(snapshot, write, audience),
+        Some(Proposal::VmNetwork(write)) => {
+            vm_network::judge(snapshot, write, &question.user, audience)
+        }
         Some(Proposal::Vm(write)) => {
             vm::judge(snapshot, write, policy.deny_unschedulable, trusted, audience)
         }
@@ -121,8 +124,8 @@ fn edits(snapshot: &Snapshot, proposal: &Proposal, terms: Option<&[Term]>) -> Ed
         Proposal::KnownNetworkConfig { new, .. } => network_config_edits(snapshot, new.as_ref()),
         Proposal::VmNetwork(write) => match write.after().filter(|new| !new.deleting) {
             Some(new) => Edits::VmNetwork {
-                labels: vm_network::labels(snapshot, &new.facts),
-                mtu: vm_network::mtu_to_set(
+                labels: vm_network_edits::labels(snapshot, &new.facts),
+                mtu: vm_network_edits::mtu_to_set(
                     snapshot,
                     &new.facts,
                     write.before().map(|old| &old.facts),

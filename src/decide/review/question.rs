@@ -112,8 +112,8 @@ pub enum Edits {
     },
     /// A VM network's labels, without their prefix, and the MTU.
     VmNetwork {
-        /// The labels.
-        labels: Vec<(&'static str, String)>,
+        /// The labels; `None` for one that is taken away.
+        labels: Vec<(&'static str, Option<String>)>,
         /// The MTU in bytes, if one is to be set.
         mtu: Option<i64>,
     },

@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
+use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, TrunkEntry, VmNetwork};
 
 use super::super::names::{Audience, list};
-use super::bounds::MAX_BRIDGE_NAME;
+use super::bounds::{MAX_BRIDGE_NAME, MAX_MTU, MIN_MTU, mtu_in_range};
 use super::scope::lacks_configs;
-use super::{Code, Judgement, Scope, Violation, Write};
+use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// The highest VLAN ID that may be used.
 const MAX_VLAN: i64 = 4094;
+/// How the names of the users begin that replace system networks: Harvester's controllers.
+const SYSTEM_USERS: &str = "system:serviceaccount:harvester-system:";
 
 /// What must be read afresh: what uses a VM network that is deleted or whose configuration changes,
 /// and its cluster network if that is unknown.
@@ -19,7 +21,7 @@ const MAX_VLAN: i64 = 4094;
 pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
     let users_of = match write {
         Write::Update { old, new }
-            if !new.deleting && canonical(&old.facts) != canonical(&new.facts) =>
+            if !new.deleting && !old.facts.config.same_effect(&new.facts.config) =>
         {
             Some(new.key.clone())
         }
@@ -41,28 +43,27 @@ pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
     }
 }
 
-/// Judges the change. `audience` reads the messages.
-pub fn judge(snapshot: &Snapshot, write: &Write<VmNetwork>, audience: Audience<'_>) -> Judgement {
+/// Judges the change that `user` makes. `audience` reads the messages.
+pub fn judge(
+    snapshot: &Snapshot,
+    write: &Write<VmNetwork>,
+    user: &str,
+    audience: Audience<'_>,
+) -> Judgement {
     let mut judgement = Judgement::default();
     let violations = &mut judgement.violations;
     let (old, new) = match write {
         Write::Delete(old) => {
             violations.extend(in_use(snapshot, &old.key, audience));
+            judgement.warnings.extend(system_network_deleted(old, user));
             return judgement;
         }
         Write::Create(new) => (None, new),
         Write::Update { new, .. } if new.deleting => return judgement,
-        Write::Update { old, new } => (Some(old), new),
+        Write::Update { old, new } => (Some(Version::of(snapshot, &old.facts)), new),
     };
-    let review = Review {
-        snapshot,
-        audience,
-        old: old.map(|old| &old.facts),
-        new: &new.facts,
-        key: &new.key,
-        under: snapshot.cluster_network_of(&new.facts),
-        was_under: old.and_then(|old| snapshot.cluster_network_of(&old.facts)),
-    };
+    let new_version = Version::of(snapshot, &new.facts);
+    let review = Review { snapshot, audience, old, new: new_version, key: &new.key };
     violations.extend(review.config());
     violations.extend(review.cluster_network());
     violations.extend(review.mtu());
@@ -79,177 +80,164 @@ fn violation(code: Code, field: &'static str, message: String, alone: bool) -> V
 const CONFIG: &str = "spec.config";
 const LABEL: &str = "metadata.labels[network.harvesterhci.io/clusternetwork]";
 
+/// A version of the VM network, with the cluster network that it is under.
+struct Version<'a> {
+    facts: &'a VmNetwork,
+    under: Option<Name>,
+}
+
+impl<'a> Version<'a> {
+    fn of(snapshot: &Snapshot, facts: &'a VmNetwork) -> Self {
+        Self { facts, under: snapshot.cluster_network_of(facts) }
+    }
+
+    /// The bridge's configuration and its cluster network, if there are both.
+    fn bridge_under(&self) -> Option<(&'a Cni, &Name)> {
+        Some((self.facts.bridge()?, self.under.as_ref()?))
+    }
+
+    /// The plug-in, as far as it can be read, if it is a bridge.
+    fn plugin_bridge(&self) -> Option<&'a Cni> {
+        self.facts.plugin().filter(|plugin| plugin.is_bridge())
+    }
+}
+
+/// A fault of one version. It is old if the version before had it too.
+struct Fault {
+    /// The fields that are at fault, and how, in the form in which two faults are compared: without
+    /// positions, which change as other entries come and go.
+    of: String,
+    violation: Violation,
+}
+
+/// The violations of the new version's faults that the old version did not have.
+fn added(mut old: Vec<Fault>, new: Vec<Fault>) -> Vec<Violation> {
+    let is_new = |fault: &Fault| {
+        let known = old.iter().position(|other| other.of == fault.of);
+        known.map(|known| old.swap_remove(known)).is_none()
+    };
+    let mut violations: Vec<_> =
+        new.into_iter().filter(is_new).map(|fault| fault.violation).collect();
+    // Several entries of a trunk may have one fault together.
+    violations.dedup();
+    violations
+}
+
 struct Review<'a> {
     snapshot: &'a Snapshot,
     audience: Audience<'a>,
-    old: Option<&'a VmNetwork>,
-    new: &'a VmNetwork,
+    old: Option<Version<'a>>,
+    new: Version<'a>,
     key: &'a Key,
-    /// The cluster network of the new version.
-    under: Option<Name>,
-    /// The cluster network of the old version.
-    was_under: Option<Name>,
 }
 
 impl Review<'_> {
-    /// The bridge's configuration and its cluster network, if there are both.
-    fn bridge_under(&self) -> Option<(&Cni, &Name)> {
-        Some((self.new.bridge()?, self.under.as_ref()?))
+    /// Returns whether the VM network was under the same cluster network before.
+    fn stays_under(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| old.under == self.new.under)
     }
 
-    /// Returns whether the label, the configuration and the cluster network are as before.
-    fn unchanged(&self) -> bool {
-        self.old.is_some_and(|old| {
-            (&old.label, &old.config) == (&self.new.label, &self.new.config)
-                && self.was_under == self.under
-        })
+    /// The violations of the faults that `faults` finds in the new version and not in the old one.
+    fn added(&self, faults: impl Fn(&Version<'_>) -> Vec<Fault>) -> Vec<Violation> {
+        added(self.old.as_ref().map(&faults).unwrap_or_default(), faults(&self.new))
     }
 
     /// `nad-config`: the configuration is JSON; a bridge under a cluster network has a valid name,
-    /// VLAN and trunk.
+    /// VLAN and trunk; no key occurs twice.
     fn config(&self) -> Vec<Violation> {
-        if self.unchanged() {
-            return Vec::new();
-        }
-        let fault = |message: String| violation(Code::NadConfig, CONFIG, message, true);
-        if let CniConfig::Unreadable(why) = &self.new.config {
-            return vec![fault(format!("spec.config can't be read: {why}"))];
-        }
-        let Some(cni) = self.new.bridge() else { return Vec::new() };
-        let mut faults = Vec::new();
-        if self.under.is_none() && !self.strict() {
-            return faults;
-        }
-        match (cni.bridge_network(), &cni.bridge) {
-            (Some(name), _) if name.len() + "-br".len() > MAX_BRIDGE_NAME => {
-                faults.push(fault(format!(
-                    "bridge {name}-br has {} characters; choose a name with at most \
-                     {MAX_BRIDGE_NAME}",
-                    name.len() + "-br".len()
-                )));
-            }
-            (Some(_), _) => {}
-            (None, Some(bridge)) => faults.push(fault(format!(
-                "bridge {bridge} belongs to no cluster network; set bridge to <cluster network>-br"
-            ))),
-            (None, None) => faults
-                .push(fault("no bridge is named; set bridge to <cluster network>-br".to_owned())),
-        }
-        if !(0..=MAX_VLAN).contains(&cni.vlan) {
-            faults.push(fault(format!("vlan {} is out of range; use 0 to {MAX_VLAN}", cni.vlan)));
-        }
-        faults.extend(cni.trunk_faults.iter().map(|why| fault(why.to_string())));
-        if cni.vlan != 0 && !(cni.trunk.is_empty() && cni.trunk_faults.is_empty()) {
-            faults.push(fault(
-                "vlan and vlanTrunk can't be set together; remove one of them".to_owned(),
-            ));
-        }
-        faults
+        self.added(|version| config_faults(version, self.strict()))
     }
 
     /// `nad-cluster-network`: the cluster network exists, and the label and the bridge name the
     /// same one.
     fn cluster_network(&self) -> Vec<Violation> {
-        if self.unchanged() {
-            return Vec::new();
-        }
-        let mut violations = Vec::new();
-        if let Some(name) = self.under.as_ref().filter(|name| !self.snapshot.exists(name)) {
-            violations.push(violation(
-                Code::NadClusterNetwork,
-                if self.new.label.is_some() { LABEL } else { CONFIG },
-                format!("cluster network {name} does not exist; create it first"),
-                false,
-            ));
-        }
-        let by_bridge = self.new.cni().and_then(Cni::bridge_network);
-        if let (Some(label), Some(by_bridge)) = (self.new.label.as_deref(), by_bridge)
-            && label != by_bridge
-        {
-            violations.push(violation(
-                Code::NadClusterNetwork,
-                LABEL,
-                format!(
+        self.added(|version| {
+            let mut faults = Vec::new();
+            let code = Code::NadClusterNetwork;
+            let label = version.facts.label.as_deref();
+            if let Some(name) = version.under.as_ref().filter(|name| !self.snapshot.exists(name)) {
+                let field = if label.is_some() { LABEL } else { CONFIG };
+                let message = format!("cluster network {name} does not exist; create it first");
+                let violation = violation(code, field, message, false);
+                faults.push(Fault { of: format!("missing {name}"), violation });
+            }
+            let by_bridge = version.facts.cni().and_then(Cni::bridge_network);
+            if let (Some(label), Some(by_bridge)) = (label, by_bridge)
+                && label != by_bridge
+            {
+                let message = format!(
                     "label network.harvesterhci.io/clusternetwork is {label}, but bridge \
                      {by_bridge}-br belongs to cluster network {by_bridge}; make them agree"
-                ),
-                true,
-            ));
-        }
-        violations
+                );
+                let violation = violation(code, LABEL, message, true);
+                faults.push(Fault { of: format!("{label} against {by_bridge}"), violation });
+            }
+            faults
+        })
     }
 
-    /// `nad-mtu`: the MTU equals the cluster network's.
+    /// `nad-mtu`: the MTU is at least 576, and at most the cluster network's. With
+    /// `--strict-vm-networks`, it equals the cluster network's.
     fn mtu(&self) -> Option<Violation> {
-        let (cni, name) = self.bridge_under()?;
-        let before = self.old.and_then(VmNetwork::bridge).map(Cni::effective_mtu);
-        if before == Some(cni.effective_mtu()) && self.was_under == self.under {
+        let (cni, name) = self.new.bridge_under()?;
+        let mtu = cni.effective_mtu();
+        let before = self.old.as_ref().and_then(|old| old.facts.bridge()).map(Cni::effective_mtu);
+        if before == Some(mtu) && self.stays_under() {
             return None;
         }
-        let message = match self.snapshot.mtu_of(name) {
-            Ok(mtu) if mtu == cni.effective_mtu() => return None,
-            Ok(mtu) => format!(
-                "MTU {} differs from the MTU of cluster network {name}, which is {mtu}; set mtu to \
-                 {mtu}",
-                cni.effective_mtu()
+        let message = match network_mtu(self.snapshot, name)? {
+            Err(why) => why,
+            Ok(limit) if mtu == limit => return None,
+            Ok(limit) if self.strict() => format!(
+                "MTU {mtu} differs from the MTU of cluster network {name}, which is {limit}; set \
+                 mtu to {limit}"
             ),
-            Err(text) => format!(
-                "the MTU of cluster network {name} is unknown, because its uplink-mtu {text:?} is \
-                 not a number; correct that annotation first"
+            Ok(limit) if mtu > limit => format!(
+                "MTU {mtu} exceeds the MTU of cluster network {name}, which is {limit}; set mtu to \
+                 {limit} or less"
             ),
+            Ok(limit) if mtu < MIN_MTU => {
+                format!("MTU {mtu} is too low; set mtu to {MIN_MTU} to {limit}")
+            }
+            Ok(_) => return None,
         };
         Some(violation(Code::NadMtu, CONFIG, message, false))
     }
 
-    /// `nad-change`: the type and the bridge never change, and the configuration changes only while
-    /// no running VM uses the VM network. The configuration of a system network never changes.
+    /// `nad-change`: the type never changes, and the configuration changes only while no running VM
+    /// uses the VM network. The configuration of a system network never changes.
     fn change(&self) -> Vec<Violation> {
-        let Some(old) = self.old.filter(|old| canonical(old) != canonical(self.new)) else {
+        let Some(old) = &self.old else { return Vec::new() };
+        if old.facts.config.same_effect(&self.new.facts.config) {
             return Vec::new();
-        };
-        let mut violations = Vec::new();
-        let kind =
-            |facts: &VmNetwork| facts.cni().map(|cni| (cni.kind.clone(), cni.bridge.clone()));
-        if let (Some(before), Some(after)) = (kind(old), kind(self.new))
-            && before != after
-        {
-            let described = |(kind, bridge): (Name, Option<Name>)| {
-                format!("type {kind:?}, bridge {:?}", bridge.as_deref().unwrap_or_default())
-            };
-            violations.push(violation(
-                Code::NadChange,
-                CONFIG,
-                format!(
-                    "type and bridge can't be changed from {} to {}; create another VM network \
-                     instead",
-                    described(before),
-                    described(after)
-                ),
-                true,
-            ));
         }
-        if old.system {
-            violations.push(violation(
-                Code::NadChange,
-                CONFIG,
-                "the configuration of a system network can't be changed; change the network in \
-                 Harvester's settings, and its controller replaces this object"
-                    .to_owned(),
-                false,
-            ));
+        let mut violations = Vec::new();
+        let mut refuse = |message: String, alone: bool| {
+            violations.push(violation(Code::NadChange, CONFIG, message, alone));
+        };
+        if changes_type(old.facts, self.new.facts) {
+            let message = format!(
+                "the configuration can't be changed from {} to {}; create another VM network \
+                 instead",
+                kind(old.facts),
+                kind(self.new.facts)
+            );
+            refuse(message, true);
+        }
+        if old.facts.system {
+            let message = "the configuration of a system network can't be changed; change the \
+                           network in Harvester's settings, and its controller replaces this \
+                           object";
+            refuse(message.to_owned(), false);
         }
         let vms: BTreeSet<&Key> = self.snapshot.vmis_using(self.key).collect();
         if !vms.is_empty() {
-            violations.push(violation(
-                Code::NadChange,
-                CONFIG,
-                format!(
-                    "the configuration can't be changed while running VMs use this VM network: {}; \
-                     stop them first",
-                    self.audience.vms(vms)
-                ),
-                false,
-            ));
+            let message = format!(
+                "the configuration can't be changed while running VMs use this VM network: {}; \
+                 stop them first",
+                self.audience.vms(vms)
+            );
+            refuse(message, false);
         }
         violations
     }
@@ -257,37 +245,39 @@ impl Review<'_> {
     /// `nad-exclusive-vlan`: a VLAN that a storage network reserves is used neither alone nor in a
     /// trunk.
     fn exclusive_vlan(&self) -> Option<Violation> {
-        let (cni, name) = self.bridge_under()?;
-        if self.new.system || self.unchanged() {
+        let (cni, name) = self.new.bridge_under()?;
+        if self.new.facts.system {
             return None;
         }
-        let carried_before = |vlan: i64| {
-            let old = self.old.and_then(VmNetwork::bridge);
-            self.was_under == self.under && old.is_some_and(|old| old.carries(vlan))
-        };
-        let reserved: BTreeSet<i64> = self
+        let old = self.old.as_ref().filter(|_| self.stays_under());
+        let old = old.and_then(|old| old.facts.bridge());
+        let reserved: Vec<(i64, &Key)> = self
             .snapshot
             .vm_networks_of(name)
             .filter(|(key, facts)| facts.system && facts.exclusive_vlan && *key != self.key)
-            .filter_map(|(_, facts)| Some(facts.bridge()?.vlan))
-            .filter(|vlan| *vlan != 0 && cni.carries(*vlan) && !carried_before(*vlan))
+            .filter_map(|(key, facts)| Some((facts.bridge()?.vlan, key)))
+            .filter(|(vlan, _)| *vlan != 0 && cni.carries(*vlan))
+            .filter(|(vlan, _)| !old.is_some_and(|old| old.carries(*vlan)))
             .collect();
-        (!reserved.is_empty()).then(|| {
-            let message = if reserved.len() == 1 {
-                format!(
-                    "VLAN {} on cluster network {name} is reserved by a storage network; choose \
-                     another VLAN",
-                    list(reserved)
-                )
-            } else {
-                format!(
-                    "VLANs {} on cluster network {name} are reserved by storage networks; choose \
-                     other VLANs",
-                    list(reserved)
-                )
-            };
-            violation(Code::NadExclusiveVlan, CONFIG, message, false)
-        })
+        let vlans: BTreeSet<i64> = reserved.iter().map(|(vlan, _)| *vlan).collect();
+        let seen = reserved.iter().map(|(_, key)| *key).filter(|key| self.audience.may_see(key));
+        let seen: BTreeSet<&Key> = seen.collect();
+        let (vlan, is, other) = match vlans.len() {
+            0 => return None,
+            1 => ("VLAN", "is", "another VLAN"),
+            _ => ("VLANs", "are", "other VLANs"),
+        };
+        let by = match (seen.len(), reserved.len()) {
+            (0, 1) => "a storage network".to_owned(),
+            (0, _) => "storage networks".to_owned(),
+            (1, _) => format!("storage network {}", list(seen)),
+            _ => format!("storage networks {}", list(seen)),
+        };
+        let message = format!(
+            "{vlan} {} on cluster network {name} {is} reserved by {by}; choose {other}",
+            list(vlans)
+        );
+        Some(violation(Code::NadExclusiveVlan, CONFIG, message, false))
     }
 
     /// Returns whether every bridge must belong to a cluster network.
@@ -297,8 +287,15 @@ impl Review<'_> {
 
     /// The warning about a bridge under no cluster network.
     fn unconstrained(&self) -> Option<String> {
-        let applies = self.under.is_none() && !self.strict() && !self.unchanged();
-        let cni = self.new.bridge().filter(|_| applies)?;
+        let cni = self.new.plugin_bridge()?;
+        if self.strict() || self.new.under.is_some() {
+            return None;
+        }
+        let before = self.old.as_ref().filter(|_| self.stays_under());
+        let before = before.and_then(Version::plugin_bridge);
+        if before.is_some_and(|before| before.bridge == cni.bridge) {
+            return None;
+        }
         Some(match &cni.bridge {
             Some(bridge) => format!(
                 "bridge {bridge} belongs to no cluster network, so this VM network restricts no \
@@ -309,13 +306,137 @@ impl Review<'_> {
     }
 }
 
-/// The configuration in the form in which two versions are compared.
-fn canonical(facts: &VmNetwork) -> &str {
-    match &facts.config {
-        CniConfig::None => "",
-        CniConfig::Unreadable(why) => why,
-        CniConfig::Is(cni) => &cni.canonical,
+/// The faults of a configuration for `nad-config`.
+fn config_faults(version: &Version<'_>, strict: bool) -> Vec<Fault> {
+    let fault = |of: String, message: String| Fault {
+        of,
+        violation: violation(Code::NadConfig, CONFIG, message, true),
+    };
+    let is_bridge = version.plugin_bridge().is_some();
+    // A bridge under no cluster network is none of ours, whatever its members hold.
+    let ignored = is_bridge && version.under.is_none() && !strict;
+    let cni = match &version.facts.config {
+        _ if ignored => return Vec::new(),
+        CniConfig::None => return Vec::new(),
+        CniConfig::Unreadable(config) => {
+            let message = format!("spec.config can't be read: {}", config.why);
+            return vec![fault(config.text.to_string(), message)];
+        }
+        CniConfig::Is(cni) => cni,
+    };
+    let mut faults = Vec::new();
+    if version.under.is_some() {
+        faults.extend(cni.repeated.iter().map(|key| {
+            let name = &key.path;
+            let message = format!(
+                "{name} occurs more than once in spec.config, where case does not distinguish \
+                 keys; keep one of them"
+            );
+            fault(format!("repeated {}", key.members), message)
+        }));
     }
+    if !is_bridge {
+        return faults;
+    }
+    match (cni.bridge_network(), &cni.bridge) {
+        (Some(name), Some(bridge)) if bridge.len() > MAX_BRIDGE_NAME => {
+            let message = format!(
+                "bridge {name}-br has {} characters; choose a name with at most {MAX_BRIDGE_NAME}",
+                bridge.len()
+            );
+            faults.push(fault(format!("long {bridge}"), message));
+        }
+        (Some(_), _) => {}
+        (None, Some(bridge)) => {
+            let message = format!(
+                "bridge {bridge} belongs to no cluster network; set bridge to <cluster network>-br"
+            );
+            faults.push(fault(format!("{bridge} of {:?}", version.under), message));
+        }
+        (None, None) => {
+            let message = "no bridge is named; set bridge to <cluster network>-br".to_owned();
+            faults.push(fault(format!("no bridge of {:?}", version.under), message));
+        }
+    }
+    if !(0..=MAX_VLAN).contains(&cni.vlan) {
+        let message = format!("vlan {} is out of range; use 0 to {MAX_VLAN}", cni.vlan);
+        faults.push(fault(format!("vlan {}", cni.vlan), message));
+    }
+    for (position, entry) in cni.trunk.iter().enumerate() {
+        let wrong = trunk_fault(entry);
+        faults.extend(
+            wrong.map(|why| {
+                fault(format!("trunk {entry:?}"), format!("vlanTrunk[{position}] {why}"))
+            }),
+        );
+    }
+    if cni.vlan != 0 {
+        faults.extend(cni.trunk.iter().map(|entry| {
+            let message = "vlan and vlanTrunk can't be set together; remove one of them";
+            fault(format!("vlan {} with trunk {entry:?}", cni.vlan), message.to_owned())
+        }));
+    }
+    faults
+}
+
+/// What is wrong with an entry of a trunk.
+fn trunk_fault(entry: &TrunkEntry) -> Option<String> {
+    let TrunkEntry { id, min, max } = *entry;
+    let wrong = |vlan: &i64| !(1..=MAX_VLAN).contains(vlan);
+    match (min, max) {
+        (None, None) if id.is_none() => {
+            Some("names no VLAN; set id, or both minID and maxID".to_owned())
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            Some("has only one of minID and maxID; set both".to_owned())
+        }
+        _ if [id, min, max].iter().flatten().any(wrong) => {
+            Some(format!("is not within 1 to {MAX_VLAN}; use VLANs from 1 to {MAX_VLAN}"))
+        }
+        (Some(min), Some(max)) if min > max => {
+            Some(format!("has minID {min} above maxID {max}; make minID the lower one"))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether the CNI type changes. A configuration that is taken away or put in changes the
+/// type too.
+fn changes_type(old: &VmNetwork, new: &VmNetwork) -> bool {
+    let is_none = |facts: &VmNetwork| facts.config == CniConfig::None;
+    match (old.plugin(), new.plugin()) {
+        (Some(old), Some(new)) => old.effective_kind() != new.effective_kind(),
+        _ => is_none(old) != is_none(new),
+    }
+}
+
+/// The kind of a VM network's configuration, as a message names it.
+fn kind(facts: &VmNetwork) -> String {
+    match (&facts.config, facts.plugin().map(Cni::effective_kind)) {
+        (CniConfig::None, _) => "no configuration".to_owned(),
+        (_, None) => "one that can't be read".to_owned(),
+        (_, Some("")) => "no type".to_owned(),
+        (_, Some(kind)) => format!("type {kind}"),
+    }
+}
+
+/// The MTU of a cluster network, or why it is unknown. `None` if the cluster network does not
+/// exist.
+pub(super) fn network_mtu(snapshot: &Snapshot, name: &Name) -> Option<Result<i64, String>> {
+    if !snapshot.exists(name) {
+        return None;
+    }
+    Some(match snapshot.mtu_of(name) {
+        Ok(mtu) if mtu_in_range(mtu) => Ok(mtu),
+        Ok(mtu) => Err(format!(
+            "the MTU of cluster network {name} is {mtu}, which is not within {MIN_MTU} to \
+             {MAX_MTU}; correct its uplink-mtu, or the MTU of its network configs, first"
+        )),
+        Err(text) => Err(format!(
+            "the MTU of cluster network {name} is unknown, because its uplink-mtu {text:?} is not a \
+             number; correct that annotation first"
+        )),
+    })
 }
 
 /// `nad-in-use`: no running VM uses the VM network, and no VM refers to it, not even a stopped one.
@@ -337,48 +458,15 @@ fn in_use(snapshot: &Snapshot, key: &Key, audience: Audience<'_>) -> Option<Viol
     })
 }
 
-/// The MTU to set in a VM network, if it has to change: that of its cluster network. On create, any
-/// other MTU is corrected. On update, the MTU is only filled in, if it is absent or 0 and the old
-/// version had the cluster network's MTU (docs/reference.md, "Mutation").
-#[must_use]
-pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>) -> Option<i64> {
-    let cni = new.bridge()?;
-    let mtu = snapshot.mtu_of(&snapshot.cluster_network_of(new)?).ok()?;
-    let fill_in = |old: &VmNetwork| {
-        cni.mtu == 0 && old.bridge().is_some_and(|old| old.effective_mtu() == mtu)
-    };
-    let may_set = old.is_none_or(fill_in);
-    (may_set && cni.effective_mtu() != mtu).then_some(mtu)
-}
-
-/// The labels that a VM network should have, without their prefix and in a fixed order. Only a
-/// bridge under a cluster network and an overlay network get labels (docs/reference.md,
-/// "Mutation").
-#[must_use]
-pub fn labels(snapshot: &Snapshot, facts: &VmNetwork) -> Vec<(&'static str, String)> {
-    let Some(cni) = facts.cni() else { return Vec::new() };
-    if &*cni.kind == "kube-ovn" {
-        return vec![("type", "OverlayNetwork".to_owned())];
-    }
-    let Some(name) = snapshot.cluster_network_of(facts).filter(|_| cni.is_bridge()) else {
-        return Vec::new();
-    };
-    let kind = if !cni.trunk.is_empty() {
-        "L2VlanTrunkNetwork"
-    } else if cni.vlan != 0 {
-        "L2VlanNetwork"
-    } else {
-        "UntaggedNetwork"
-    };
-    let active = snapshot.exists(&name)
-        && snapshot
-            .network(&name)
-            .active()
-            .map_or_else(|| snapshot.count(Kind::Host) > 0, |hosts| !hosts.is_empty());
-    vec![
-        ("clusternetwork", name.to_string()),
-        ("type", kind.to_owned()),
-        ("vlan-id", cni.vlan.to_string()),
-        ("ready", active.to_string()),
-    ]
+/// The warning to a person who deletes a system network. Its own controller replaces it by delete
+/// and create.
+fn system_network_deleted(old: &Reviewed<VmNetwork>, user: &str) -> Option<String> {
+    let by_person = old.facts.system && !user.starts_with(SYSTEM_USERS);
+    by_person.then(|| {
+        format!(
+            "{} is a system network, which Harvester's controllers manage; change it in \
+             Harvester's settings instead",
+            old.key
+        )
+    })
 }
