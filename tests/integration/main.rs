@@ -25,3 +25,4 @@ mod scripted;
 mod serve;
 mod texts;
 mod tidy;
+mod wire;

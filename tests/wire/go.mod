@@ -3,6 +3,7 @@ module lanekeeper/tests/wire
 go 1.26.0
 
 require (
+	github.com/containernetworking/cni v1.3.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
 	k8s.io/kube-scheduler v0.37.2
