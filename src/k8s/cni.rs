@@ -409,10 +409,10 @@ mod tests {
         }
         for other in [
             &*base.replace("890}", "891}"),
-            &*base.replace("{", r#"{"mtu":9000,"#),
-            &*base.replace("{", r#"{"vlan":1,"#),
-            &*base.replace("{", r#"{"vlanTrunk":[{"id":1}],"#),
-            &*base.replace("{", r#"{"vlan":0,"vlan":0,"#),
+            &*base.replace('{', r#"{"mtu":9000,"#),
+            &*base.replace('{', r#"{"vlan":1,"#),
+            &*base.replace('{', r#"{"vlanTrunk":[{"id":1}],"#),
+            &*base.replace('{', r#"{"vlan":0,"vlan":0,"#),
             &*base.replace("bridge\",", "cnv-bridge\","),
             &*base.replace("a-br", "b-br"),
             "",
