@@ -358,7 +358,7 @@ mod tests {
             assert_eq!(why(config), expected, "{config}");
         }
         let deep = format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(90), "]".repeat(90));
-        assert_eq!(why(&deep), "nested too deeply");
+        assert!(why(&deep).starts_with("nested too deeply"));
         assert_eq!(read(""), CniConfig::None);
         assert_eq!(&*is(r#"{"type":"sriov","vlan":"7","mtu":{}}"#).kind, "sriov");
     }
