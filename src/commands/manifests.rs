@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::cluster::{Kind, MGMT};
+use crate::k8s::RECORD_PREFIX;
 use crate::k8s::crds;
 use crate::k8s::objects::group_and_version;
 
@@ -15,8 +16,6 @@ use super::{WriteError, to_yaml};
 /// configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the affinity
 /// of a VM on every write.
 const NAME: &str = "lanekeeper";
-/// The beginning of the name of each host's record: a network config of `mgmt`.
-const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
 
 /// The parameters of an installation.
 #[derive(Clone, Debug)]

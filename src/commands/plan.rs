@@ -227,7 +227,7 @@ impl Planner<'_> {
         }
         keep_deletion(step.old.as_ref(), &mut step.object);
         let Some(review) = self.review(&step, Webhook::Mutate) else { return step };
-        let outcome = judge(&Evidence::of(snapshot.clone()), &review.question, &Policy::default());
+        let outcome = judge(&Evidence::of(snapshot.clone()), &review.question, &self.mode.policy);
         let mut mutated = step.object.clone();
         // As with the webhook, an object that can't be mutated is left for validation to refuse.
         if json_patch::patch(&mut mutated, &review.patch(&outcome)).is_ok() {

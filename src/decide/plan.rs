@@ -1,6 +1,7 @@
 //! A change of several objects: the state that each of them is judged against, and the hosts that
 //! cluster networks and VMs would gain and lose.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Change, Difference, HostsChanged, Key, Name, Selection, Snapshot, VmNetwork};
@@ -46,7 +47,8 @@ pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
     let vms: BTreeSet<&Key> = before.vms_and_vmis().chain(after.vms_and_vmis()).collect();
     let vms = vms.into_iter().filter_map(|key| {
         // A VM that the change creates or deletes neither gains nor loses hosts.
-        let difference = HostsChanged::between(earlier.of(key)?, later.of(key)?)?;
+        let (before, after) = (earlier.of(key)?, later.of(key)?);
+        let difference = HostsChanged::between(&before, &after)?;
         Some((key.clone(), difference))
     });
     Effects { cluster_networks, vms: vms.collect() }
@@ -76,20 +78,31 @@ impl<'s> FeasibleHosts<'s> {
         Self { snapshot, gone, known: BTreeMap::new(), nowhere: BTreeSet::new() }
     }
 
-    fn of(&mut self, key: &Key) -> Option<&BTreeSet<Name>> {
-        let vm = self.snapshot.vm(key).map(|vm| vm.networks.clone());
-        let selection: Selection = vm.or_else(|| self.snapshot.selection_of(key))?;
+    fn of(&mut self, key: &Key) -> Option<Cow<'_, BTreeSet<Name>>> {
+        let (vm, vmi) = (self.snapshot.vm(key), self.snapshot.vmi(key));
+        let selection: Selection = match vm {
+            Some(vm) => vm.networks.clone(),
+            None => self.snapshot.selection_of(key)?,
+        };
+        let choice = vm.map(|vm| &vm.hosts).or_else(|| vmi.map(|vmi| &vmi.hosts));
         let needs = Needs::of(self.snapshot, &selection);
         let is_gone = |key: &Key| {
             let claim = self.snapshot.vm_network(key).and_then(VmNetwork::claim);
             claim.is_some_and(|claim| self.gone.contains(&claim))
         };
         if !needs.everywhere.is_empty() || selection.vm_networks.iter().any(is_gone) {
-            return Some(&self.nowhere);
+            return Some(Cow::Borrowed(&self.nowhere));
         }
         let snapshot = self.snapshot;
         let networks = needs.cluster_networks;
-        Some(self.known.entry(networks.clone()).or_insert_with(|| hosts(snapshot, &networks)))
+        let active =
+            self.known.entry(networks.clone()).or_insert_with(|| hosts(snapshot, &networks));
+        let Some(choice) = choice.filter(|choice| !choice.is_any()) else {
+            return Some(Cow::Borrowed(active));
+        };
+        let allowed =
+            |name: &&Name| snapshot.host(name).is_some_and(|host| snapshot.allows(choice, host));
+        Some(Cow::Owned(active.iter().filter(allowed).cloned().collect()))
     }
 }
 

@@ -26,7 +26,7 @@ use super::uplink::{Part, Uplink};
 /// The label of network configs and VM networks that names their cluster network.
 pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
 /// The name of a node agent's record of `mgmt` is this and the host's name.
-pub(crate) const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
+pub const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
 
 /// The namespace of system networks.
 const SYSTEM_NAMESPACE: &str = "harvester-system";

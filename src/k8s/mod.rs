@@ -23,4 +23,5 @@ mod uplink;
 mod victims;
 
 pub use decode::{Decoder, Malformed};
+pub use harvester::RECORD_PREFIX;
 pub use kubevirt::ScheduledPod;

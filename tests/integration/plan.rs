@@ -329,3 +329,28 @@ items:
     assert_eq!((status, codes(&answer)), (Some(1), vec![Some(vec!["vc-running-vms"])]));
     assert_eq!(answer["objects"][0]["operation"], "update");
 }
+
+#[test]
+fn a_vms_own_node_selector_counts_among_the_hosts_that_it_loses() {
+    let cluster = "
+{apiVersion: v1, kind: Node, metadata: {name: h1, labels: {zone: a}}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: h2}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: ClusterNetwork, metadata: {name: a}}
+---
+{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: a1}, spec: {clusterNetwork: a, uplink: {}}}
+---
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: n, namespace: default, labels: {network.harvesterhci.io/clusternetwork: a}}}
+---
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: default}, spec: {template: {spec: {nodeSelector: {zone: a}, networks: [{name: n, multus: {networkName: n}}]}}}}
+";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster.yaml");
+    fs::write(&path, cluster).unwrap();
+    let file = "{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, \
+                metadata: {name: a1}, spec: {clusterNetwork: a, uplink: {}, nodeSelector: {zone: b}}}";
+    let (answer, _) = json_over(&path, file, &[]);
+    let expected = json!([{ "name": "default/vm", "gained": [], "lost": ["h1"], "hosts": 0 }]);
+    assert_eq!(answer["vms"], expected, "h2 it never had");
+}

@@ -39,7 +39,7 @@ fn networks(text: &str) -> Option<Vec<String>> {
     });
     let Fact::LauncherPod(pod) = fact(&object) else { panic!("{object}") };
     let found = pod.networks.vm_networks.iter().map(ToString::to_string).collect();
-    pod.networks.unreadable.is_none().then_some(found)
+    pod.networks.unreadable.is_empty().then_some(found)
 }
 
 fn in_go(cni: &Cni) -> Value {
