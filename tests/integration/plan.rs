@@ -341,9 +341,9 @@ fn a_vms_own_node_selector_counts_among_the_hosts_that_it_loses() {
 ---
 {apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: a1}, spec: {clusterNetwork: a, uplink: {}}}
 ---
-{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: n, namespace: default, labels: {network.harvesterhci.io/clusternetwork: a}}}
+{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {name: net, namespace: default, labels: {network.harvesterhci.io/clusternetwork: a}}}
 ---
-{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: default}, spec: {template: {spec: {nodeSelector: {zone: a}, networks: [{name: n, multus: {networkName: n}}]}}}}
+{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {name: vm, namespace: default}, spec: {template: {spec: {nodeSelector: {zone: a}, networks: [{name: nic, multus: {networkName: net}}]}}}}
 ";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cluster.yaml");

@@ -122,6 +122,17 @@ fn edits(snapshot: &Snapshot, proposal: &Proposal, terms: Option<&[Term]>) -> Ed
     match proposal {
         Proposal::NetworkConfig(write) => network_config_edits(snapshot, write.after()),
         Proposal::KnownNetworkConfig { new, .. } => network_config_edits(snapshot, new.as_ref()),
+        // An unknown cluster network is not looked up for an update that changes nothing, so what it
+        // would say is not known.
+        Proposal::VmNetwork(write)
+            if write.keeps_facts()
+                && write
+                    .after()
+                    .and_then(|new| new.facts.claim())
+                    .is_some_and(|name| !snapshot.exists(&name)) =>
+        {
+            Edits::None
+        }
         Proposal::VmNetwork(write) => match write.after().filter(|new| !new.deleting) {
             Some(new) => Edits::VmNetwork {
                 labels: vm_network_edits::labels(snapshot, &new.facts),

@@ -19,6 +19,9 @@ const SYSTEM_USERS: &str = "system:serviceaccount:harvester-system:";
 /// and its cluster network if that is unknown.
 #[must_use]
 pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
+    if write.keeps_facts() {
+        return Scope::default();
+    }
     let users_of = match write {
         Write::Update { old, new }
             if !new.deleting && !old.facts.config.same_effect(&new.facts.config) =>

@@ -59,6 +59,14 @@ impl<F> Write<F> {
     }
 }
 
+impl<F: PartialEq> Write<F> {
+    /// Returns whether this is an update that changes nothing that a rule reads, such as one that
+    /// adds a finalizer.
+    pub fn keeps_facts(&self) -> bool {
+        matches!(self, Self::Update { old, new } if old.facts == new.facts)
+    }
+}
+
 /// A change to an object of one of the kinds that are reviewed.
 #[derive(Clone, Debug)]
 pub enum Proposal {

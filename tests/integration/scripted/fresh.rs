@@ -360,3 +360,46 @@ async fn a_refusal_of_100_kib_keeps_the_beginning_of_its_message() {
     let error = Api::new(server.client()).serves(Kind::Vm).await.unwrap_err().to_string();
     assert!(error.starts_with("forbidden: no room, ") && error.len() < 2000, "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_only_adds_a_finalizer_reads_nothing_and_is_admitted_whatever_its_faults() {
+    let odd_vm = {
+        let mut vm = vm(["gone".to_owned(), "A b".to_owned()]);
+        let twice = json!([{ "name": "gone", "macAddress": "52:54:00:00:00:01" },
+                           { "name": "gone", "macAddress": "52:54:00:00:00:01" }]);
+        vm["spec"]["template"]["spec"]["domain"] = json!({ "devices": { "interfaces": twice } });
+        vm
+    };
+    let mut odd_config = config("c", "gone", &json!({ "example.com/rack": "r1" }));
+    odd_config["spec"]["uplink"] = json!({
+        "nics": ["mgmt-bo", "enp7s1", "enp7s1"],
+        "bondOptions": { "lacpRate": "fast" },
+        "linkAttributes": { "mtu": 7 },
+    });
+    odd_config["metadata"]["labels"] = json!({ "network.harvesterhci.io/clusternetwork": "other" });
+    let mut odd_network = nad("odd", 5000);
+    odd_network["metadata"]["labels"] = json!({ "network.harvesterhci.io/clusternetwork": "gone" });
+    let record = config("mgmt-vlanconfig-host1", "mgmt", &json!({}));
+    let odd_cluster_network = json!({ "metadata": { "name": "much-too-long-a-name", "annotations": {
+        "network.harvesterhci.io/uplink-mtu": "odd" } } });
+    let host = json!({ "metadata": { "name": "host1", "labels": { "example.com/rack": "z" } } });
+    for (group, kind, old) in [
+        (HARVESTER, "ClusterNetwork", odd_cluster_network),
+        (HARVESTER, "VlanConfig", odd_config),
+        (HARVESTER, "VlanConfig", record),
+        (MULTUS, "NetworkAttachmentDefinition", odd_network),
+        ("kubevirt.io", "VirtualMachine", odd_vm),
+        ("", "Node", host),
+    ] {
+        let mut new = old.clone();
+        new["metadata"]["finalizers"] = json!(["wrangler.cattle.io/x"]);
+        for (old, new) in [(&old, &new), (&new, &old)] {
+            let body = review(group, kind, old, new);
+            for webhook in [Webhook::Validate, Webhook::Mutate] {
+                assert_eq!(asked(&body, webhook).await, [""; 0], "{kind}");
+            }
+            let answer = Server::new(Some(known())).post("/validate", body).await.json();
+            assert_eq!(answer["response"], json!({ "uid": "1", "allowed": true }), "{kind}");
+        }
+    }
+}
