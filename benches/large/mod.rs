@@ -4,7 +4,7 @@
 
 use lanekeeper::cluster::{
     Change, ClusterNetwork, Fact, Host, Index, Key, Kind, LauncherPod, NetworkConfig, Now,
-    ObjectRef, Options, Selection, UplinkOptions, Vm, VmNetwork, Vmi,
+    ObjectRef, Options, Selection, Vm, VmNetwork, Vmi,
 };
 
 pub const HOSTS: usize = 15_000;
@@ -51,7 +51,7 @@ pub fn changes() -> impl Iterator<Item = Change> {
             cluster_network: network(number).into(),
             selector: [("rack", format!("rack-{number}"))].into_iter().collect(),
             nics: ["enp7s0".into(), "enp8s0".into()].into(),
-            options: UplinkOptions::default(),
+            options: Box::default(),
             named_after: None,
             deleting: false,
             label: None,

@@ -8,7 +8,7 @@ use super::names::{MGMT, Name};
 use super::selectors::Labels;
 
 /// A network config (`VlanConfig`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// The cluster network in `spec.clusterNetwork`.
     pub cluster_network: Name,
@@ -17,7 +17,7 @@ pub struct NetworkConfig {
     /// The names of the NICs in `spec.uplink.nics`.
     pub nics: Box<[Name]>,
     /// The bond options and link attributes.
-    pub options: UplinkOptions,
+    pub options: Box<UplinkOptions>,
     /// Whether the network config is being deleted. Such a network config covers no host.
     pub deleting: bool,
     /// The label `network.harvesterhci.io/clusternetwork`.

@@ -102,7 +102,7 @@ where
             cluster_network,
             selector: node_selector.iter().collect::<Labels>(),
             nics,
-            options,
+            options: Box::new(options),
             named_after: named_after.filter(|host| !host.is_empty()).map(Name::from),
             deleting: metadata.deleting(),
             label: metadata.label(CLUSTER_NETWORK_LABEL).map(Name::from),

@@ -160,7 +160,8 @@ fn the_kinds_are_harvesters_field_by_field() {
         let names = (text(&spec["names"]["kind"]), text(&spec["names"]["plural"]));
         let scope = text(&spec["scope"]);
         let subresources = version["subresources"].as_object().into_iter().flatten();
-        let subresources = subresources.map(|(name, _)| format!(" /{name}")).collect::<String>();
+        let subresources: Vec<_> = subresources.map(|(name, _)| format!(" /{name}")).collect();
+        let subresources = subresources.concat();
         let (kind, plural) = names;
         writeln!(outline, "{kind} {plural} {} {scope}{subresources}", short.join(",")).unwrap();
         for column in version["additionalPrinterColumns"].as_array().into_iter().flatten() {
@@ -223,13 +224,14 @@ fn properties(outline: &mut String, depth: usize, schema: &Value) {
     }
 }
 
+fn same<K: serde::de::DeserializeOwned + serde::Serialize>(yaml: &str) {
+    let object = documents(yaml).remove(0);
+    let read: K = serde_json::from_value(object.clone()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), object);
+}
+
 #[test]
 fn an_object_of_harvesters_is_read_and_written_as_it_is() {
-    fn same<K: serde::de::DeserializeOwned + serde::Serialize>(yaml: &str) {
-        let object = documents(yaml).remove(0);
-        let read: K = serde_json::from_value(object.clone()).unwrap();
-        assert_eq!(serde_json::to_value(read).unwrap(), object);
-    }
     same::<crds::ClusterNetwork>(
         "
 apiVersion: network.harvesterhci.io/v1beta1
@@ -298,6 +300,10 @@ status:
     host1: [{name: enp7s3, index: 2, type: device, mac: '52:54:00:12:34:56', state: down, masterIndex: 5}]
 ",
     );
+}
+
+#[test]
+fn a_host_network_config_is_read_and_written_as_it_is() {
     same::<crds::HostNetworkConfig>(
         "
 apiVersion: network.harvesterhci.io/v1beta1

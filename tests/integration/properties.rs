@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lanekeeper::cluster::{
     Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, Index, Key, Kind,
     Labels, LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options, Selection,
-    Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
+    Snapshot, UplinkMtu, UplinkStatus, Vm, VmNetwork, Vmi,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::Filter;
@@ -45,12 +45,8 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                 Fact::NetworkConfig(NetworkConfig {
                     cluster_network: network.into(),
                     selector,
-                    nics: Box::new([]),
-                    options: UplinkOptions::default(),
-                    named_after: None,
                     deleting,
-                    label: None,
-                    description: "".into(),
+                    ..NetworkConfig::default()
                 })
             })
             .boxed(),

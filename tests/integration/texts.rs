@@ -133,7 +133,7 @@ fn faults(kind: Kind) -> Vec<(String, Value, String)> {
 #[test]
 fn the_sample_of_each_kind_can_be_read() {
     for kind in Kind::ALL {
-        let now = Decoder::default().now(kind, &sample(kind));
+        let now = Decoder::default().now(kind, sample(kind));
         assert!(!matches!(now, Now::Malformed { .. }), "{kind:?}: {now:?}");
     }
 }

@@ -1,7 +1,5 @@
 //! The definition of host network configs.
 
-#![expect(clippy::duplicated_attributes, reason = "a kind has two short names")]
-
 use std::collections::BTreeMap;
 
 use kube::core::Rule;
@@ -87,9 +85,9 @@ pub struct LabelSelector {
 pub struct LabelSelectorRequirement {
     /// The label's key.
     pub key: String,
-    /// In, NotIn, Exists or DoesNotExist.
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
     pub operator: String,
-    /// The values, for In and NotIn.
+    /// The values, for `In` and `NotIn`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub values: Vec<String>,
 }
