@@ -13,6 +13,7 @@ use crate::cluster::{Cni, CniConfig, Name, RepeatedKey, TrunkEntry, UnreadableCn
 
 use super::decode::{List, Malformed, each};
 use super::fold::Members;
+use super::plain::{MAX_ECHO, cut};
 
 /// The deepest nesting of JSON values.
 const MAX_DEPTH: usize = 64;
@@ -79,11 +80,11 @@ impl<'a> Parts<'a> {
             return Ok(Self { outer, plugins: None, bridge: None });
         };
         let List(texts): List<&RawValue, MAX_PLUGINS> = serde_json::from_str(list.get())
-            .map_err(|_| Malformed::new("plugins must be a list of objects"))?;
+            .map_err(|_| invalid("plugins", list, "a list of objects"))?;
         let plugin = |(position, value): (usize, &'a RawValue)| {
             let text = value.get();
             let members: Members<'_> = serde_json::from_str(text)
-                .map_err(|_| Malformed::new(format!("plugins[{position}] must be an object")))?;
+                .map_err(|_| invalid(&format!("plugins[{position}]"), value, "an object"))?;
             let kind = text_of(&members, "type", &format!("plugins[{position}]."))?;
             Ok::<_, Malformed>(Plugin { text, members, kind: kind.unwrap_or_default() })
         };
@@ -181,7 +182,7 @@ fn trunk(
     let Some(list) = members.get("vlanTrunk") else { return Ok(Box::default()) };
     let List(entries): List<Members<'_>, MAX_TRUNK> =
         serde_json::from_str(list.get()).map_err(|_| {
-            Malformed::new(format!("vlanTrunk must be a list of at most {MAX_TRUNK} objects"))
+            invalid("vlanTrunk", list, &format!("a list of at most {MAX_TRUNK} objects"))
         })?;
     let entry = |(position, entry): (usize, &Members<'_>)| {
         let path = format!("vlanTrunk[{position}].");
@@ -193,18 +194,28 @@ fn trunk(
 }
 
 fn text_of(members: &Members<'_>, name: &str, path: &str) -> Result<Option<String>, Malformed> {
-    members.text(name).map_err(|_| Malformed::new(format!("{path}{name} must be a string")))
+    members.text(name).map_err(|why| {
+        let is_text = |value: &&RawValue| value.get().starts_with('"') || value.get() == "null";
+        let wrong = members.all(name).find(|value| !is_text(value));
+        wrong.map_or(why, |wrong| invalid(&format!("{path}{name}"), wrong, "a string"))
+    })
 }
 
 /// Reads a whole number. libcni writes a configuration anew before it gives it to the plug-in, so
 /// that `5.0` and `5e0` reach it as 5.
 fn number(members: &Members<'_>, name: &str, path: &str) -> Result<Option<i64>, Malformed> {
-    let Some(value) = members.scalar(name).map(RawValue::get) else { return Ok(None) };
+    let Some(value) = members.scalar(name) else { return Ok(None) };
     // Below 2^53, every whole number is exact.
     let exact = |number: &f64| number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
-    let number = value.parse().ok().filter(exact);
+    let number = value.get().parse().ok().filter(exact);
     let number = number.and_then(|number: f64| format!("{number:.0}").parse().ok());
-    number.map(Some).ok_or_else(|| Malformed::new(format!("{path}{name} must be a whole number")))
+    number.map(Some).ok_or_else(|| invalid(&format!("{path}{name}"), value, "a whole number"))
+}
+
+/// The error about a member's value: its path, what stands there, what must.
+fn invalid(path: &str, value: &RawValue, must_be: &str) -> Malformed {
+    let value = cut(value.get(), MAX_ECHO);
+    Malformed::new(format!("{path}: Invalid value: {value}: must be {must_be}"))
 }
 
 /// A JSON value as text that is equal for equal values: members sorted, no spaces. Numbers stay as
@@ -335,25 +346,28 @@ mod tests {
         for (config, expected) in [
             (" ", "not a JSON object: unexpected end of JSON input"),
             ("[]", "not a JSON object: Invalid value: a list: must be an object"),
-            (r#"{"bridge":7}"#, "bridge must be a string"),
-            (r#"{"type":7}"#, "type must be a string"),
-            (r#"{"plugins":{}}"#, "plugins must be a list of objects"),
-            (r#"{"plugins":[{},null]}"#, "plugins[1] must be an object"),
-            (r#"{"plugins":[{"type":7}]}"#, "plugins[0].type must be a string"),
-            (r#"{"bridge":"a-br","vlan":"7"}"#, "vlan must be a whole number"),
-            (r#"{"bridge":"a-br","mtu":1.5}"#, "mtu must be a whole number"),
+            (r#"{"bridge":7}"#, "bridge: Invalid value: 7: must be a string"),
+            (r#"{"type":7}"#, "type: Invalid value: 7: must be a string"),
+            (r#"{"plugins":{}}"#, "plugins: Invalid value: {}: must be a list of objects"),
+            (r#"{"plugins":[{},null]}"#, "plugins[1]: Invalid value: null: must be an object"),
+            (r#"{"plugins":[{"type":7}]}"#, "plugins[0].type: Invalid value: 7: must be a string"),
+            (
+                r#"{"bridge":"a-br","vlan":"7"}"#,
+                "vlan: Invalid value: \"7\": must be a whole number",
+            ),
+            (r#"{"bridge":"a-br","mtu":1.5}"#, "mtu: Invalid value: 1.5: must be a whole number"),
             (
                 r#"{"bridge":"a-br","vlanTrunk":[{"id":1},{"minID":1e99}]}"#,
-                "vlanTrunk[1].minID must be a whole number",
+                "vlanTrunk[1].minID: Invalid value: 1e99: must be a whole number",
             ),
             (
                 r#"{"bridge":"a-br","vlanTrunk":[null]}"#,
-                "vlanTrunk must be a list of at most 4094 objects",
+                "vlanTrunk: Invalid value: [null]: must be a list of at most 4094 objects",
             ),
-            (&trunk, "vlanTrunk must be a list of at most 4094 objects"),
         ] {
             assert_eq!(why(config), expected, "{config}");
         }
+        assert!(why(&trunk).ends_with("…: must be a list of at most 4094 objects"));
         let deep = format!(r#"{{"type":"x","a":{}{}}}"#, "[".repeat(90), "]".repeat(90));
         assert!(why(&deep).starts_with("nested too deeply"));
         assert_eq!(read(""), CniConfig::None);

@@ -2,7 +2,7 @@
 //! what must. No type of Rust, and no position inside a value: a caller puts the path before it.
 
 /// The most characters of a value that a message repeats, and of a path.
-const MAX_ECHO: usize = 64;
+pub(super) const MAX_ECHO: usize = 64;
 /// The most characters of a message that is not about a value.
 const MAX_TEXT: usize = 512;
 
