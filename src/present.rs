@@ -37,8 +37,10 @@ pub enum Error {
     #[error("{0} can't be read: {1}; repair it first")]
     Malformed(ObjectRef, Name),
     /// New launcher pods ask for more unknown VM networks than may be read.
-    #[error("new pods ask for {0} unknown VM networks, more than {MAX_UNKNOWN} may be read")]
-    TooManyUnknown(usize),
+    #[error(
+        "new launcher pods ask for {0} unknown VM networks, such as {1}; {MAX_UNKNOWN} are read"
+    )]
+    TooManyUnknown(usize, ObjectRef),
     /// A task panicked, or the process is about to end.
     #[error("the read was aborted")]
     Aborted,
@@ -142,8 +144,8 @@ impl Present {
         for pods in places {
             let changes = self.pods(&snapshot, pods).await?;
             let unknown = unknown_vm_networks(&snapshot, &changes, &asked);
-            if unknown.len() > MAX_UNKNOWN - asked.len() {
-                return Err(Error::TooManyUnknown(unknown.len()));
+            if let Some(first) = unknown.get(MAX_UNKNOWN - asked.len()) {
+                return Err(Error::TooManyUnknown(unknown.len(), first.clone()));
             }
             let found = self.read(&unknown).await?;
             asked.extend(unknown);
@@ -297,9 +299,15 @@ fn unknown_vm_networks(
     changes: &[Change],
     asked: &BTreeSet<ObjectRef>,
 ) -> Vec<ObjectRef> {
+    // A pod without a running VMI, which anyone may make, protects nothing.
+    let running: BTreeSet<&Key> = changes
+        .iter()
+        .filter(|change| matches!(&change.now, Now::Is(Fact::Vmi(vmi)) if !vmi.finished))
+        .map(|change| &change.object.key)
+        .collect();
     let networks = changes.iter().filter_map(|change| match &change.now {
-        Now::Is(Fact::LauncherPod(pod)) => Some(&pod.networks),
-        Now::Is(Fact::Vmi(vmi)) => Some(&vmi.networks),
+        Now::Is(Fact::LauncherPod(pod)) if running.contains(&pod.vmi) => Some(&pod.networks),
+        Now::Is(Fact::Vmi(vmi)) if !vmi.finished => Some(&vmi.networks),
         _ => None,
     });
     let unknown: BTreeSet<ObjectRef> = networks

@@ -6,7 +6,7 @@ use super::names::Name;
 /// The labels of a host, or those that a network config's `nodeSelector` requires, as sorted
 /// `key=value`. Neither the key nor the value of a label may contain `=`, so the text is
 /// unambiguous.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels(pub(super) Box<[Name]>);
 
 impl Labels {
@@ -20,9 +20,9 @@ impl Labels {
     /// The value of the label with this key, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let key = format!("{key}=");
-        let at = self.0.partition_point(|pair| **pair < *key);
-        self.0.get(at)?.strip_prefix(&*key)
+        let before = |pair: &Name| pair.bytes().lt(key.bytes().chain(*b"="));
+        let at = self.0.partition_point(before);
+        self.0.get(at)?.strip_prefix(key)?.strip_prefix('=')
     }
 }
 
@@ -38,7 +38,7 @@ impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
 }
 
 /// An operator of an [`Expression`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// The label exists and has one of the values.
     In,
@@ -55,7 +55,7 @@ pub enum Operator {
 }
 
 /// One expression about a label, or about the name of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Expression {
     /// The label's key.
     pub key: Name,
@@ -107,7 +107,7 @@ impl LabelSelector {
 
 /// The hosts that a VM's own `nodeSelector` and required node affinity allow. Requirements that
 /// Lanekeeper adds are left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HostChoice {
     /// The labels in `nodeSelector`.
     pub labels: Labels,
@@ -117,7 +117,7 @@ pub struct HostChoice {
 }
 
 /// A node selector term.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostTerm {
     /// The term matches no host: it is empty, or can't be understood.
     Never,

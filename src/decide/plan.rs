@@ -1,10 +1,11 @@
 //! A change of several objects: the state that each of them is judged against, and the hosts that
 //! cluster networks and VMs would gain and lose.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
-use crate::cluster::{Change, Difference, HostsChanged, Key, Name, Selection, Snapshot, VmNetwork};
+use crate::cluster::{
+    Change, Difference, HostChoice, HostsChanged, Key, Name, Selection, Snapshot, VmNetwork,
+};
 
 use super::needs::{Needs, all_active};
 
@@ -48,7 +49,7 @@ pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
     let vms = vms.into_iter().filter_map(|key| {
         // A VM that the change creates or deletes neither gains nor loses hosts.
         let (before, after) = (earlier.of(key)?, later.of(key)?);
-        let difference = HostsChanged::between(&before, &after)?;
+        let difference = HostsChanged::between(before, after)?;
         Some((key.clone(), difference))
     });
     Effects { cluster_networks, vms: vms.collect() }
@@ -62,23 +63,24 @@ fn hosts(snapshot: &Snapshot, cluster_networks: &[Name]) -> BTreeSet<Name> {
     }
 }
 
-/// The hosts that VMs can run on. VMs that need the same cluster networks share the answer.
+/// The hosts that VMs can run on. VMs that need the same cluster networks and
+/// allow the same hosts share the answer.
 struct FeasibleHosts<'s> {
     snapshot: &'s Snapshot,
     /// The cluster networks that the change deletes. Without its cluster network, a VM network that
     /// only its bridge puts under it counts as unconstrained. But the bridge is gone, so a VM that
     /// uses it can run nowhere.
     gone: BTreeSet<&'s Name>,
-    known: BTreeMap<Vec<Name>, BTreeSet<Name>>,
+    known: HashMap<(Vec<Name>, HostChoice), BTreeSet<Name>>,
     nowhere: BTreeSet<Name>,
 }
 
 impl<'s> FeasibleHosts<'s> {
     fn new(snapshot: &'s Snapshot, gone: BTreeSet<&'s Name>) -> Self {
-        Self { snapshot, gone, known: BTreeMap::new(), nowhere: BTreeSet::new() }
+        Self { snapshot, gone, known: HashMap::new(), nowhere: BTreeSet::new() }
     }
 
-    fn of(&mut self, key: &Key) -> Option<Cow<'_, BTreeSet<Name>>> {
+    fn of(&mut self, key: &Key) -> Option<&BTreeSet<Name>> {
         let (vm, vmi) = (self.snapshot.vm(key), self.snapshot.vmi(key));
         let selection: Selection = match vm {
             Some(vm) => vm.networks.clone(),
@@ -91,18 +93,21 @@ impl<'s> FeasibleHosts<'s> {
             claim.is_some_and(|claim| self.gone.contains(&claim))
         };
         if !needs.everywhere.is_empty() || selection.vm_networks.iter().any(is_gone) {
-            return Some(Cow::Borrowed(&self.nowhere));
+            return Some(&self.nowhere);
         }
         let snapshot = self.snapshot;
         let networks = needs.cluster_networks;
-        let active =
-            self.known.entry(networks.clone()).or_insert_with(|| hosts(snapshot, &networks));
-        let Some(choice) = choice.filter(|choice| !choice.is_any()) else {
-            return Some(Cow::Borrowed(active));
-        };
-        let allowed =
-            |name: &&Name| snapshot.host(name).is_some_and(|host| snapshot.allows(choice, host));
-        Some(Cow::Owned(active.iter().filter(allowed).cloned().collect()))
+        let choice = choice.cloned().unwrap_or_default();
+        let hosts =
+            self.known.entry((networks, choice)).or_insert_with_key(|(networks, choice)| {
+                let mut hosts = hosts(snapshot, networks);
+                hosts.retain(|name| {
+                    choice.is_any()
+                        || snapshot.host(name).is_some_and(|host| snapshot.allows(choice, host))
+                });
+                hosts
+            });
+        Some(hosts)
     }
 }
 

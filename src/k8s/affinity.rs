@@ -90,7 +90,9 @@ fn within_limit<E: serde::de::Error>(bytes: usize) -> Result<(), E> {
     if bytes <= MAX_BYTES {
         return Ok(());
     }
-    Err(E::custom(format_args!("the node affinity is larger than {MAX_BYTES} bytes in memory")))
+    Err(E::custom(format_args!(
+        "the node affinity is larger than {MAX_BYTES} bytes in memory; remove terms or values"
+    )))
 }
 
 impl Affinity {

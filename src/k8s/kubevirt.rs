@@ -12,6 +12,7 @@ use super::decode::{Decoder, List, Malformed};
 use super::fold::{Folded, folded};
 use super::meta::{Annotations, MAC_ADDRESSES, Meta, Object, StringMap, nullable};
 use super::multus::{Asked, network_name, pod_networks};
+use super::plain::echo;
 
 /// The most networks, and the most interfaces, of a VM: far more than a hypervisor supports.
 const MAX_NETWORKS: usize = 1024;
@@ -177,7 +178,10 @@ impl Network {
             if multus.default { &decoder.multus_namespace } else { decoder.namespace(meta) };
         let text = &multus.network_name;
         let key = network_name(text, namespace);
-        Some(key.map_err(|_| Malformed::new(format!("{text:?} is not the name of a VM network"))))
+        Some(key.map_err(|_| {
+            let why = format!("{} is not the name of a VM network", echo(text));
+            Malformed::new(why)
+        }))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::cluster::{Key, Name, Selection, is_dns_subdomain};
 use super::decode::{Decoder, Malformed, each};
 use super::fold::Members;
 use super::meta::{DEFAULT_NETWORK, NETWORKS};
+use super::plain::echo;
 
 /// The longest name of a network interface, in bytes.
 const MAX_INTERFACE: usize = 15;
@@ -56,7 +57,7 @@ pub(crate) fn networks(text: &str, namespace: &str) -> Result<Vec<Key>, Malforme
             let interface = interface.trim();
             let wrong = |c: char| matches!(c, '@' | '/' | ' ' | '\t'..='\r');
             if interface.len() > MAX_INTERFACE || interface.contains(wrong) {
-                let why = format!("{item:?} is not [namespace/]name[@interface]");
+                let why = format!("{} is not [namespace/]name[@interface]", echo(item));
                 return Err(Malformed::new(why));
             }
             network_name(network, namespace)
@@ -105,7 +106,7 @@ fn non_empty<'a>(given: &'a str, default: &'a str) -> &'a str {
 fn key(namespace: &str, name: &str) -> Result<Key, Malformed> {
     for (part, text, max) in [("namespace", namespace, 63), ("name", name, 253)] {
         if text.len() > max || !is_dns_subdomain(text) {
-            let why = format!("{text:?} is not a valid {part} of a VM network");
+            let why = format!("{} is not a valid {part} of a VM network", echo(text));
             return Err(Malformed::new(why));
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn plain(error: &str) -> String {
     if let Some((found, expected)) = pair(error.strip_prefix("invalid value: ")) {
         let bits = expected.trim_start_matches(['i', 'u']);
         let expected = match bits {
-            "8" | "16" | "32" | "64" => format!("a {bits}-bit integer"),
+            "8" => "an 8-bit integer".to_owned(),
+            "16" | "32" | "64" => format!("a {bits}-bit integer"),
             _ => kind(&expected),
         };
         return format!("Invalid value: {}: must be {expected}", value(&found));
@@ -176,7 +177,7 @@ mod tests {
                 r#"{"number":9223372036854775808}"#,
                 "Invalid value: 9223372036854775808: must be a 64-bit integer",
             ),
-            (r#"{"small":-1}"#, "Invalid value: -1: must be a 8-bit integer"),
+            (r#"{"small":-1}"#, "Invalid value: -1: must be an 8-bit integer"),
             (r#"{"text":7}"#, "Invalid value: 7: must be a string"),
             (r#"{"text":[]}"#, "Invalid value: a list: must be a string"),
             (r#"{"flag":"yes"}"#, r#"Invalid value: "yes": must be a boolean"#),

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::cluster::{self, Name, UplinkOptions};
 
 use super::decode::List;
+use super::plain::echo;
 
 /// The most NICs that a network config may list.
 const MAX_NICS: usize = 1024;
@@ -173,8 +174,9 @@ impl<'de, T: Known> Deserialize<'de> for Part<T> {
                     let value: Box<RawValue> = map.next_value()?;
                     if value.get().len() > MAX_OTHER || part.others.len() == MAX_OTHERS {
                         return Err(A::Error::custom(format_args!(
-                            "more than {MAX_OTHERS} unknown members, or one of more than \
-                             {MAX_OTHER} bytes"
+                            "unknown member {}: there are more than {MAX_OTHERS} of them, or it \
+                             has more than {MAX_OTHER} bytes; remove it",
+                            echo(&name)
                         )));
                     }
                     let value = serde_json::from_str(value.get()).map_err(A::Error::custom)?;

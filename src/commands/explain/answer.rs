@@ -38,7 +38,10 @@ pub enum Error {
     /// The file does not hold the VM.
     #[error("{0} holds no VirtualMachine {1}")]
     NotInFile(String, Key),
-    /// The file holds no VM, or several and no name was given.
+    /// The file holds no VM.
+    #[error("{0} holds no VirtualMachine; add the one to explain")]
+    NoneInFile(String),
+    /// The file holds several VMs, and no name was given.
     #[error("{0} holds {1} VirtualMachines; name the one to explain, as NAMESPACE/NAME")]
     WhichOne(String, usize),
     /// There is no such object.

@@ -63,7 +63,7 @@ fn vm_network_table(view: &VmNetworkView<'_>) -> String {
     let _ = writeln!(text, "Cluster network: {under}");
     write_names(&mut text, "VMs", &view.vms);
     write_names(&mut text, "Running VMs", &view.running_vms);
-    write_rows(&mut text, ["HOST", "ACTIVE"], &view.hosts);
+    write_rows(&mut text, ["HOST", "CAN USE"], &view.hosts);
     text
 }
 

@@ -96,6 +96,7 @@ fn apply(
             .ok_or_else(|| Error::NotInFile(shown.clone(), key))?,
         None => match vms().collect::<Vec<_>>()[..] {
             [only] => only,
+            [] => return Err(Error::NoneInFile(shown)),
             ref several => return Err(Error::WhichOne(shown, several.len())),
         },
     };

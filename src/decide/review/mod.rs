@@ -44,7 +44,10 @@ pub fn scope(snapshot: &Snapshot, question: &Question) -> Scope {
         {
             Scope::default()
         }
-        Webhook::Mutate => scope_of(snapshot, proposal).look_ups(),
+        Webhook::Mutate => match &**proposal {
+            Proposal::Vm(write) => vm::mutation_scope(snapshot, write),
+            _ => scope_of(snapshot, proposal).look_ups(),
+        },
     }
 }
 
@@ -122,18 +125,14 @@ fn edits(snapshot: &Snapshot, proposal: &Proposal, terms: Option<&[Term]>) -> Ed
     match proposal {
         Proposal::NetworkConfig(write) => network_config_edits(snapshot, write.after()),
         Proposal::KnownNetworkConfig { new, .. } => network_config_edits(snapshot, new.as_ref()),
-        // An unknown cluster network is not looked up for an update that changes nothing, so what it
-        // would say is not known.
-        Proposal::VmNetwork(write)
-            if write.keeps_facts()
-                && write
-                    .after()
-                    .and_then(|new| new.facts.claim())
-                    .is_some_and(|name| !snapshot.exists(&name)) =>
-        {
-            Edits::None
-        }
+        // For an update that changes nothing that a rule reads, unknown objects are not looked up. So
+        // where there are any, what the object should have is not known.
         Proposal::VmNetwork(write) => match write.after().filter(|new| !new.deleting) {
+            Some(new)
+                if write.keeps_facts() && vm_network::unknown(snapshot, &new.facts).is_some() =>
+            {
+                Edits::None
+            }
             Some(new) => Edits::VmNetwork {
                 labels: vm_network_edits::labels(snapshot, &new.facts),
                 mtu: vm_network_edits::mtu_to_set(
@@ -147,6 +146,7 @@ fn edits(snapshot: &Snapshot, proposal: &Proposal, terms: Option<&[Term]>) -> Ed
         Proposal::Vm(write) => write
             .after()
             .filter(|new| !new.deleting)
+            .filter(|new| !write.keeps_facts() || vm::networks_are_known(snapshot, &new.facts))
             .map_or(Edits::None, |new| affinity(&new.facts.networks)),
         Proposal::Vmi(networks) => affinity(networks),
         Proposal::ClusterNetwork(_) | Proposal::Host(_) => Edits::None,

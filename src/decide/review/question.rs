@@ -11,6 +11,9 @@ use super::super::placement::{Placement, Term};
 use super::judgement::Judgement;
 use super::write::Proposal;
 
+/// A VM with more MAC addresses than this is judged off the serving threads.
+const MAX_SMALL_MACS: usize = 16;
+
 /// The webhook that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Webhook {
@@ -139,12 +142,18 @@ impl Outcome {
 
 impl Question {
     /// Returns whether answering may take long. The review of a VM, VMI or host looks at few
-    /// objects; any other may look at most of the cluster.
+    /// objects, unless a VM has a node affinity of its own or many MAC addresses. Any other review
+    /// may look at most of the cluster.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        match &self.subject {
-            Subject::Nothing | Subject::Unreadable(..) => false,
-            Subject::Change { kind, .. } => !matches!(kind, Kind::Vm | Kind::Vmi | Kind::Host),
+        let Subject::Change { kind, proposal, .. } = &self.subject else { return false };
+        match &**proposal {
+            Proposal::Vm(write) => write
+                .before()
+                .into_iter()
+                .chain(write.after())
+                .any(|vm| !vm.facts.hosts.is_any() || vm.facts.macs.len() > MAX_SMALL_MACS),
+            _ => !matches!(kind, Kind::Vm | Kind::Vmi | Kind::Host),
         }
     }
 

@@ -27,11 +27,31 @@ pub fn scope(snapshot: &Snapshot, write: &Write<Vm>) -> Scope {
 
 /// Returns whether the request changes what decides where the VM can run, or starts the VM.
 fn changes_placement(old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> bool {
-    old.is_none_or(|old| {
-        let (old, new) = (&old.facts, &new.facts);
-        let started = old.run == Run::Halted && new.run != Run::Halted;
-        old.networks != new.networks || old.hosts != new.hosts || started
-    })
+    is_started(old, new)
+        || old.is_none_or(|old| {
+            let (old, new) = (&old.facts, &new.facts);
+            old.networks != new.networks || old.hosts != new.hosts
+        })
+}
+
+/// Returns whether the request starts a VM that was halted.
+fn is_started(old: Option<&Reviewed<Vm>>, new: &Reviewed<Vm>) -> bool {
+    old.is_some_and(|old| old.facts.run == Run::Halted) && new.facts.run != Run::Halted
+}
+
+/// What the mutating webhook must read afresh: what the VM's affinity depends on. An update that
+/// changes nothing that a rule reads leaves the affinity alone where something is unknown.
+#[must_use]
+pub fn mutation_scope(snapshot: &Snapshot, write: &Write<Vm>) -> Scope {
+    let new = write.after().filter(|_| !write.keeps_facts());
+    let asked = new.map(|new| &*new.facts.networks.vm_networks);
+    scope_of_networks(snapshot, asked.unwrap_or_default())
+}
+
+/// Returns whether the VM networks that a VM asks for are known, and their cluster networks.
+#[must_use]
+pub fn networks_are_known(snapshot: &Snapshot, vm: &Vm) -> bool {
+    scope_of_networks(snapshot, &vm.networks.vm_networks).unknown.is_empty()
 }
 
 /// What must be read afresh for these VM networks, which a VM or VMI asks for.
@@ -103,12 +123,16 @@ fn violation(code: Code, field: &'static str, message: String) -> Violation {
     Violation { code, field: Some(field), message, of_the_object_alone: false }
 }
 
+/// The cluster network of a VM network that is known.
+fn cluster_network_of(snapshot: &Snapshot, vm_network: &Key) -> Option<Name> {
+    snapshot.cluster_network_of(snapshot.vm_network(vm_network)?)
+}
+
 /// How many interfaces of a VM ask for each MAC address on each cluster network.
 fn addresses<'v>(snapshot: &Snapshot, vm: &'v Vm) -> BTreeMap<(&'v Name, Name), usize> {
     let mut addresses = BTreeMap::new();
     for (mac, vm_network) in &vm.macs {
-        let under = snapshot.vm_network(vm_network).and_then(|it| snapshot.cluster_network_of(it));
-        if let Some(cluster_network) = under {
+        if let Some(cluster_network) = cluster_network_of(snapshot, vm_network) {
             *addresses.entry((mac, cluster_network)).or_default() += 1;
         }
     }
@@ -131,7 +155,7 @@ fn mac(
     }
     let before = old.map(|old| addresses(snapshot, &old.facts)).unwrap_or_default();
     let old_run = old.map(|old| old.facts.run);
-    let is_started = old_run == Some(Run::Halted) && new.facts.run == Run::Asked;
+    let is_started = is_started(old, new);
     let may_refuse = old_run != Some(Run::Receiving);
     let runs = |key: &Key, vm: &Vm| {
         vm.run == Run::Asked || snapshot.vmi(key).is_some_and(|vmi| !vmi.finished)
@@ -150,11 +174,12 @@ fn mac(
         if had > 0 && !is_started {
             continue;
         }
+        let has = |vm: &Vm| {
+            let mut networks = vm.macs.iter().filter(|(other, _)| other == *mac);
+            networks.any(|(_, key)| cluster_network_of(snapshot, key).as_ref() == Some(network))
+        };
         let others = snapshot.vms_with_mac(mac).filter(|(key, vm)| {
-            **key != new.key
-                && !vm.deleting
-                && vm.run != Run::Receiving
-                && addresses(snapshot, vm).contains_key(&address)
+            **key != new.key && !vm.deleting && vm.run != Run::Receiving && has(vm)
         });
         let may_refuse = may_refuse && runs(&new.key, &new.facts);
         let (running, stopped): (Vec<_>, Vec<_>) =
@@ -247,7 +272,8 @@ fn inactive_where_it_runs(
         for host in snapshot.hosts_of(&new.key) {
             if network.inactive(host).is_some() {
                 warnings.push(format!(
-                    "the VM runs on {}, where cluster network {name} is not active",
+                    "the VM runs on {}, where cluster network {name} is not active; migrate or \
+                     restart the VM afterwards",
                     host.name()
                 ));
             }

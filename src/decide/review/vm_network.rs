@@ -1,7 +1,7 @@
 //! The review of a VM network: every `nad-*` rule, one function each (docs/reference.md,
 //! "Admission").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, TrunkEntry, VmNetwork};
 
@@ -12,6 +12,8 @@ use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
 /// The highest VLAN ID that may be used.
 const MAX_VLAN: i64 = 4094;
+/// A denial tells at most this many faults of one rule and counts the others.
+const MAX_FAULTS: usize = 20;
 /// How the names of the users begin that replace system networks: Harvester's controllers.
 const SYSTEM_USERS: &str = "system:serviceaccount:harvester-system:";
 
@@ -32,8 +34,9 @@ pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
         _ => None,
     };
     let gone = users_of.clone().filter(|_| matches!(write, Write::Delete(_)));
-    let claim = write.after().and_then(|new| new.facts.claim());
-    let unknown = claim.clone().filter(|name| !snapshot.exists(name));
+    let new = write.after().map(|new| &new.facts);
+    let claim = new.and_then(VmNetwork::claim);
+    let unknown = new.and_then(|new| unknown(snapshot, new));
     Scope {
         vmis_using: users_of,
         vms_using: gone,
@@ -44,6 +47,11 @@ pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
             .collect(),
         ..Scope::default()
     }
+}
+
+/// The cluster network that a VM network names, if it is unknown.
+pub fn unknown(snapshot: &Snapshot, vm_network: &VmNetwork) -> Option<Name> {
+    vm_network.claim().filter(|name| !snapshot.exists(name))
 }
 
 /// Judges the change that `user` makes. `audience` reads the messages.
@@ -114,15 +122,27 @@ struct Fault {
 }
 
 /// The violations of the new version's faults that the old version did not have.
-fn added(mut old: Vec<Fault>, new: Vec<Fault>) -> Vec<Violation> {
-    let is_new = |fault: &Fault| {
-        let known = old.iter().position(|other| other.of == fault.of);
-        known.map(|known| old.swap_remove(known)).is_none()
+fn added(old: Vec<Fault>, new: Vec<Fault>) -> Vec<Violation> {
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for fault in old {
+        *known.entry(fault.of).or_default() += 1;
+    }
+    let is_new = |fault: &Fault| match known.get_mut(&fault.of) {
+        Some(count @ 1..) => {
+            *count -= 1;
+            false
+        }
+        _ => true,
     };
     let mut violations: Vec<_> =
         new.into_iter().filter(is_new).map(|fault| fault.violation).collect();
     // Several entries of a trunk may have one fault together.
     violations.dedup();
+    let more = violations.len().saturating_sub(MAX_FAULTS);
+    violations.truncate(MAX_FAULTS);
+    if let Some(last) = violations.last_mut().filter(|_| more > 0) {
+        last.message.push_str(&format!("; and {more} more faults of this kind"));
+    }
     violations
 }
 
@@ -204,7 +224,8 @@ impl Review<'_> {
             }
             Ok(_) => return None,
         };
-        Some(violation(Code::NadMtu, CONFIG, message, false))
+        // That an MTU is too low depends on nothing else.
+        Some(violation(Code::NadMtu, CONFIG, message, !self.strict() && mtu < MIN_MTU))
     }
 
     /// `nad-change`: the type never changes, and the configuration changes only while no running VM

@@ -403,3 +403,20 @@ async fn an_update_that_only_adds_a_finalizer_reads_nothing_and_is_admitted_what
         }
     }
 }
+#[tokio::test(start_paused = true)]
+async fn an_update_of_a_vm_whose_network_no_watch_has_told_yet_keeps_its_affinity() {
+    let mut old = vm(["unknown".to_owned()]);
+    let required = json!({ "nodeSelectorTerms": [{ "matchExpressions": [
+        { "key": "network.harvesterhci.io/cluster-a", "operator": "In", "values": ["true"] },
+    ] }] });
+    old["spec"]["template"]["spec"]["affinity"] =
+        json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": required } });
+    let mut new = old.clone();
+    new["metadata"]["labels"] = json!({ "one": "two" });
+    let body = review("kubevirt.io", "VirtualMachine", &old, &new);
+    let answer = Server::new(Some(known())).post("/mutate", body).await.json();
+    assert_eq!(answer["response"], json!({ "uid": "1", "allowed": true }));
+    new["spec"]["runStrategy"] = json!("Halted");
+    let body = review("kubevirt.io", "VirtualMachine", &old, &new);
+    assert_eq!(asked(&body, Webhook::Mutate).await, ["unknown"], "any other is looked up for");
+}

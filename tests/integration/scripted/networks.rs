@@ -12,6 +12,11 @@ use crate::harness::Server;
 /// A VM that was started a moment ago on host1 and asks for these VM networks, which are as new.
 /// Each is under cluster-a.
 fn started(networks: &[String]) -> ApiServer {
+    with_pod(networks, true)
+}
+
+/// The same, with or without the VMI.
+fn with_pod(networks: &[String], has_vmi: bool) -> ApiServer {
     let networks = networks.to_vec();
     ApiServer::new(move |call| {
         let named = |name: &str| {
@@ -29,6 +34,7 @@ fn started(networks: &[String]) -> ApiServer {
         match call.last() {
             "pods" => Some(list(1, &[pod])),
             "virt-launcher-new" => Some(Answer::Json(pod)),
+            "new" if !has_vmi => Some(Answer::Status(404, None, "none")),
             "new" => {
                 let mut vmi = named("new");
                 vmi["metadata"]["uid"] = json!("u");
@@ -76,7 +82,17 @@ async fn more_new_vm_networks_than_may_be_read_refuse() {
     let status = deselected(&started(&networks(17))).await;
     assert_eq!(status["code"], 500, "{status}");
     let message = status["message"].as_str().unwrap();
-    assert!(message.contains("new pods ask for 17 unknown VM networks"), "{message}");
+    assert!(message.contains("ask for 17 unknown VM networks, such as"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_without_a_vmi_asks_for_nothing_and_refuses_nothing() {
+    let networks: Vec<String> = (0..17).map(|it| format!("new-{it}")).collect();
+    let api_server = with_pod(&networks, false);
+    let status = deselected(&api_server).await;
+    assert_eq!(status["code"], 403, "{status}");
+    assert!(!status["message"].as_str().unwrap().contains("default/new"), "{status}");
+    assert_eq!(api_server.calls(|call| call.last().starts_with("new-")).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,10 +80,13 @@ impl Review<'_> {
     fn differs_from_annotation(&self, new: &Reviewed<NetworkConfig>) -> Option<String> {
         let name = &new.facts.cluster_network;
         let mtu = new.facts.options.effective_mtu();
-        let is_first = self.old_of_same_network().is_none()
-            && self.snapshot.configs_of(name).all(|(other, ..)| other == new.name());
+        let is_first =
+            !self.update && self.snapshot.configs_of(name).all(|(other, ..)| other == new.name());
         let facts = self.snapshot.cluster_network(name).filter(|_| is_first)?;
         let UplinkMtu::Is(written) = facts.uplink_mtu else { return None };
+        if !mtu_in_range(written) {
+            return None;
+        }
         (effective_mtu(written) != mtu).then(|| {
             format!(
                 "MTU {mtu} differs from the uplink-mtu of cluster network {name}, which is \

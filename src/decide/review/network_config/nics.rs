@@ -4,26 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{HostSet, MGMT, Name, NetworkConfig};
 use crate::decide::names::list;
-use crate::decide::review::{Code, Violation};
+use crate::decide::review::{Code, Reviewed, Violation};
 
 use super::change::Review;
 
 impl Review<'_> {
     /// `vc-nic-conflict`, first part: no NIC is listed twice.
     pub(super) fn nic_twice(&self) -> Option<Violation> {
-        let new = self.new?;
-        if self.old.is_some_and(|old| old.facts.nics == new.facts.nics) {
-            return None;
-        }
-        let mut seen = BTreeSet::new();
-        let twice: BTreeSet<&Name> =
-            new.facts.nics.iter().filter(|nic| !seen.insert(*nic)).collect();
+        let times = |version: &'_ Reviewed<NetworkConfig>| {
+            let mut times: BTreeMap<Name, usize> = BTreeMap::new();
+            for nic in &version.facts.nics {
+                *times.entry(nic.clone()).or_default() += 1;
+            }
+            times
+        };
+        let before = self.old.map(times).unwrap_or_default();
+        let mut twice = times(self.new?);
+        twice.retain(|nic, times| *times > 1 && before.get(nic).is_none_or(|was| was < times));
         (!twice.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
             field: Some("spec.uplink.nics"),
             message: format!(
                 "spec.uplink.nics lists NICs more than once: {}; remove the duplicates",
-                list(twice)
+                list(twice.keys())
             ),
             of_the_object_alone: true,
         })
@@ -33,13 +36,13 @@ impl Review<'_> {
     /// networks that use the same NIC.
     pub(super) fn nic_conflict(&self) -> Vec<Violation> {
         let Some(new) = self.new else { return Vec::new() };
-        let facts = &new.facts;
+        let (facts, added) = (&new.facts, self.added());
         let mut violations = Vec::new();
         for (other, theirs, hosts) in self.snapshot.configs() {
             if theirs.cluster_network == facts.cluster_network || other == new.name() {
                 continue;
             }
-            for (nics, judged) in self.shared_nics(theirs) {
+            for (nics, judged) in self.shared_nics(theirs, &added) {
                 let both = judged.intersection(hosts);
                 if nics.is_empty() || both.is_empty() {
                     continue;
@@ -65,14 +68,18 @@ impl Review<'_> {
     /// The NICs that another network config lists as well, each group with the hosts on which it is
     /// judged. A NIC that the network config had before is judged only on newly covered hosts, so
     /// that an old conflict blocks nothing.
-    fn shared_nics<'s>(&'s self, theirs: &'s NetworkConfig) -> [(BTreeSet<&'s Name>, HostSet); 2] {
+    fn shared_nics<'s>(
+        &'s self,
+        theirs: &NetworkConfig,
+        added: &'s HostSet,
+    ) -> [(BTreeSet<&'s Name>, &'s HostSet); 2] {
         let mine = self.new.map(|new| &*new.facts.nics).unwrap_or_default();
         let old = self.old_of_same_network();
         let (kept, fresh) = mine
             .iter()
             .filter(|nic| theirs.nics.contains(nic))
             .partition(|nic| old.is_some_and(|old| old.facts.nics.contains(nic)));
-        [(kept, self.added()), (fresh, self.new_hosts.clone())]
+        [(kept, added), (fresh, &self.new_hosts)]
     }
 
     /// `vc-nic-conflict`, third part: no NIC carries cluster network `mgmt` on a covered host,
@@ -80,10 +87,11 @@ impl Review<'_> {
     /// off the network.
     pub(super) fn management_nics(&self) -> Option<Violation> {
         self.new?;
+        let added = self.added();
         let mut hosts: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
         for (named_after, record) in self.snapshot.mgmt_records() {
             let Some(host) = self.snapshot.host(named_after) else { continue };
-            for (nics, judged) in self.shared_nics(record) {
+            for (nics, judged) in self.shared_nics(record, &added) {
                 for nic in nics.into_iter().filter(|_| judged.contains(host)) {
                     hosts.entry(nic).or_default().insert(named_after);
                 }
