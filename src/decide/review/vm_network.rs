@@ -141,7 +141,7 @@ fn added(old: Vec<Fault>, new: Vec<Fault>) -> Vec<Violation> {
     let more = violations.len().saturating_sub(MAX_FAULTS);
     violations.truncate(MAX_FAULTS);
     if let Some(last) = violations.last_mut().filter(|_| more > 0) {
-        last.message.push_str(&format!("; and {more} more faults of this kind"));
+        last.message = format!("{}; and {more} more faults of this kind", last.message);
     }
     violations
 }
