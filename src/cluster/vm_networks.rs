@@ -78,8 +78,8 @@ pub struct TrunkEntry {
 pub struct RepeatedKey {
     /// The key's path.
     pub path: Name,
-    /// The members of that name as written.
-    pub members: Name,
+    /// Each member of that name as written.
+    pub members: Box<[Name]>,
 }
 
 impl Cni {

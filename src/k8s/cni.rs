@@ -76,7 +76,9 @@ impl<'a> Parts<'a> {
         }
         let outer: Members<'_> = serde_json::from_str(config)
             .map_err(|error| Malformed::from(error).about("not a JSON object"))?;
-        let Some(list) = outer.get("plugins") else {
+        // Of a key that occurs twice, the plug-in may read either value, so a list counts even if a
+        // `null` follows.
+        let Some(list) = outer.scalar("plugins") else {
             return Ok(Self { outer, plugins: None, bridge: None });
         };
         let List(texts): List<&RawValue, MAX_PLUGINS> = serde_json::from_str(list.get())
@@ -85,13 +87,12 @@ impl<'a> Parts<'a> {
             let text = value.get();
             let members: Members<'_> = serde_json::from_str(text)
                 .map_err(|_| invalid(&format!("plugins[{position}]"), value, "an object"))?;
-            let kind = text_of(&members, "type", &format!("plugins[{position}]."))?;
-            Ok::<_, Malformed>(Plugin { text, members, kind: kind.unwrap_or_default() })
+            let kind = kind_of(&members, &format!("plugins[{position}]."))?;
+            Ok::<_, Malformed>(Plugin { text, members, kind })
         };
         let plugins: Vec<_> =
             texts.into_iter().enumerate().map(plugin).collect::<Result<_, _>>()?;
-        let bridge =
-            plugins.iter().position(|plugin| matches!(&*plugin.kind, "bridge" | "cnv-bridge"));
+        let bridge = plugins.iter().position(|plugin| is_bridge_kind(&plugin.kind));
         Ok(Self { outer, plugins: Some(plugins), bridge })
     }
 
@@ -103,7 +104,7 @@ impl<'a> Parts<'a> {
     /// The type and the bridge.
     fn plugin(&self) -> Result<Cni, Malformed> {
         let (members, kind) = match (&self.plugins, self.of_list()) {
-            (None, _) => (&self.outer, text_of(&self.outer, "type", "")?.unwrap_or_default()),
+            (None, _) => (&self.outer, kind_of(&self.outer, "")?),
             (Some(_), Some(plugin)) => (&plugin.members, plugin.kind.clone()),
             (Some(plugins), None) => {
                 let kind = plugins.first().map(|plugin| &*plugin.kind).unwrap_or_default();
@@ -168,9 +169,8 @@ fn repeated(members: &Members<'_>, names: &[&str], path: &str) -> Vec<RepeatedKe
     repeated
         .map(|name| {
             let of_name = members.iter().filter(|(key, _)| key.is(name));
-            let of_name: Vec<_> =
-                of_name.map(|(key, value)| format!("{:?}:{value}", key.as_str())).collect();
-            RepeatedKey { path: format!("{path}{name}").into(), members: of_name.join(",").into() }
+            let of_name = of_name.map(|(key, value)| format!("{:?}:{value}", key.as_str()).into());
+            RepeatedKey { path: format!("{path}{name}").into(), members: of_name.collect() }
         })
         .collect()
 }
@@ -193,6 +193,21 @@ fn trunk(
     entries.iter().enumerate().map(entry).collect()
 }
 
+fn is_bridge_kind(kind: &str) -> bool {
+    matches!(kind, "bridge" | "cnv-bridge")
+}
+
+/// The type of a plug-in, empty if there is none. If the key occurs twice, a bridge counts, so that
+/// the rules apply to it.
+fn kind_of(members: &Members<'_>, path: &str) -> Result<String, Malformed> {
+    let last = text_of(members, "type", path)?;
+    let mut kinds = members
+        .all("type")
+        .rev()
+        .filter_map(|value| serde_json::from_str::<String>(value.get()).ok());
+    Ok(kinds.find(|kind| is_bridge_kind(kind)).or(last).unwrap_or_default())
+}
+
 fn text_of(members: &Members<'_>, name: &str, path: &str) -> Result<Option<String>, Malformed> {
     members.text(name).map_err(|why| {
         let is_text = |value: &&RawValue| value.get().starts_with('"') || value.get() == "null";
@@ -205,11 +220,17 @@ fn text_of(members: &Members<'_>, name: &str, path: &str) -> Result<Option<Strin
 /// that `5.0` and `5e0` reach it as 5.
 fn number(members: &Members<'_>, name: &str, path: &str) -> Result<Option<i64>, Malformed> {
     let Some(value) = members.scalar(name) else { return Ok(None) };
+    whole(value.get())
+        .map(Some)
+        .ok_or_else(|| invalid(&format!("{path}{name}"), value, "a whole number"))
+}
+
+/// A whole number, however it is written: `5`, `5.0` or `5e0`.
+fn whole(text: &str) -> Option<i64> {
     // Below 2^53, every whole number is exact.
     let exact = |number: &f64| number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
-    let number = value.get().parse().ok().filter(exact);
-    let number = number.and_then(|number: f64| format!("{number:.0}").parse().ok());
-    number.map(Some).ok_or_else(|| invalid(&format!("{path}{name}"), value, "a whole number"))
+    let number: f64 = text.parse().ok().filter(exact)?;
+    format!("{number:.0}").parse().ok()
 }
 
 /// The error about a member's value: its path, what stands there, what must.
@@ -240,7 +261,10 @@ fn canonical(value: &RawValue, depth: usize) -> Result<String, Malformed> {
             let string: String = serde_json::from_str(text)?;
             serde_json::Value::from(string).to_string()
         }
-        _ => text.to_owned(),
+        _ => match whole(text) {
+            Some(number) => number.to_string(),
+            None => text.to_owned(),
+        },
     })
 }
 

@@ -129,14 +129,14 @@ impl VmiSpec {
     /// The MAC addresses of interfaces on VM networks, if they are set in the spec, or else in
     /// Harvester's annotation, from which Harvester fills them in when the VM stops.
     fn macs(&self, meta: &Meta, decoder: &Decoder) -> Box<[(Name, Key)]> {
-        let annotated: BTreeMap<String, String> = meta
+        let annotated: BTreeMap<String, Option<String>> = meta
             .annotation(MAC_ADDRESSES)
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
         self.interfaces()
             .filter_map(|interface| {
                 let text = match &*interface.mac_address {
-                    "" => annotated.get(&interface.name)?,
+                    "" => annotated.get(&interface.name)?.as_deref()?,
                     text => text,
                 };
                 let network = self.networks.0.iter().find(|it| it.name == interface.name)?;

@@ -4,6 +4,9 @@ use crate::cluster::Kind;
 
 use super::code::Code;
 
+/// The most characters of a message. Twenty of the longest names fit.
+const MAX_MESSAGE: usize = 16 << 10;
+
 /// The violations and warnings of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -45,6 +48,23 @@ impl Judgement {
             self.violations.push(violation);
         } else {
             self.warnings.push(violation.message);
+        }
+    }
+
+    /// Brings each message to one line of bounded length, whatever the texts that it repeats hold.
+    pub(super) fn bound(&mut self) {
+        let violations = self.violations.iter_mut().map(|violation| &mut violation.message);
+        for message in violations.chain(&mut self.warnings) {
+            if message.contains(char::is_control) {
+                let escape = |c: char| {
+                    if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }
+                };
+                *message = message.chars().map(escape).collect();
+            }
+            if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+                message.truncate(end);
+                message.push('…');
+            }
         }
     }
 

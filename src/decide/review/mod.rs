@@ -111,6 +111,7 @@ pub fn judge(evidence: &Evidence, question: &Question, policy: &Policy) -> Outco
     if let Some(why) = unread {
         judgement.warnings.push(format!("checked against cached state only: {why}"));
     }
+    judgement.bound();
     if judgement.admitted() {
         Outcome::Admitted { warnings: judgement.warnings, edits: Edits::None }
     } else {

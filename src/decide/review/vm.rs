@@ -97,7 +97,8 @@ pub fn judge(
     if let Some(message) = no_host(snapshot, &needs, &new.facts) {
         let had = |name| before.cluster_networks.contains(name);
         let is_old = old.is_some_and(|old| no_host(snapshot, &before, &old.facts).is_some())
-            && needs.cluster_networks.iter().all(had);
+            && needs.cluster_networks.iter().all(had)
+            && old.is_some_and(|old| no_host(snapshot, &needs, &old.facts).is_some());
         let violation = violation(Code::VmNoHost, NETWORKS, message);
         judgement.add(violation, deny_unschedulable && !is_old);
     }

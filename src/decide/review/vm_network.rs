@@ -350,13 +350,16 @@ fn config_faults(version: &Version<'_>, strict: bool) -> Vec<Fault> {
     };
     let mut faults = Vec::new();
     if version.under.is_some() {
-        faults.extend(cni.repeated.iter().map(|key| {
+        // Each member is a fault, so that one of three may be taken away. They have one message.
+        faults.extend(cni.repeated.iter().flat_map(|key| {
             let name = &key.path;
             let message = format!(
                 "{name} occurs more than once in spec.config, where case does not distinguish \
                  keys; keep one of them"
             );
-            fault(format!("repeated {}", key.members), message)
+            key.members
+                .iter()
+                .map(move |member| fault(format!("repeated {member}"), message.clone()))
         }));
     }
     if !is_bridge {
