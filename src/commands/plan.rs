@@ -46,7 +46,10 @@ pub enum Error {
     /// The file can't be read.
     #[error(transparent)]
     File(#[from] Unreadable),
-    /// An object of the file has no key.
+    /// The file holds no object.
+    #[error("{0} holds no object; add the objects of the change")]
+    Empty(String),
+    /// An object of the file has no key, or can't be read and no rule refuses it for that.
     #[error("{file}: object {position}: {why}")]
     Object {
         /// The file.
@@ -144,11 +147,17 @@ impl Planner<'_> {
     fn steps(&self, file: &Path, source: &mut Once) -> Result<Vec<Step>, Error> {
         let mut steps = Vec::new();
         for (position, object) in objects_in(file)?.into_iter().enumerate() {
-            let change = self.decoder.change(&object).map_err(|why| Error::Object {
+            let failed = |why| Error::Object {
                 file: file.display().to_string(),
                 position: position + 1,
                 why,
-            })?;
+            };
+            let change = self.decoder.change(&object).map_err(failed)?;
+            if let Some(Change { object, now: Now::Malformed { why, .. } }) = &change
+                && !has_rules(object.kind)
+            {
+                return Err(failed(Malformed::new(format!("{object} can't be read: {why}"))));
+            }
             let old = match &change {
                 Some(change) => source.object(&change.object)?,
                 None => None,
@@ -159,6 +168,9 @@ impl Planner<'_> {
                 change
             };
             steps.push(Step { position, object, old, change });
+        }
+        if steps.is_empty() {
+            return Err(Error::Empty(file.display().to_string()));
         }
         Ok(steps)
     }

@@ -103,7 +103,8 @@ fn quoted(text: Option<&str>) -> Option<&str> {
 /// What serde calls "unexpected".
 fn value(found: &str) -> String {
     if let Some(string) = found.strip_prefix("string ") {
-        let string = string.trim_start_matches('"').strip_suffix('"').unwrap_or(string);
+        let inner = string.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+        let string = inner.unwrap_or(string);
         return format!("\"{}\"", cut(string, MAX_ECHO));
     }
     match found {
@@ -177,6 +178,7 @@ mod tests {
                 r#"{"number":9223372036854775808}"#,
                 "Invalid value: 9223372036854775808: must be a 64-bit integer",
             ),
+            (r#"{"number":""}"#, "Invalid value: \"\": must be an integer"),
             (r#"{"small":-1}"#, "Invalid value: -1: must be an 8-bit integer"),
             (r#"{"text":7}"#, "Invalid value: 7: must be a string"),
             (r#"{"text":[]}"#, "Invalid value: a list: must be a string"),

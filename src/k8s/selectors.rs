@@ -66,7 +66,8 @@ impl<'de> Deserialize<'de> for Selector {
         }
         let Written { match_labels, match_expressions } = Written::deserialize(deserializer)?;
         let expressions = match_expressions.0.into_iter().enumerate().map(|(at, requirement)| {
-            let described = echo(&format!("{} {}", requirement.key, requirement.operator));
+            let written = format!("{} {}", requirement.key, requirement.operator);
+            let described = echo(written.trim());
             // Only node selector terms know Gt and Lt.
             requirement
                 .expression()

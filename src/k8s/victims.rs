@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::decode::{MAX_CANDIDATES, Malformed, check_name, each};
 use super::fold::{Folded, folded};
+use super::plain::{MAX_ECHO, cut};
 
 /// The most victims on one host.
 const MAX_VICTIMS: usize = 10_000;
@@ -77,12 +78,16 @@ pub(super) fn write(
     }
     let Folded(found) = serde_json::from_str::<Folded<Victims<'_>>>(victims)?;
     let violations = found.violations.map_or("0", RawValue::get);
+    let invalid = |field: &str, value: &str, must: &str| {
+        let value = cut(value, MAX_ECHO);
+        Malformed::new(format!("{field}: Invalid value: {value}: must be {must}"))
+    };
     if serde_json::from_str::<i64>(violations).is_err() {
-        return Err("NumPDBViolations: not a number".into());
+        return Err(invalid("NumPDBViolations", violations, "an integer"));
     }
     let pods = found.pods.map_or("[]", RawValue::get);
     if !pods.starts_with('[') {
-        return Err("Pods: not a list".into());
+        return Err(invalid("Pods", pods, "a list"));
     }
     if form == Form::Meta && is_in_gos_case(victims, pods) {
         each_uid(pods, form, |_| ())?;

@@ -8,11 +8,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode};
 
+use crate::cluster::Snapshot;
 use crate::decide::filter::{Filter, Verdict};
 use crate::decide::needs::Needs;
 use crate::decide::prioritize::{BEST, prioritize as decide_prioritize};
 use crate::k8s::ScheduledPod;
-use crate::k8s::extender::{Args, Candidate, args, preemption_args};
+use crate::k8s::extender::{Args, Candidate, Candidates, args, preemption_args};
 use crate::k8s::replies::{filter_error, filter_result, preemption_result, priorities};
 use crate::metrics::{FilterOutcome, Verb, VerbOutcome};
 use crate::threads::off_thread;
@@ -82,22 +83,7 @@ impl App {
         let snapshot = current.snapshot();
         let verdict = match snapshot {
             _ if pod.networks.is_empty() => Verdict::all_kept(candidates.len()),
-            Some(snapshot) => {
-                let needs = Needs::of(snapshot, &pod.networks);
-                let mut filter = Filter::new(snapshot, &needs, candidates.len());
-                for candidate in candidates.iter(body.text()) {
-                    let name = candidate.name();
-                    // The scheduler asks about a bound pod for a deferred resize.
-                    if pod.host.as_deref() == Some(&*name) {
-                        filter.keep();
-                        continue;
-                    }
-                    filter.candidate(&name, || {
-                        candidates.are_nodes().then(|| candidate.host(&self.settings.decoder))?
-                    });
-                }
-                filter.finish()
-            }
+            Some(snapshot) => self.verdict(snapshot, &pod, &candidates, body.text()),
             None => {
                 self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
                 return Ok(body.answer(filter_error(NOT_SYNCED)));
@@ -113,6 +99,30 @@ impl App {
             "filtered"
         );
         Ok(body.reply(filter_result(candidates, verdict, self.settings.rejections)))
+    }
+
+    /// The verdict on all candidates.
+    fn verdict(
+        &self,
+        snapshot: &Snapshot,
+        pod: &ScheduledPod,
+        candidates: &Candidates,
+        body: &str,
+    ) -> Verdict {
+        let needs = Needs::of(snapshot, &pod.networks);
+        let mut filter = Filter::new(snapshot, &needs, candidates.len());
+        for candidate in candidates.iter(body) {
+            let name = candidate.name();
+            // The scheduler asks about a bound pod for a deferred resize.
+            if pod.host.as_deref() == Some(&*name) {
+                filter.keep();
+                continue;
+            }
+            filter.candidate(&name, || {
+                candidates.are_nodes().then(|| candidate.host(&self.settings.decoder))?
+            });
+        }
+        filter.finish()
     }
 
     fn prioritize(&self, mut body: RequestBody) -> HandlerResult {
@@ -142,12 +152,7 @@ impl App {
             let Some(snapshot) = current.snapshot() else {
                 return Err(Refusal::not_synced());
             };
-            let needs = Needs::of(snapshot, &pod.networks);
-            let mut filter = Filter::new(snapshot, &needs, candidates.len());
-            for candidate in candidates.iter(body.text()) {
-                filter.candidate(&candidate.name(), || None);
-            }
-            filter.finish()
+            self.verdict(snapshot, &pod, &candidates, body.text())
         };
         tracing::debug!(
             candidates = candidates.len(),

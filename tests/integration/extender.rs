@@ -158,6 +158,11 @@ async fn a_pod_that_is_bound_already_keeps_its_own_host() {
     bound["spec"]["nodeName"] = json!("host3");
     let answer = filter(&example(), &bound, &["host0", "host2", "host3"]).await;
     assert_eq!(answer["NodeNames"], json!(["host2", "host3"]));
+    let victims = json!({ "host0": null, "host3": null });
+    let body = json!({ "Pod": bound, "NodeNameToMetaVictims": victims }).to_string();
+    let answer = example().post("/scheduler/preempt", body).await.json();
+    let kept: Vec<_> = answer["NodeNameToMetaVictims"].as_object().unwrap().keys().collect();
+    assert_eq!(kept, ["host3"], "whatever else holds");
     bound["spec"]["nodeName"] = json!("");
     let answer = filter(&example(), &bound, &["host0", "host3"]).await;
     assert_eq!(answer["NodeNames"], json!([]), "an empty name is no host");
@@ -424,6 +429,10 @@ async fn preempt_keeps_the_uids_of_victims_in_any_case() {
         let kept = r#"{"Pods":[{"UID":"u1"},{"UID":"u2"}],"NumPDBViolations":3}"#;
         assert_eq!(answer.body, format!(r#"{{"NodeNameToMetaVictims":{{"host2":{kept}}}}}"#));
     }
+    let odd = r#"{"NumPDBViolations":1.5}"#;
+    let body = format!(r#"{{"pod":{},"nodeNameToMetaVictims":{{"host2":{odd}}}}}"#, pod(VM1));
+    let answer = example().post("/scheduler/preempt", body).await;
+    assert!(answer.body.contains("NumPDBViolations: Invalid value: 1.5: must be an integer"));
     let odd = r#"{"pods":[{"uid":7}]}"#;
     let body = format!(r#"{{"pod":{},"nodeNameToMetaVictims":{{"host2":{odd}}}}}"#, pod(VM1));
     let answer = example().post("/scheduler/preempt", body).await;

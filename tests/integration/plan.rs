@@ -156,6 +156,12 @@ fn what_cant_be_read_is_status_2() {
             "{apiVersion: v1, kind: Node, metadata: {}}",
             "object 1: Node has no usable metadata.name",
         ),
+        ("---\n# nothing\n", "change.yaml holds no object"),
+        (
+            "{apiVersion: network.harvesterhci.io/v1beta1, kind: LinkMonitor, metadata: {name: m}, \
+             status: 5}",
+            "object 1: LinkMonitor m can't be read: status: ",
+        ),
     ] {
         let output = plan(&examples(), file, &[]);
         let said = String::from_utf8(output.stderr).unwrap();

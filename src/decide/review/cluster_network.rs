@@ -55,6 +55,14 @@ fn name(name: &Name) -> Option<Violation> {
     let is_label = name.bytes().all(|c| inner(c) || c == b'-')
         && name.bytes().next().is_some_and(inner)
         && name.bytes().last().is_some_and(inner);
+    if name.is_empty() {
+        return Some(Violation {
+            code: Code::CnName,
+            field: Some("metadata.name"),
+            message: "metadata.name is empty; name the cluster network".to_owned(),
+            of_the_object_alone: true,
+        });
+    }
     let fault = if name.len() > MAX_NAME {
         format!("has {} characters", name.len())
     } else if is_label {
