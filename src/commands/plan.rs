@@ -1,5 +1,6 @@
 //! `lanekeeper plan`: says what a change would do (docs/reference.md, "Commands").
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -86,7 +87,7 @@ struct Object {
 struct Violation {
     code: &'static str,
     message: String,
-    field: Option<&'static str>,
+    field: Option<Cow<'static, str>>,
 }
 
 #[derive(Serialize)]

@@ -226,7 +226,7 @@ fn status(outcome: &Outcome) -> Option<Status<'_>> {
                 .map(|violation| DenialCause {
                     reason: violation.code.as_str(),
                     message: &violation.message,
-                    field: violation.field,
+                    field: violation.field.as_deref(),
                 })
                 .collect();
             let details = Some(Details { causes });
@@ -288,5 +288,5 @@ struct DenialCause<'a> {
     reason: &'static str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<&'static str>,
+    field: Option<&'a str>,
 }

@@ -118,6 +118,7 @@ async fn an_unreadable_object_is_refused_but_may_be_repaired_and_deleted() {
         (&status["code"], &status["details"]["causes"][0]["reason"]),
         (&json!(422), &json!("unreadable"))
     );
+    assert_eq!(status["details"]["causes"][0]["field"], "spec.nodeSelector");
     let message = status["message"].as_str().unwrap();
     assert!(
         message.starts_with("unreadable: ") && message.contains("spec.nodeSelector"),

@@ -58,7 +58,7 @@ fn name(name: &Name) -> Option<Violation> {
     if name.is_empty() {
         return Some(Violation {
             code: Code::CnName,
-            field: Some("metadata.name"),
+            field: Some("metadata.name".into()),
             message: "metadata.name is empty; name the cluster network".to_owned(),
             of_the_object_alone: true,
         });
@@ -72,7 +72,7 @@ fn name(name: &Name) -> Option<Violation> {
     };
     Some(Violation {
         code: Code::CnName,
-        field: Some("metadata.name"),
+        field: Some("metadata.name".into()),
         message: format!(
             "the name {name} {fault}; use at most {MAX_NAME} lower-case letters, digits and inner \
              hyphens, since the bridge {name}-br may have at most {MAX_BRIDGE_NAME} characters"
@@ -122,7 +122,7 @@ fn in_use(snapshot: &Snapshot, name: &Name) -> Option<Violation> {
 fn mtu(message: String, of_the_object_alone: bool) -> Violation {
     Violation {
         code: Code::CnMtu,
-        field: Some("metadata.annotations[network.harvesterhci.io/uplink-mtu]"),
+        field: Some("metadata.annotations[network.harvesterhci.io/uplink-mtu]".into()),
         message,
         of_the_object_alone,
     }

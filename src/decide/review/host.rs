@@ -71,7 +71,7 @@ fn running_vms(
         }
         violations.push(Violation {
             code: Code::NodeRunningVms,
-            field: Some("metadata.labels"),
+            field: Some("metadata.labels".into()),
             message: format!(
                 "with these labels, {host} would {effect} cluster network {network}, which \
                  running VMs use: {}; stop or migrate them first",
@@ -111,7 +111,7 @@ fn overlap(before: &Covering<'_>, after: &Covering<'_>) -> Vec<Violation> {
         }
         violations.push(Violation {
             code: Code::NodeOverlap,
-            field: Some("metadata.labels"),
+            field: Some("metadata.labels".into()),
             message: format!(
                 "with these labels, more than one network config of cluster network {network} \
                  would cover the host: {}; change a label or a nodeSelector",

@@ -1,5 +1,7 @@
 //! A judgement: the violations and warnings of a change.
 
+use std::borrow::Cow;
+
 use crate::cluster::Kind;
 
 use super::code::Code;
@@ -23,7 +25,7 @@ pub struct Violation {
     /// The rule.
     pub code: Code,
     /// The path of the field at fault, if it is a single field.
-    pub field: Option<&'static str>,
+    pub field: Option<Cow<'static, str>>,
     /// What is wrong, and the objects to act on.
     pub message: String,
     /// Whether the object is at fault whatever else the cluster holds.
@@ -33,9 +35,15 @@ pub struct Violation {
 impl Judgement {
     /// The denial of an object that can't be read and therefore can't be judged.
     pub fn unreadable(kind: Kind, why: &str) -> Self {
+        // The reason begins with the path of the field, if a field is at fault.
+        let path = why.split_once(": ").map(|(path, _)| path);
+        let is_path = |path: &&str| {
+            ["metadata", "spec", "status"].iter().any(|part| path.starts_with(part))
+                && !path.contains(char::is_whitespace)
+        };
         let violation = Violation {
             code: Code::Unreadable,
-            field: None,
+            field: path.filter(is_path).map(|path| path.to_owned().into()),
             message: format!("this {} can't be read: {why}", kind.kubernetes()),
             of_the_object_alone: true,
         };

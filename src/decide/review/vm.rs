@@ -121,7 +121,7 @@ pub fn judge(
 }
 
 fn violation(code: Code, field: &'static str, message: String) -> Violation {
-    Violation { code, field: Some(field), message, of_the_object_alone: false }
+    Violation { code, field: Some(field.into()), message, of_the_object_alone: false }
 }
 
 /// The cluster network of a VM network that is known.

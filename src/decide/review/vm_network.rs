@@ -85,7 +85,7 @@ pub fn judge(
 }
 
 fn violation(code: Code, field: &'static str, message: String, alone: bool) -> Violation {
-    Violation { code, field: Some(field), message, of_the_object_alone: alone }
+    Violation { code, field: Some(field.into()), message, of_the_object_alone: alone }
 }
 
 const CONFIG: &str = "spec.config";

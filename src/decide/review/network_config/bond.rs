@@ -22,7 +22,7 @@ impl Review<'_> {
             .filter(|fault| !before.contains(fault))
             .map(|message| Violation {
                 code: Code::VcBond,
-                field: Some("spec.uplink.bondOptions"),
+                field: Some("spec.uplink.bondOptions".into()),
                 message,
                 of_the_object_alone: true,
             })

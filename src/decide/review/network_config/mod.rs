@@ -87,7 +87,7 @@ fn mgmt(write: &Write<NetworkConfig>) -> Option<Violation> {
     };
     Some(Violation {
         code: Code::VcMgmt,
-        field: Some("spec.clusterNetwork"),
+        field: Some("spec.clusterNetwork".into()),
         message: format!(
             "network config {} can't be {verb} by a user: only the node agent writes network \
              configs of cluster network mgmt",
@@ -119,7 +119,7 @@ impl<'a> Review<'a> {
     fn cluster_network(&self) -> Option<Violation> {
         self.missing_network().map(|name| Violation {
             code: Code::VcClusterNetwork,
-            field: Some("spec.clusterNetwork"),
+            field: Some("spec.clusterNetwork".into()),
             message: if name.is_empty() {
                 "spec.clusterNetwork is empty; name a cluster network".to_owned()
             } else {
@@ -137,7 +137,7 @@ impl<'a> Review<'a> {
         let name = &new.facts.cluster_network;
         (!unchanged && new.facts.label.as_ref() != Some(name)).then(|| Violation {
             code: Code::VcLabel,
-            field: Some("metadata.labels[network.harvesterhci.io/clusternetwork]"),
+            field: Some("metadata.labels[network.harvesterhci.io/clusternetwork]".into()),
             message: format!(
                 "label network.harvesterhci.io/clusternetwork is {}, but spec.clusterNetwork is \
                  {name}; set the label to {name}",

@@ -30,7 +30,7 @@ impl Review<'_> {
         let violation = |message: String, of_the_object_alone: bool| {
             Mtu::Wrong(Violation {
                 code: Code::VcMtu,
-                field: Some("spec.uplink.linkAttributes.mtu"),
+                field: Some("spec.uplink.linkAttributes.mtu".into()),
                 message,
                 of_the_object_alone,
             })

@@ -23,7 +23,7 @@ impl Review<'_> {
         twice.retain(|nic, times| *times > 1 && before.get(nic).is_none_or(|was| was < times));
         (!twice.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
-            field: Some("spec.uplink.nics"),
+            field: Some("spec.uplink.nics".into()),
             message: format!(
                 "spec.uplink.nics lists NICs more than once: {}; remove the duplicates",
                 list(twice.keys())
@@ -49,7 +49,7 @@ impl Review<'_> {
                 }
                 violations.push(Violation {
                     code: Code::VcNicConflict,
-                    field: Some("spec.uplink.nics"),
+                    field: Some("spec.uplink.nics".into()),
                     message: format!(
                         "network config {other} of cluster network {} already uses {} {} on hosts: \
                          {}; choose other NICs or other hosts",
@@ -100,7 +100,7 @@ impl Review<'_> {
         let used = hosts.iter().map(|(nic, hosts)| format!("{nic} on hosts: {}", list(hosts)));
         (!hosts.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
-            field: Some("spec.uplink.nics"),
+            field: Some("spec.uplink.nics".into()),
             message: format!(
                 "cluster network {MGMT} already uses NIC {}; choose other NICs or other hosts",
                 used.collect::<Vec<_>>().join("; NIC ")
@@ -124,7 +124,7 @@ impl Review<'_> {
             .collect();
         (!reserved.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
-            field: Some("spec.uplink.nics"),
+            field: Some("spec.uplink.nics".into()),
             message: format!(
                 "spec.uplink.nics lists bonds or bridges of cluster networks: {}; list physical \
                  NICs",

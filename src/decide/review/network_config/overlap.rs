@@ -71,7 +71,7 @@ impl Review<'_> {
             .filter(|(other, _)| *other != new.name())
             .map(|(_, message)| Violation {
                 code: Code::VcOverlap,
-                field: Some("spec.nodeSelector"),
+                field: Some("spec.nodeSelector".into()),
                 message,
                 of_the_object_alone: false,
             })
