@@ -127,7 +127,9 @@ pub struct HostNetwork {
     pub selector: LabelSelector,
     /// Whether the pods' network between hosts runs over this one.
     pub underlay: bool,
-    /// The address of each host, in CIDR notation. Empty if the hosts ask a DHCP server.
+    /// Whether the hosts get their addresses by DHCP.
+    pub dhcp: bool,
+    /// The address of each host, in CIDR notation. None counts with DHCP.
     pub addresses: BTreeMap<Name, Name>,
 }
 

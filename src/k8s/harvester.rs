@@ -229,6 +229,8 @@ struct HostNetworkSpec {
     #[serde(default, deserialize_with = "nullable")]
     underlay: bool,
     #[serde(default, deserialize_with = "nullable")]
+    mode: String,
+    #[serde(default, deserialize_with = "nullable")]
     ips: BTreeMap<Name, Name>,
 }
 
@@ -241,8 +243,15 @@ impl Object for HostNetworkConfig {
     }
 
     fn facts(self, _: &Decoder) -> HostNetwork {
-        let HostNetworkSpec { cluster_network, node_selector, underlay, ips } = self.spec;
-        HostNetwork { cluster_network, selector: node_selector.into(), underlay, addresses: ips }
+        let HostNetworkSpec { cluster_network, node_selector, underlay, mode, ips } = self.spec;
+        let dhcp = mode == "dhcp";
+        HostNetwork {
+            cluster_network,
+            selector: node_selector.into(),
+            underlay,
+            dhcp,
+            addresses: if dhcp { BTreeMap::new() } else { ips },
+        }
     }
 }
 

@@ -208,7 +208,7 @@ impl<'a> Review<'a> {
             } else {
                 let address = |host: &'a Name| match facts.addresses.get(host) {
                     Some(address) => Some(format!("{host} {address}")),
-                    None if facts.addresses.is_empty() => Some(format!("{host} by DHCP")),
+                    None if facts.dhcp => Some(format!("{host} by DHCP")),
                     None => None,
                 };
                 let addresses: Vec<_> = hosts.filter_map(address).collect();

@@ -131,7 +131,8 @@ impl<'a> Review<'a> {
 
     /// `vc-label`: on update the label equals `spec.clusterNetwork`.
     fn label(&self) -> Option<Violation> {
-        let new = self.new.filter(|_| self.update)?;
+        // That there is no cluster network is told already.
+        let new = self.new.filter(|new| self.update && !new.facts.cluster_network.is_empty())?;
         let unchanged =
             self.old_of_same_network().is_some_and(|old| old.facts.label == new.facts.label);
         let name = &new.facts.cluster_network;
@@ -141,7 +142,7 @@ impl<'a> Review<'a> {
             message: format!(
                 "label network.harvesterhci.io/clusternetwork is {}, but spec.clusterNetwork is \
                  {name}; set the label to {name}",
-                new.facts.label.as_deref().unwrap_or("missing")
+                new.facts.label.as_deref().filter(|it| !it.is_empty()).unwrap_or("missing")
             ),
             of_the_object_alone: true,
         })

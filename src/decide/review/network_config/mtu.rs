@@ -1,5 +1,7 @@
 //! The rule `vc-mtu`.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::{Name, NetworkConfig, UplinkMtu, effective_mtu};
 use crate::decide::names::list;
 use crate::decide::review::bounds::{MAX_MTU, MIN_MTU, mtu_in_range};
@@ -36,14 +38,21 @@ impl Review<'_> {
             })
         };
         let name = &new.facts.cluster_network;
-        let siblings: Vec<String> = self
-            .snapshot
-            .configs_of(name)
-            .filter(|(sibling, facts, _)| {
-                *sibling != new.name() && facts.options.effective_mtu() != effective
-            })
-            .map(|(sibling, facts, _)| format!("{sibling} ({})", facts.options.effective_mtu()))
-            .collect();
+        let differing = |effective: i64| -> BTreeMap<&Name, i64> {
+            let siblings = self.snapshot.configs_of(name);
+            siblings
+                .map(|(sibling, facts, _)| (sibling, facts.options.effective_mtu()))
+                .filter(|(sibling, mtu)| *sibling != new.name() && *mtu != effective)
+                .collect()
+        };
+        let differ = differing(effective);
+        // An update that brings the MTU nearer to the siblings' takes a part of the fault away.
+        let nearer = self.old_of_same_network().is_some_and(|old| {
+            let before = differing(old.facts.options.effective_mtu());
+            differ.len() < before.len() && differ.keys().all(|name| before.contains_key(name))
+        });
+        let siblings: Vec<String> =
+            differ.into_iter().map(|(sibling, mtu)| format!("{sibling} ({mtu})")).collect();
         let in_range = mtu_in_range(mtu);
         if !in_range && !self.old.is_some_and(unchanged) {
             // That such an MTU also differs from the siblings' is no separate violation.
@@ -59,7 +68,7 @@ impl Review<'_> {
             return self.differs_from_annotation(new).map_or(Mtu::Fine, Mtu::Warning);
         }
         let siblings = list(siblings);
-        if self.old_of_same_network().is_some() && !self.in_use(name) {
+        if nearer || self.old_of_same_network().is_some() && !self.in_use(name) {
             return Mtu::Warning(format!(
                 "MTU {effective} differs from the MTU of other network configs of cluster network \
                  {name}, which are still to be changed: {siblings}"

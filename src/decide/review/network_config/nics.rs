@@ -20,7 +20,9 @@ impl Review<'_> {
         };
         let before = self.old.map(times).unwrap_or_default();
         let mut twice = times(self.new?);
-        twice.retain(|nic, times| *times > 1 && before.get(nic).is_none_or(|was| was < times));
+        twice.retain(|nic, times| {
+            !nic.is_empty() && *times > 1 && before.get(nic).is_none_or(|was| was < times)
+        });
         (!twice.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
             field: Some("spec.uplink.nics".into()),

@@ -29,6 +29,10 @@ impl Review<'_> {
         let mut reported: BTreeMap<&Name, Reported<'_>> = BTreeMap::new();
         for (status, report) in self.snapshot.reports(name) {
             let Some(host) = self.snapshot.host(&report.host) else { continue };
+            // A report about no network config tells of no uplink.
+            if report.config.is_empty() {
+                continue;
+            }
             let seen = overlaps.get(&report.config).is_some_and(|hosts| hosts.contains(host));
             if added.contains(host) && !seen {
                 let reported = reported.entry(&report.config).or_default();
