@@ -40,7 +40,7 @@ pub struct UnreadableCni {
 }
 
 /// A CNI configuration, reduced to the plug-in that counts: the only one, or the first bridge of a
-/// plug-in list. Unless the plug-in is a bridge, only the type and the text are read.
+/// plug-in list. Unless the plug-in is a bridge, only the type and the rest are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cni {
     /// The CNI type, empty if none is given. A list without a bridge has the type of its first
