@@ -128,8 +128,10 @@ impl Cni {
     /// absent VLAN equals 0, and an absent trunk an empty one.
     #[must_use]
     pub fn same_effect(&self, other: &Self) -> bool {
+        let Self { kind, bridge, vlan, trunk, mtu: _, repeated, rest } = self;
         self.effective_mtu() == other.effective_mtu()
-            && Self { mtu: 0, ..self.clone() } == Self { mtu: 0, ..other.clone() }
+            && (kind, bridge, vlan) == (&other.kind, &other.bridge, &other.vlan)
+            && (trunk, repeated, rest) == (&other.trunk, &other.repeated, &other.rest)
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Asked {
     /// What the VM's networks need.
     pub needs: Needs,
     /// The hosts that the VM's own node selector and required node affinity allow.
-    hosts: HostChoice,
+    pub(super) hosts: HostChoice,
 }
 
 impl Asked {

@@ -4,10 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::cluster::{
-    Change, Difference, HostChoice, HostsChanged, Key, Name, Selection, Snapshot, VmNetwork,
+    Change, Difference, HostChoice, HostsChanged, Key, Name, Snapshot, VmNetwork,
 };
 
-use super::needs::{Needs, all_active};
+use super::explain::Asked;
+use super::needs::all_active;
 
 /// Calls `visit` with each part of a change, in order, and the state with all the other parts
 /// applied. Each half of the parts is applied once for all of the other half, so that `n` parts cost
@@ -63,8 +64,8 @@ fn hosts(snapshot: &Snapshot, cluster_networks: &[Name]) -> BTreeSet<Name> {
     }
 }
 
-/// The hosts that VMs can run on. VMs that need the same cluster networks and
-/// allow the same hosts share the answer.
+/// The hosts that VMs can run on. VMs that need the same cluster networks and allow the same hosts
+/// share the answer.
 struct FeasibleHosts<'s> {
     snapshot: &'s Snapshot,
     /// The cluster networks that the change deletes. Without its cluster network, a VM network that
@@ -81,23 +82,16 @@ impl<'s> FeasibleHosts<'s> {
     }
 
     fn of(&mut self, key: &Key) -> Option<&BTreeSet<Name>> {
-        let (vm, vmi) = (self.snapshot.vm(key), self.snapshot.vmi(key));
-        let selection: Selection = match vm {
-            Some(vm) => vm.networks.clone(),
-            None => self.snapshot.selection_of(key)?,
-        };
-        let choice = vm.map(|vm| &vm.hosts).or_else(|| vmi.map(|vmi| &vmi.hosts));
-        let needs = Needs::of(self.snapshot, &selection);
-        let is_gone = |key: &Key| {
+        let Asked { needs, hosts: choice, .. } = Asked::of(self.snapshot, key)?;
+        let is_gone = |(key, _): &(Key, Option<Name>)| {
             let claim = self.snapshot.vm_network(key).and_then(VmNetwork::claim);
             claim.is_some_and(|claim| self.gone.contains(&claim))
         };
-        if !needs.everywhere.is_empty() || selection.vm_networks.iter().any(is_gone) {
+        if !needs.everywhere.is_empty() || needs.vm_networks.iter().any(is_gone) {
             return Some(&self.nowhere);
         }
         let snapshot = self.snapshot;
         let networks = needs.cluster_networks;
-        let choice = choice.cloned().unwrap_or_default();
         let hosts =
             self.known.entry((networks, choice)).or_insert_with_key(|(networks, choice)| {
                 let mut hosts = hosts(snapshot, networks);

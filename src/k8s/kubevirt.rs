@@ -104,10 +104,17 @@ impl VmSpec {
     }
 }
 
+impl Interface {
+    /// Returns whether KubeVirt makes launcher pods without the interface.
+    fn is_absent(&self) -> bool {
+        self.state == "absent"
+    }
+}
+
 impl VmiSpec {
-    /// The interfaces that are not absent: KubeVirt makes launcher pods without an absent one.
+    /// The interfaces that are not absent.
     fn interfaces(&self) -> impl Iterator<Item = &Interface> {
-        self.domain.devices.interfaces.0.iter().filter(|interface| interface.state != "absent")
+        self.domain.devices.interfaces.0.iter().filter(|interface| !interface.is_absent())
     }
 
     /// The VM networks that are asked for. For a network with `default: true` and no namespace,
@@ -115,7 +122,7 @@ impl VmiSpec {
     fn selection(&self, meta: &Meta, decoder: &Decoder) -> Selection {
         let interfaces = self.domain.devices.interfaces.0.iter();
         let absent: BTreeSet<&str> = interfaces
-            .filter(|interface| interface.state == "absent")
+            .filter(|interface| interface.is_absent())
             .map(|interface| &*interface.name)
             .collect();
         let mut asked = Asked::default();
