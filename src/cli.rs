@@ -147,8 +147,9 @@ pub struct Serve {
     pub admin_listen: SocketAddr,
 
     /// The serving certificate with its chain, in PEM. The file is read again when it changes.
-    /// Required, unless --cluster is used: then, without this flag, a certificate for localhost is
-    /// made in certs/dev/, with the CA certs/dev/ca.crt.
+    /// Without this flag, the certificate is that of the Secret `lanekeeper-tls`, where the leader
+    /// keeps one; with --cluster, one for localhost is made in certs/dev/, with the CA
+    /// certs/dev/ca.crt.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -188,11 +189,34 @@ pub struct Serve {
     #[arg(long, value_enum, default_value = "warn")]
     pub unschedulable_vm: Unschedulable,
 
+    /// What the leader keeps in the cluster. `manage`: host labels, cluster network `mgmt`, the
+    /// condition `ready` of cluster networks, the label `ready` of VM networks, and `uplink-mtu`.
+    /// `external`: none of these, since Harvester's agent and manager keep them.
+    #[arg(long, value_enum, default_value = "manage")]
+    pub node_labels: NodeLabels,
+
+    /// The namespace of the Lease, the Secret and the Service. Without this flag, it is the namespace
+    /// that the process runs in, or else `lanekeeper-system`.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// A further DNS name or IP address in the serving certificate that Lanekeeper issues. Repeatable.
+    #[arg(long = "tls-san", value_name = "NAME", conflicts_with = "tls_cert")]
+    pub tls_sans: Vec<String>,
+
     /// Whether VMs and VMIs get node affinity for their cluster networks. `manage`: they do. `off`:
     /// they are left alone, and the extender alone keeps them off other hosts. That is for VMs whose
     /// manifests a tool keeps as they are in Git, and for KubeVirt's rollout strategy `Stage`.
     #[arg(long, value_enum, default_value = "manage")]
     pub vm_affinity: VmAffinity,
+}
+
+/// The values of `--node-labels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the option says what they mean")]
+pub enum NodeLabels {
+    Manage,
+    External,
 }
 
 /// The values of `--vm-affinity`.

@@ -1,9 +1,10 @@
-//! A minimal client of the API server: it lists kinds page by page, gets single objects and opens
-//! watches. It never retries, since only callers know when to.
+//! A minimal client of the API server: it lists kinds page by page, reads and writes single objects
+//! and opens watches. It never retries, since only callers know when to.
 
 mod error;
 mod events;
 mod object;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::threads::{LARGE_JSON, off_thread};
 pub use error::Error;
 pub use events::{Event, Events};
 pub use object::RawObject;
+pub use write::{FIELD_MANAGER, WRITE_TIMEOUT, collection_of, path_of};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
