@@ -7,6 +7,7 @@ mod object;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use form_urlencoded::Serializer;
@@ -196,7 +197,11 @@ impl Pages<'_> {
 
 /// A client of the API server.
 #[derive(Clone)]
-pub struct Api(Client);
+pub struct Api {
+    client: Client,
+    /// The `User-Agent` of single reads and writes.
+    agent: Arc<str>,
+}
 
 /// The path of a kind's objects.
 fn collection(kind: Kind, namespace: Option<&str>) -> String {
@@ -217,7 +222,14 @@ impl Api {
     /// Uses this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self(client)
+        Self { client, agent: concat!("lanekeeper/", env!("CARGO_PKG_VERSION")).into() }
+    }
+
+    /// Names the replica in `User-Agent`, so that an audit log tells whose writes are whose.
+    #[must_use]
+    pub fn identified(self, identity: &str) -> Self {
+        let agent = format!("{} ({identity})", self.agent).into();
+        Self { agent, ..self }
     }
 
     /// Sends a GET and waits for the head of the answer. Any status but a success is an error.
@@ -227,7 +239,7 @@ impl Api {
             .header(http::header::ACCEPT, accept)
             .body(Body::empty())
             .map_err(|error| Error::Invalid(error.to_string()))?;
-        let answer = self.0.send(request).await.map_err(|error| Error::unreachable(&error))?;
+        let answer = self.client.send(request).await.map_err(|error| Error::unreachable(&error))?;
         let (head, body) = answer.into_parts();
         if head.status.is_success() {
             return Ok(body);

@@ -103,8 +103,8 @@ impl Api {
     ///
     /// # Errors
     /// If it can't be changed.
-    pub async fn merge(&self, path: &str, patch: &Value) -> Result<Value, Error> {
-        self.patch(path, patch, PatchType::Merge).await
+    pub async fn merge(&self, path: &str, change: &Value) -> Result<Value, Error> {
+        self.patch(path, change, PatchType::Merge).await
     }
 
     /// Changes an object of a built-in kind by a strategic merge patch, which finds elements of a
@@ -112,16 +112,16 @@ impl Api {
     ///
     /// # Errors
     /// If it can't be changed.
-    pub async fn strategic(&self, path: &str, patch: &Value) -> Result<Value, Error> {
-        self.patch(path, patch, PatchType::Strategic).await
+    pub async fn strategic(&self, path: &str, change: &Value) -> Result<Value, Error> {
+        self.patch(path, change, PatchType::Strategic).await
     }
 
     /// Changes an object by a JSON patch (RFC 6902).
     ///
     /// # Errors
     /// If it can't be changed.
-    pub async fn json_patch(&self, path: &str, patch: &Value) -> Result<Value, Error> {
-        self.patch(path, patch, PatchType::Json).await
+    pub async fn json_patch(&self, path: &str, change: &Value) -> Result<Value, Error> {
+        self.patch(path, change, PatchType::Json).await
     }
 
     /// Deletes an object, at once.
@@ -132,8 +132,8 @@ impl Api {
         self.call(Method::DELETE, path, "gracePeriodSeconds=0", None, "").await.map(drop)
     }
 
-    async fn patch(&self, path: &str, patch: &Value, of: PatchType) -> Result<Value, Error> {
-        self.write(Method::PATCH, path, patch, of.media_type(), false).await
+    async fn patch(&self, path: &str, change: &Value, of: PatchType) -> Result<Value, Error> {
+        self.write(Method::PATCH, path, change, of.media_type(), false).await
     }
 
     async fn write(
@@ -163,7 +163,7 @@ impl Api {
             .method(method)
             .uri(target)
             .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, concat!("lanekeeper/", env!("CARGO_PKG_VERSION")));
+            .header(header::USER_AGENT, &*self.agent);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, media_type);
         }
@@ -173,7 +173,8 @@ impl Api {
         };
         let request = request.body(Body::from(bytes)).map_err(|error| invalid(&error))?;
         let answer = async {
-            let answer = self.0.send(request).await.map_err(|error| Error::unreachable(&error))?;
+            let answer =
+                self.client.send(request).await.map_err(|error| Error::unreachable(&error))?;
             let (head, body) = answer.into_parts();
             let limit = if head.status.is_success() { MAX_ANSWER } else { MAX_REFUSAL };
             let bytes = Limited::new(body, limit).collect().await;
