@@ -86,6 +86,8 @@ pub fn vmis() -> impl Iterator<Item = Change> {
             ..Vmi::default()
         };
         let pod = LauncherPod {
+            unattached: Box::default(),
+            waiting: None,
             vmi: key.clone(),
             vmi_uid: uid.into(),
             ended: false,

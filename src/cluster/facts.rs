@@ -58,6 +58,9 @@ pub enum Fact {
 pub struct ClusterNetwork {
     /// The annotation `network.harvesterhci.io/uplink-mtu`.
     pub uplink_mtu: UplinkMtu,
+    /// Whether the condition `ready` is `True`; `None` if there is no such condition. No decision
+    /// depends on it, but the controller keeps it.
+    pub ready: Option<bool>,
 }
 
 /// The MTU in bytes in the annotation `network.harvesterhci.io/uplink-mtu`.
@@ -244,6 +247,22 @@ pub struct LauncherPod {
     pub host: Option<Name>,
     /// The VM networks in the Multus annotations: those that the pod really uses.
     pub networks: Selection,
+    /// The VM networks in the annotations that the pod's network status lacks: a hot-plug that waits
+    /// for a migration. Without a network status, there are none.
+    pub unattached: Box<[Key]>,
+    /// The pod as the scheduler left it, if it found no host for the pod.
+    pub waiting: Option<Box<Waiting>>,
+}
+
+/// A pod for which the scheduler found no host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The pod's UID.
+    pub uid: Name,
+    /// The hosts that the pod's own node selector and required node affinity allow.
+    pub hosts: HostChoice,
+    /// The host in `status.nominatedNodeName`.
+    pub nominated: Option<Name>,
 }
 
 impl LauncherPod {

@@ -281,6 +281,8 @@ impl Index {
         self.update_vmis(old.clone().into_iter().chain(new.clone()), |state| {
             let pair = |vmi: Key| (vmi, key.clone());
             replace_pair(&mut state.pods_of, old.map(pair), new.map(pair));
+            let waits = facts.as_ref().is_some_and(|pod| pod.waiting.is_some());
+            relate(&mut state.waiting, key.clone(), waits);
             replace(&mut state.pods, key, facts).is_some()
         })
     }

@@ -21,7 +21,7 @@ mod vm_networks;
 pub use difference::{Difference, HostsChanged};
 pub use facts::{
     Change, ClusterNetwork, Fact, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
-    Migration, Namespace, Now, Run, Selection, UplinkMtu, UplinkStatus, Vm, Vmi,
+    Migration, Namespace, Now, Run, Selection, UplinkMtu, UplinkStatus, Vm, Vmi, Waiting,
 };
 pub use hosts::{Host, HostRef, HostSet, HostWalk};
 pub use index::Index;

@@ -1,6 +1,8 @@
 //! Problems with the objects or files that we read, in words for an administrator.
 
-use super::names::{Name, ObjectRef};
+use super::names::{Key, Kind, Name, ObjectRef};
+use super::snapshot::Snapshot;
+use super::vm_networks::CniConfig;
 
 /// A problem with an object, or with the place that objects come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,4 +11,60 @@ pub struct Problem {
     pub object: Option<ObjectRef>,
     /// What is wrong, where, and what to do.
     pub message: Name,
+}
+
+impl Snapshot {
+    /// All problems, in a fixed order.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let complaints = self.0.complaints.iter().flat_map(|(place, complaints)| {
+            complaints.iter().map(move |complaint| Problem {
+                object: None,
+                message: format!("{place}: {complaint}").into(),
+            })
+        });
+        let malformed = self.0.malformed.iter().map(|(object, why)| Problem {
+            object: Some(object.clone()),
+            message: format!(
+                "{object} can't be read: {why}; its last readable version, if any, still counts"
+            )
+            .into(),
+        });
+        let unreadable = self.0.vm_networks.iter().filter_map(|(key, vm_network)| {
+            let CniConfig::Unreadable(config) = &vm_network.config else { return None };
+            Some(Problem {
+                object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
+                message: format!(
+                    "VM network {key} has a spec.config that can't be read: {}",
+                    config.why
+                )
+                .into(),
+            })
+        });
+        let unclaimed = self.0.claims.iter().filter_map(|(claimed, key)| {
+            let vm_network = self.vm_network(key)?;
+            self.cluster_network_of(vm_network).is_none().then(|| Problem {
+                object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
+                message: format!(
+                    "VM network {key} has bridge {claimed}-br, but there is no cluster network \
+                     {claimed}, so the VM network restricts no host"
+                )
+                .into(),
+            })
+        });
+        let stray = self.0.host_networks.iter().filter_map(|(name, facts)| {
+            let network = &facts.cluster_network;
+            let object =
+                ObjectRef { kind: Kind::HostNetwork, key: Key::cluster_scoped(name.clone()) };
+            (!self.exists(network)).then(|| Problem {
+                message: format!(
+                    "{object} names cluster network {network:?}, which does not exist; create the \
+                     cluster network or correct spec.clusterNetwork"
+                )
+                .into(),
+                object: Some(object),
+            })
+        });
+        complaints.chain(malformed).chain(unreadable).chain(unclaimed).chain(stray).collect()
+    }
 }

@@ -17,6 +17,13 @@ impl Labels {
         required.0.iter().all(|pair| self.0.binary_search(pair).is_ok())
     }
 
+    /// The labels whose keys begin with `prefix`, each as the rest of its key and its value.
+    pub fn under<'s>(&'s self, prefix: &'s str) -> impl Iterator<Item = (&'s str, &'s str)> {
+        let from = self.0.partition_point(|pair| **pair < *prefix);
+        let rest = self.0.get(from..).unwrap_or_default().iter();
+        rest.map_while(move |pair| pair.strip_prefix(prefix)?.split_once('='))
+    }
+
     /// The value of the label with this key, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {

@@ -5,16 +5,16 @@ use std::fmt;
 
 use super::facts::{
     ClusterNetwork, HostNetwork, LauncherPod, Link, Selection, UplinkMtu, UplinkStatus, Vm, Vmi,
+    Waiting,
 };
 use super::hosts::{Host, HostRef, HostSet, HostWalk};
 use super::mtu::{DEFAULT_MTU, effective_mtu};
-use super::names::{Key, Kind, MGMT, Name, ObjectRef};
+use super::names::{Key, Kind, MGMT, Name};
 use super::options::Options;
-use super::problems::Problem;
 use super::selectors::{HostChoice, Labels};
 use super::state::{Inactive, NetworkState, State, Uplink, related};
 use super::uplinks::NetworkConfig;
-use super::vm_networks::{CniConfig, VmNetwork};
+use super::vm_networks::VmNetwork;
 
 /// Everything that is known at one moment.
 #[derive(Clone)]
@@ -58,10 +58,19 @@ impl Snapshot {
     /// All hosts, sorted by name.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostRef<'_>> {
-        let mut hosts: Vec<_> =
-            self.0.hosts.iter().map(|(number, _)| self.0.hosts.host_ref(number)).collect();
+        let mut hosts: Vec<_> = self.every_host().collect();
         hosts.sort_unstable_by_key(|host| host.name());
         hosts
+    }
+
+    /// All hosts, in no order.
+    pub fn every_host(&self) -> impl Iterator<Item = HostRef<'_>> {
+        self.0.hosts.iter().map(|(number, _)| self.0.hosts.host_ref(number))
+    }
+
+    /// The hosts in a set, in no order.
+    pub fn hosts_in<'s>(&'s self, hosts: &'s HostSet) -> impl Iterator<Item = HostRef<'s>> {
+        hosts.numbers().map(|number| self.0.hosts.host_ref(number))
     }
 
     /// The host of this name.
@@ -309,6 +318,20 @@ impl Snapshot {
         self.0.vmis.get(&pod.vmi).is_some_and(|vmi| pod.is_of(vmi))
     }
 
+    /// The launcher pods of a running VM that have not ended.
+    pub fn launcher_pods_of<'s>(&'s self, vmi: &'s Key) -> impl Iterator<Item = &'s LauncherPod> {
+        let facts = self.0.vmis.get(vmi).filter(|facts| !facts.finished);
+        facts.into_iter().flat_map(move |facts| self.0.live_pods(vmi, facts))
+    }
+
+    /// The launcher pods for which the scheduler found no host.
+    pub fn waiting_pods(&self) -> impl Iterator<Item = (&Key, &LauncherPod, &Waiting)> {
+        self.0.waiting.iter().filter_map(|key| {
+            let pod = self.launcher_pod(key)?;
+            Some((key, pod, pod.waiting.as_deref()?))
+        })
+    }
+
     /// The VM networks that a VMI uses, according to its spec and its launcher pods.
     #[must_use]
     pub fn selection_of(&self, key: &Key) -> Option<Selection> {
@@ -339,62 +362,6 @@ impl Snapshot {
     /// The running VMs that use a VM network.
     pub fn vmis_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vmis_using, vm_network)
-    }
-
-    // Problems.
-
-    /// All problems, in a fixed order.
-    #[must_use]
-    pub fn problems(&self) -> Vec<Problem> {
-        let complaints = self.0.complaints.iter().flat_map(|(place, complaints)| {
-            complaints.iter().map(move |complaint| Problem {
-                object: None,
-                message: format!("{place}: {complaint}").into(),
-            })
-        });
-        let malformed = self.0.malformed.iter().map(|(object, why)| Problem {
-            object: Some(object.clone()),
-            message: format!(
-                "{object} can't be read: {why}; its last readable version, if any, still counts"
-            )
-            .into(),
-        });
-        let unreadable = self.0.vm_networks.iter().filter_map(|(key, vm_network)| {
-            let CniConfig::Unreadable(config) = &vm_network.config else { return None };
-            Some(Problem {
-                object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
-                message: format!(
-                    "VM network {key} has a spec.config that can't be read: {}",
-                    config.why
-                )
-                .into(),
-            })
-        });
-        let unclaimed = self.0.claims.iter().filter_map(|(claimed, key)| {
-            let vm_network = self.vm_network(key)?;
-            self.cluster_network_of(vm_network).is_none().then(|| Problem {
-                object: Some(ObjectRef { kind: Kind::VmNetwork, key: key.clone() }),
-                message: format!(
-                    "VM network {key} has bridge {claimed}-br, but there is no cluster network \
-                     {claimed}, so the VM network restricts no host"
-                )
-                .into(),
-            })
-        });
-        let stray = self.0.host_networks.iter().filter_map(|(name, facts)| {
-            let network = &facts.cluster_network;
-            let object =
-                ObjectRef { kind: Kind::HostNetwork, key: Key::cluster_scoped(name.clone()) };
-            (!self.exists(network)).then(|| Problem {
-                message: format!(
-                    "{object} names cluster network {network:?}, which does not exist; create the \
-                     cluster network or correct spec.clusterNetwork"
-                )
-                .into(),
-                object: Some(object),
-            })
-        });
-        complaints.chain(malformed).chain(unreadable).chain(unclaimed).chain(stray).collect()
     }
 }
 
@@ -448,6 +415,16 @@ impl<'s> Network<'s> {
                 .map(|network| (*network.active).clone())
                 .unwrap_or_default()
         })
+    }
+
+    /// Returns whether the cluster network is active on at least one host.
+    #[must_use]
+    pub fn is_active_anywhere(self) -> bool {
+        self.exists()
+            && match self.known.filter(|_| &**self.name != MGMT) {
+                Some(network) => !network.active.is_empty(),
+                None => self.state.hosts.len() > 0,
+            }
     }
 
     /// The cluster network's network configs that cover the host.

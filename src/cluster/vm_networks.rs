@@ -14,6 +14,9 @@ pub struct VmNetwork {
     pub system: bool,
     /// Whether the VM network reserves its VLAN.
     pub exclusive_vlan: bool,
+    /// The label `network.harvesterhci.io/ready`; `None` if it is absent or neither `true` nor
+    /// `false`. No decision depends on it, but the controller keeps it.
+    pub ready: Option<bool>,
 }
 
 /// A CNI configuration.

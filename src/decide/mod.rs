@@ -11,3 +11,4 @@ pub mod placement;
 pub mod plan;
 pub mod prioritize;
 pub mod review;
+pub mod upkeep;

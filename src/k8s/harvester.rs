@@ -25,6 +25,8 @@ use super::uplink::{Part, Uplink};
 
 /// The label of network configs and VM networks that names their cluster network.
 pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
+/// The label of a VM network that tells whether its cluster network is active on any host.
+pub const READY_LABEL: &str = "network.harvesterhci.io/ready";
 /// The name of a node agent's record of `mgmt` is this and the host's name.
 pub const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
 
@@ -39,6 +41,14 @@ const SYSTEM_NAMES: [&str; 3] = ["storagenetwork-", "rwx-network-", "vm-migratio
 pub(crate) struct ClusterNetworkObject {
     #[serde(default, deserialize_with = "nullable")]
     pub metadata: Meta,
+    #[serde(default, deserialize_with = "nullable")]
+    status: Conditions,
+}
+
+#[derive(Default, Deserialize)]
+struct Conditions {
+    #[serde(default, deserialize_with = "nullable")]
+    conditions: Vec<Condition>,
 }
 
 impl Object for ClusterNetworkObject {
@@ -56,7 +66,8 @@ impl Object for ClusterNetworkObject {
                 text.parse().map_or_else(|_| UplinkMtu::Unreadable(text.into()), UplinkMtu::Is)
             }
         };
-        ClusterNetwork { uplink_mtu }
+        let ready = ready(&self.status.conditions).map(Condition::is_true);
+        ClusterNetwork { uplink_mtu, ready }
     }
 }
 
@@ -138,6 +149,17 @@ struct Condition {
     message: Name,
 }
 
+impl Condition {
+    fn is_true(&self) -> bool {
+        self.status == "True"
+    }
+}
+
+/// The condition `ready`.
+fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.kind == "ready")
+}
+
 impl Object for VlanStatus {
     const KIND: Kind = Kind::UplinkStatus;
     type Facts = UplinkStatus;
@@ -148,9 +170,9 @@ impl Object for VlanStatus {
 
     fn facts(self, _: &Decoder) -> UplinkStatus {
         let Self { status, .. } = self;
-        let ready = status.conditions.iter().find(|condition| condition.kind == "ready");
+        let ready = ready(&status.conditions);
         UplinkStatus {
-            ready: ready.is_some_and(|condition| condition.status == "True"),
+            ready: ready.is_some_and(Condition::is_true),
             message: ready.map(|condition| condition.message.clone()).unwrap_or_default(),
             cluster_network: status.cluster_network,
             config: status.vlan_config,
@@ -295,6 +317,7 @@ impl Object for NetworkAttachmentDefinition {
                 .map(Name::from),
             config: cni::read(&spec.config),
             exclusive_vlan: metadata.label(EXCLUSIVE_VLAN) == Some("true"),
+            ready: metadata.label(READY_LABEL).and_then(|ready| ready.parse().ok()),
         }
     }
 }

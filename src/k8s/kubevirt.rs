@@ -1,17 +1,17 @@
-//! VMs, their running instances, migrations and launcher pods.
+//! VMs, their running instances and migrations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::cluster::{Key, Kind, LauncherPod, Migration, Name, Run, Selection, Vm, Vmi};
+use crate::cluster::{Key, Kind, Migration, Name, Run, Selection, Vm, Vmi};
 
 use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, List, Malformed};
-use super::fold::{Folded, folded};
-use super::meta::{Annotations, MAC_ADDRESSES, Meta, Object, StringMap, nullable};
-use super::multus::{Asked, network_name, pod_networks};
+
+use super::meta::{MAC_ADDRESSES, Meta, Object, StringMap, nullable};
+use super::multus::{Asked, network_name};
 use super::plain::echo;
 
 /// The most networks, and the most interfaces, of a VM: far more than a hypervisor supports.
@@ -274,11 +274,11 @@ impl MigrationState {
     }
 }
 
-fn non_empty(name: Option<Name>) -> Option<Name> {
+pub(super) fn non_empty(name: Option<Name>) -> Option<Name> {
     name.filter(|name| !name.is_empty())
 }
 
-fn has_ended(phase: &str) -> bool {
+pub(super) fn has_ended(phase: &str) -> bool {
     matches!(phase, "Succeeded" | "Failed")
 }
 
@@ -350,114 +350,5 @@ impl Object for VirtualMachineInstanceMigration {
                 .filter(|_| !has_ended(&status.phase) && !sends),
             sends,
         }
-    }
-}
-
-#[derive(Default, Deserialize)]
-pub(crate) struct Pod {
-    #[serde(default, deserialize_with = "nullable")]
-    metadata: Meta,
-    #[serde(default, deserialize_with = "nullable")]
-    spec: PodSpec,
-    #[serde(default, deserialize_with = "nullable")]
-    status: PodStatus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    node_name: Option<Name>,
-}
-
-#[derive(Default, Deserialize)]
-struct PodStatus {
-    #[serde(default, deserialize_with = "nullable")]
-    phase: String,
-}
-
-impl Object for Pod {
-    const KIND: Kind = Kind::LauncherPod;
-    type Facts = Option<LauncherPod>;
-
-    fn meta(&self) -> &Meta {
-        &self.metadata
-    }
-
-    /// The facts of a launcher pod, or `None` for any other pod.
-    fn facts(self, decoder: &Decoder) -> Option<LauncherPod> {
-        let meta = &self.metadata;
-        if meta.label("kubevirt.io") != Some("virt-launcher") {
-            return None;
-        }
-        let owner = meta.vmi.as_ref().map(|owner| (&*owner.name, owner.uid.clone()));
-        let labelled = || {
-            let uid = meta.label("kubevirt.io/created-by").unwrap_or_default();
-            Some((meta.label("vm.kubevirt.io/name")?, Name::from(uid)))
-        };
-        let (vmi, vmi_uid) = owner.or_else(labelled)?;
-        Some(LauncherPod {
-            vmi: Key::in_namespace(decoder.namespace(meta), vmi),
-            vmi_uid,
-            ended: has_ended(&self.status.phase),
-            networks: pod_networks(|key| meta.annotation(key), decoder.namespace(meta), decoder),
-            host: non_empty(self.spec.node_name),
-        })
-    }
-}
-
-/// A pod as the scheduler sends it, reduced to what an extender's answer depends on.
-#[derive(Debug)]
-pub struct ScheduledPod {
-    /// Its name.
-    pub name: Name,
-    /// Its namespace.
-    pub namespace: Name,
-    /// The host that it is bound to, if any.
-    pub host: Option<Name>,
-    /// The VM networks that it asks for.
-    pub networks: Selection,
-}
-
-/// The members of a pod that `ScheduledPod` is read from.
-#[derive(Default)]
-struct PodHead {
-    metadata: Option<Folded<PodHeadMeta>>,
-    spec: Option<Folded<PodHeadSpec>>,
-}
-
-#[derive(Default)]
-struct PodHeadMeta {
-    name: Option<Name>,
-    namespace: Option<Name>,
-    annotations: Option<Annotations>,
-}
-
-#[derive(Default)]
-struct PodHeadSpec {
-    node_name: Option<Name>,
-}
-
-folded!(PodHead { "metadata" => metadata, "spec" => spec });
-folded!(PodHeadMeta { "name" => name, "namespace" => namespace, "annotations" => annotations });
-folded!(PodHeadSpec { "nodeName" => node_name });
-
-impl Decoder {
-    /// Reads a pod of a scheduler's request.
-    ///
-    /// # Errors
-    /// If it is not a pod, or its annotations exceed Kubernetes' limit.
-    pub fn scheduled_pod(&self, pod: &str) -> Result<ScheduledPod, Malformed> {
-        let Folded(head) = serde_json::from_str::<Folded<PodHead>>(pod)?;
-        let Folded(metadata) = head.metadata.unwrap_or_default();
-        let Folded(spec) = head.spec.unwrap_or_default();
-        let namespace = metadata.namespace.filter(|it| !it.is_empty());
-        let namespace = namespace.unwrap_or_else(|| self.default_namespace.clone());
-        let annotations = metadata.annotations.unwrap_or_default();
-        Ok(ScheduledPod {
-            name: metadata.name.unwrap_or_default(),
-            networks: pod_networks(|key| annotations.get(key), &namespace, self),
-            namespace,
-            host: non_empty(spec.node_name),
-        })
     }
 }

@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 256 << 10;
 const MAX_LABELS: usize = 4096;
 
 /// The annotation of a cluster network that gives its MTU.
-pub(crate) const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
+pub const UPLINK_MTU: &str = "network.harvesterhci.io/uplink-mtu";
 /// The annotation that tells other programs which hosts a network config covers.
 pub(crate) const MATCHED_NODES: &str = "network.harvesterhci.io/matched-nodes";
 /// The annotation that marks a storage network.
@@ -30,11 +30,13 @@ pub(crate) const VM_MIGRATION_NETWORK: &str = "vm-migration-network.settings.har
 pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's first network.
 pub(crate) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
+/// The annotation in which Multus reports a pod's networks.
+pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 /// Harvester's annotation of a VM: the MAC address of each interface, as JSON.
 pub(crate) const MAC_ADDRESSES: &str = "harvesterhci.io/mac-address";
 
 /// The annotations that we read. All others are dropped.
-const ANNOTATIONS: [&str; 8] = [
+const ANNOTATIONS: [&str; 9] = [
     UPLINK_MTU,
     MATCHED_NODES,
     STORAGE_NETWORK,
@@ -42,6 +44,7 @@ const ANNOTATIONS: [&str; 8] = [
     VM_MIGRATION_NETWORK,
     NETWORKS,
     DEFAULT_NETWORK,
+    NETWORK_STATUS,
     MAC_ADDRESSES,
 ];
 

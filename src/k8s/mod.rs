@@ -16,6 +16,7 @@ mod node;
 pub mod objects;
 mod patch;
 mod plain;
+mod pods;
 mod proposals;
 pub mod replies;
 mod selectors;
@@ -23,5 +24,6 @@ mod uplink;
 mod victims;
 
 pub use decode::{Decoder, Malformed};
-pub use harvester::RECORD_PREFIX;
-pub use kubevirt::ScheduledPod;
+pub use harvester::{READY_LABEL, RECORD_PREFIX};
+pub use meta::UPLINK_MTU;
+pub use pods::ScheduledPod;

@@ -1,5 +1,10 @@
 //! Reads which VM networks a pod or VM asks for (docs/reference.md, "What a pod or VM needs").
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
 use crate::cluster::{Key, Name, Selection, is_dns_subdomain};
 
 use super::decode::{Decoder, Malformed, each};
@@ -90,6 +95,23 @@ pub(crate) fn pod_networks<'a>(
         asked.add(found, DEFAULT_NETWORK);
     }
     asked.selection()
+}
+
+/// The VM networks that a pod asks for and that its network status lacks. A status that can't be
+/// read says nothing, so none are lacking.
+pub(crate) fn unattached(asked: &Selection, status: &str, namespace: &str) -> Box<[Key]> {
+    #[derive(Deserialize)]
+    struct Network<'a> {
+        #[serde(default, borrow)]
+        name: Cow<'a, str>,
+    }
+    let Ok(networks) = serde_json::from_str::<Vec<Network<'_>>>(status) else {
+        return Box::default();
+    };
+    // The cluster's own network has a name of its plug-in's choice, which names no VM network.
+    let attached: BTreeSet<Key> =
+        networks.iter().filter_map(|it| network_name(&it.name, namespace).ok()).collect();
+    asked.vm_networks.iter().filter(|key| !attached.contains(key)).cloned().collect()
 }
 
 /// Reads `name` or `namespace/name`. An empty namespace means the default one.

@@ -10,11 +10,10 @@ use super::harvester::{
     ClusterNetworkObject, HostNetworkConfig, LinkMonitorObject, NetworkAttachmentDefinition,
     VlanConfig, VlanStatus,
 };
-use super::kubevirt::{
-    Pod, VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration,
-};
+use super::kubevirt::{VirtualMachine, VirtualMachineInstance, VirtualMachineInstanceMigration};
 use super::meta::Object;
 use super::node::{Namespace, Node};
+use super::pods::Pod;
 
 /// The kind of an object, or `None` if no decision can depend on it. The version does not matter:
 /// all versions of a group have the fields that we read.

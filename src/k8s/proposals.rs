@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cluster::{Kind, Name};
+use crate::cluster::{Kind, Name, VmNetwork};
 use crate::decide::review::{Proposal, Reviewed, Subject, Webhook, Write};
 
 use super::decode::{Decoder, Malformed, check_strings, read_text};
@@ -93,7 +93,11 @@ impl Request<'_> {
             }
             Kind::NetworkConfig => self.network_config()?,
             Kind::VmNetwork => {
-                self.write::<NetworkAttachmentDefinition>()?.map(Proposal::VmNetwork)
+                // The label `ready` follows from the cluster network, and no rule reads it.
+                let write = self.write::<NetworkAttachmentDefinition>()?;
+                write.map(|write| {
+                    Proposal::VmNetwork(write.map(|it| VmNetwork { ready: None, ..it }))
+                })
             }
             Kind::Vm => self.write::<VirtualMachine>()?.map(Proposal::Vm),
             Kind::Vmi => {

@@ -38,7 +38,7 @@ fn selection() -> impl Strategy<Value = Selection> {
 fn fact(kind: Kind) -> BoxedStrategy<Fact> {
     match kind {
         Kind::ClusterNetwork => select(vec![UplinkMtu::Unset, UplinkMtu::Is(9000)])
-            .prop_map(|uplink_mtu| Fact::ClusterNetwork(ClusterNetwork { uplink_mtu }))
+            .prop_map(|uplink_mtu| Fact::ClusterNetwork(ClusterNetwork { uplink_mtu, ready: None }))
             .boxed(),
         Kind::NetworkConfig => (select(&NETWORKS[..]), labels(), prop::bool::weighted(0.2))
             .prop_map(|(network, selector, deleting)| {
@@ -124,6 +124,8 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                     vmi: Key::in_namespace("ns", vmi),
                     vmi_uid: vmi_uid.into(),
                     ended,
+                    waiting: (host.is_none() && !ended).then(Box::default),
+                    unattached: networks.vm_networks.clone(),
                     host,
                     networks,
                 })

@@ -64,6 +64,8 @@ pub(in crate::cluster) struct State {
     pub macs: OrdSet<(Name, Key)>,
     /// `(VMI, pod)`.
     pub pods_of: OrdSet<(Key, Key)>,
+    /// The pods for which the scheduler found no host.
+    pub waiting: OrdSet<Key>,
     /// `(VMI, migration)`.
     pub migrations_of: OrdSet<(Key, Key)>,
     /// `(host, VMI)`: the hosts of an unfinished VMI, including the target of a migration.
@@ -232,6 +234,7 @@ impl fmt::Debug for State {
             vms_using,
             macs,
             pods_of,
+            waiting,
             migrations_of,
             vmis_on,
             vmis_using,
@@ -252,6 +255,7 @@ impl fmt::Debug for State {
                 &(required_labels, reports, claims, vms_using, macs, pods_of, migrations_of),
             )
             .field("vmis", &(vmis_on, vmis_using))
+            .field("waiting", waiting)
             .finish()
     }
 }

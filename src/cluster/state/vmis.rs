@@ -20,7 +20,7 @@ pub(in crate::cluster) struct Occupancy {
 impl State {
     /// The launcher pods of this VMI that have not ended, without those of an earlier VMI of its
     /// name.
-    fn live_pods<'s>(
+    pub(in crate::cluster) fn live_pods<'s>(
         &'s self,
         key: &'s Key,
         vmi: &'s Vmi,

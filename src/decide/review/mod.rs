@@ -27,6 +27,7 @@ pub use code::Code;
 pub use judgement::{Judgement, Violation};
 pub use question::{Edits, Evidence, Outcome, Policy, Question, Subject, Webhook};
 pub use scope::Scope;
+pub(super) use vm_network_edits::labels as vm_network_labels;
 pub use write::{Proposal, Reviewed, Write};
 
 /// What must be read afresh before the question can be answered safely.

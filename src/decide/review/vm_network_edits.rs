@@ -1,6 +1,6 @@
 //! What the mutating webhook changes in a VM network (docs/reference.md, "Mutation").
 
-use crate::cluster::{Kind, Snapshot, VmNetwork};
+use crate::cluster::{Snapshot, VmNetwork};
 
 use super::vm_network::network_mtu;
 
@@ -39,11 +39,7 @@ pub fn labels(snapshot: &Snapshot, facts: &VmNetwork) -> Vec<(&'static str, Opti
     } else {
         ("UntaggedNetwork", None)
     };
-    let active = snapshot.exists(&name)
-        && snapshot
-            .network(&name)
-            .active()
-            .map_or_else(|| snapshot.count(Kind::Host) > 0, |hosts| !hosts.is_empty());
+    let active = snapshot.network(&name).is_active_anywhere();
     vec![
         ("clusternetwork", Some(name.to_string())),
         ("type", Some(kind.to_owned())),

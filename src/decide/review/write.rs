@@ -59,6 +59,19 @@ impl<F> Write<F> {
     }
 }
 
+impl<F> Write<F> {
+    /// The same write with each version's facts changed by `change`.
+    #[must_use]
+    pub fn map(self, change: impl Fn(F) -> F) -> Self {
+        let changed = |it: Reviewed<F>| Reviewed { facts: change(it.facts), ..it };
+        match self {
+            Self::Create(new) => Self::Create(changed(new)),
+            Self::Update { old, new } => Self::Update { old: changed(old), new: changed(new) },
+            Self::Delete(old) => Self::Delete(changed(old)),
+        }
+    }
+}
+
 impl<F: PartialEq> Write<F> {
     /// Returns whether this is an update that changes nothing that a rule reads, such as one that
     /// adds a finalizer.

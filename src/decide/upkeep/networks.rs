@@ -1,0 +1,57 @@
+//! Cluster networks: `mgmt`, the condition `ready` and the annotation `uplink-mtu`; and the label
+//! `ready` of the VM networks under them.
+
+use std::collections::BTreeSet;
+
+use crate::cluster::{Key, MGMT, Name, Snapshot, UplinkMtu, effective_mtu};
+use crate::decide::review::vm_network_labels;
+
+use super::Update;
+
+/// What a cluster network lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterNetworkUpdate {
+    /// The cluster network.
+    pub name: Name,
+    /// The status that the condition `ready` should have, if it has another or is missing: whether
+    /// the cluster network is active on at least one host.
+    pub ready: Option<bool>,
+    /// The MTU in bytes that `uplink-mtu` should have, if it has another or is missing.
+    pub uplink_mtu: Option<i64>,
+}
+
+/// What a cluster network lacks.
+pub(super) fn cluster_network(snapshot: &Snapshot, name: &Name) -> Option<Update> {
+    let Some(facts) = snapshot.cluster_network(name) else {
+        return (**name == *MGMT).then_some(Update::CreateMgmt);
+    };
+    let ready = snapshot.network(name).is_active_anywhere();
+    let ready = (facts.ready != Some(ready)).then_some(ready);
+    let uplink_mtu = configured_mtu(snapshot, name).filter(|mtu| match &facts.uplink_mtu {
+        UplinkMtu::Is(written) => effective_mtu(*written) != *mtu,
+        UplinkMtu::Unset | UplinkMtu::Unreadable(_) => true,
+    });
+    let update = ClusterNetworkUpdate { name: name.clone(), ready, uplink_mtu };
+    (ready.is_some() || uplink_mtu.is_some()).then_some(Update::ClusterNetwork(update))
+}
+
+/// The MTU of a cluster network's network configs, if there are any and they agree. While they
+/// differ, an administrator is changing it step by step.
+fn configured_mtu(snapshot: &Snapshot, name: &Name) -> Option<i64> {
+    if **name == *MGMT {
+        return None;
+    }
+    let mtus: BTreeSet<i64> =
+        snapshot.configs_of(name).map(|(_, config, _)| config.options.effective_mtu()).collect();
+    mtus.first().copied().filter(|_| mtus.len() == 1)
+}
+
+/// The label `ready` of a VM network, if it is missing or differs from what the mutating webhook
+/// would set.
+pub(super) fn vm_network(snapshot: &Snapshot, key: &Key) -> Option<Update> {
+    let facts = snapshot.vm_network(key)?;
+    let labels = vm_network_labels(snapshot, facts);
+    let wanted = labels.into_iter().find(|(name, _)| *name == "ready")?.1?;
+    let ready = wanted.parse().ok()?;
+    (facts.ready != Some(ready)).then(|| Update::VmNetworkReady { vm_network: key.clone(), ready })
+}
