@@ -116,6 +116,10 @@ fn hosts_changed(before: &Snapshot, after: &Snapshot) -> Vec<Name> {
     if before.0.hosts.same(&after.0.hosts) {
         return Vec::new();
     }
+    if before.0.hosts.same_names(&after.0.hosts) {
+        let changed = before.0.hosts.changed_facts(&after.0.hosts);
+        return changed.map(|number| after.0.hosts.name(number).clone()).collect();
+    }
     let facts = |snapshot: &Snapshot, name: &str| {
         let host = snapshot.host(name)?;
         snapshot.0.hosts.facts(host.number).cloned()
@@ -126,15 +130,25 @@ fn hosts_changed(before: &Snapshot, after: &Snapshot) -> Vec<Name> {
 }
 
 fn networks_changed(before: &Snapshot, after: &Snapshot) -> Vec<(Name, HostsChanged)> {
-    let same_hosts = before.0.hosts.same(&after.0.hosts);
+    let same_names = before.0.hosts.same_names(&after.0.hosts);
     let networks: BTreeSet<&Name> =
         before.cluster_networks().chain(after.cluster_networks()).collect();
     let changed = networks.into_iter().filter_map(|name| {
-        if same_hosts && is_shared(before, after, name) {
+        if same_names && is_shared(before, after, name) {
             return None;
         }
-        let difference = HostsChanged::between(&active(before, name), &active(after, name))?;
-        Some((name.clone(), difference))
+        let (old, new) = (before.network(name).active(), after.network(name).active());
+        let difference = match (old, new) {
+            // The numbers mean the same hosts, so that only what differs needs its name.
+            (Some(old), Some(new)) if same_names => {
+                let names = |set: HostSet| after.names(&set).into_iter().cloned().collect();
+                let (gained, lost) = (names(new.difference(&old)), names(old.difference(&new)));
+                HostsChanged { gained, lost, left: new.len() }
+            }
+            _ => HostsChanged::between(&active(before, name), &active(after, name))?,
+        };
+        let changes = !difference.gained.is_empty() || !difference.lost.is_empty();
+        changes.then(|| (name.clone(), difference))
     });
     changed.collect()
 }

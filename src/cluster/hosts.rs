@@ -198,6 +198,22 @@ impl Hosts {
         Arc::ptr_eq(&self.table, &other.table) && self.facts.ptr_eq(&other.facts)
     }
 
+    /// Returns whether every number stands for the same host in both, so that sets of hosts can be
+    /// compared by numbers. Only the facts of hosts may then differ.
+    pub(super) fn same_names(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table)
+    }
+
+    /// The numbers of the hosts whose facts differ, if both have the same names.
+    pub(super) fn changed_facts(&self, other: &Self) -> impl Iterator<Item = u32> {
+        let pairs = self.facts.iter().zip(other.facts.iter());
+        let differ = |(old, new): &(&Option<Arc<Host>>, &Option<Arc<Host>>)| match (old, new) {
+            (Some(old), Some(new)) => !Arc::ptr_eq(old, new) && old != new,
+            (old, new) => old.is_some() != new.is_some(),
+        };
+        (0..).zip(pairs).filter(move |(_, pair)| differ(pair)).map(|(number, _)| number)
+    }
+
     /// Sets the facts of a host. A new host gets a number.
     pub(super) fn set(&mut self, name: &Name, host: Host) -> u32 {
         if let Some(number) = self.find(name) {

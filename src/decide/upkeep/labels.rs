@@ -1,5 +1,7 @@
 //! The labels of a host: one for each cluster network that is active there.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::{MGMT, Name, Snapshot, is_dns_subdomain};
 use crate::decide::placement::LABEL_PREFIX;
 use crate::decide::review::MAX_NAME;
@@ -13,22 +15,25 @@ const ACTIVE: &str = "true";
 /// removed only if it says that one is active: another program may use the prefix for something
 /// else.
 pub(super) fn host(snapshot: &Snapshot, host: &Name) -> Option<Update> {
-    let (at, present) = (snapshot.host(host)?, snapshot.labels_of(host)?);
+    let at = snapshot.host(host)?;
+    let present: BTreeMap<&str, &str> = snapshot.labels_of(host)?.under(LABEL_PREFIX).collect();
     let mgmt = Name::from(MGMT);
     let names = snapshot.cluster_networks().filter(|name| ***name != *MGMT).chain([&mgmt]);
-    let mut labels = Vec::new();
-    for name in names {
-        let active = snapshot.network(name).inactive(at).is_none();
-        let value = present.get(&[LABEL_PREFIX, name].concat());
-        if (active && value != Some(ACTIVE)) || (!active && value.is_some()) {
-            labels.push((name.clone(), active));
-        }
-    }
-    let stray = present.under(LABEL_PREFIX).filter(|(name, value)| {
+    let mut labels: Vec<(Name, bool)> = names
+        .filter_map(|name| {
+            let active = snapshot.network(name).inactive(at).is_none();
+            let is_right = match present.get(&**name) {
+                Some(value) => active && *value == ACTIVE,
+                None => !active,
+            };
+            (!is_right).then(|| (name.clone(), active))
+        })
+        .collect();
+    let stray = present.iter().filter(|(name, value)| {
         let may_be_ours = name.len() <= MAX_NAME && is_dns_subdomain(name) && !name.contains('.');
-        *value == ACTIVE && may_be_ours && !snapshot.exists(name)
+        **value == ACTIVE && may_be_ours && !snapshot.exists(name)
     });
-    labels.extend(stray.map(|(name, _)| (Name::from(name), false)));
+    labels.extend(stray.map(|(name, _)| (Name::from(*name), false)));
     labels.sort_unstable();
     (!labels.is_empty()).then(|| Update::HostLabels { host: host.clone(), labels })
 }

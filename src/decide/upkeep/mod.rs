@@ -1,9 +1,9 @@
 //! What the leader keeps right in the cluster (docs/reference.md, "Controller"): host labels,
 //! cluster networks, the label `ready` of VM networks, and Events for VMs that are cut off.
 //!
-//! [`targets`] names the objects that a change may concern, from the difference of two snapshots.
-//! [`update`] says what an object lacks, from one snapshot. It is asked again right before the write,
-//! so that what waited in a queue is never stale.
+//! [`targets`] names the objects that lack something after a change, from the difference of two
+//! snapshots. [`update`] says what an object lacks, from one snapshot. It is asked again right before
+//! the write, so that what waited in a queue is never stale.
 
 mod cut_off;
 mod labels;
@@ -65,18 +65,15 @@ pub enum Scope {
     EventsOnly,
 }
 
-/// The objects that the change from `before` to `after` may concern; without `before`, every object
-/// that lacks something.
+/// The objects that lack something in `after`: those that the change from `before` may concern, or
+/// without `before` all.
 #[must_use]
 pub fn targets(before: Option<&Snapshot>, after: &Snapshot, scope: Scope) -> BTreeSet<Target> {
-    let mut targets = match before {
-        Some(before) => changed(before, after),
-        None => every(after).filter(|target| update(after, target, scope).is_some()).collect(),
-    };
-    if scope == Scope::EventsOnly {
-        targets.retain(|target| matches!(target, Target::Vmi(_)));
+    let lacks_something = |target: &Target| update(after, target, scope).is_some();
+    match before {
+        Some(before) => changed(before, after).into_iter().filter(lacks_something).collect(),
+        None => every(after).filter(lacks_something).collect(),
     }
-    targets
 }
 
 /// What the object lacks in this snapshot; `None` if it lacks nothing.

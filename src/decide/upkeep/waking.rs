@@ -41,7 +41,7 @@ const MAX_CANDIDATES: usize = 16;
 pub struct Wake {
     /// The pods for which a host is to be nominated.
     pub nominations: Vec<Nomination>,
-    /// The Node to touch, after the nominations.
+    /// The Node to touch.
     pub touch: Option<Name>,
     /// When [`Waker::step`] has something to do again, even if nothing changes.
     pub again: Option<Duration>,
@@ -108,7 +108,6 @@ impl Waker {
                 if *due <= now && self.counted.1 < MAX_NOMINATIONS {
                     self.counted.1 += 1;
                     let hosts = wanted.candidates(key, *nominations);
-                    self.touch = self.touch.take().or_else(|| hosts.first().cloned());
                     let (pod, uid) = (key.clone(), facts.uid.clone());
                     wake.nominations.push(Nomination { pod, uid, hosts });
                     let wait = AFTER_NOMINATION.get(*nominations).or(AFTER_NOMINATION.last());
@@ -125,12 +124,18 @@ impl Waker {
         wake
     }
 
+    /// Has the Node touched on which a pod was nominated: before Kubernetes 1.35, the nomination alone
+    /// does not wake the pod.
+    pub fn nominated(&mut self, host: Name) {
+        self.touch.get_or_insert(host);
+    }
+
     /// The state of a pod, from its earlier one.
     fn state(&mut self, before: Option<State>, wanted: &Wanted<'_>, now: Duration) -> State {
         let Some(host) = wanted.some_host() else { return State::Infeasible };
         match before {
             Some(State::Infeasible) => {
-                self.touch = self.touch.take().or(Some(host));
+                self.touch.get_or_insert(host);
                 State::Feasible { due: now + AFTER_TOUCH, nominations: 0 }
             }
             Some(state) => state,
