@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod pki;
 pub mod server;
 
+pub mod controller;
+
 pub mod commands;
 pub mod serve;
 

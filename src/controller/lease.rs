@@ -16,7 +16,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Error, WRITE_TIMEOUT};
 
@@ -25,7 +26,7 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long a leader writes after its last renewal.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the Lease is renewed or looked at.
-pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(
     RENEW_DEADLINE.as_secs() + WRITE_TIMEOUT.as_secs() < LEASE_DURATION.as_secs(),
@@ -73,6 +74,44 @@ impl Elector {
     #[must_use]
     pub fn new(api: Api, path: String, identity: String, leadership: Leadership) -> Self {
         Self { api, path, identity, leadership, seen: None }
+    }
+
+    /// Contends for the Lease until `stop` is sent or dropped, and tells each change of the term. Gives
+    /// the Lease up at the end.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>, terms: watch::Sender<bool>) {
+        let mut every = tokio::time::interval(RETRY_INTERVAL);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reported = String::new();
+        loop {
+            let ends = *self.leadership.until();
+            tokio::select! {
+                _ = &mut stop => break,
+                _ = every.tick() => {
+                    let tried = tokio::select! {
+                        tried = self.try_lead() => tried,
+                        _ = &mut stop => break,
+                    };
+                    let why = tried.err().map(|error| error.to_string()).unwrap_or_default();
+                    if !why.is_empty() && why != reported {
+                        tracing::warn!("Lease {} can't be acquired or renewed: {why}", self.path);
+                    }
+                    reported = why;
+                }
+                // The deadline passes although a renewal is late.
+                () = tokio::time::sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    *self.leadership.until() = None;
+                }
+            }
+            let leads = self.leadership.is_held();
+            let changed = terms.send_if_modified(|told| std::mem::replace(told, leads) != leads);
+            if changed {
+                tracing::info!(identity = self.identity, leads, "leadership changed");
+            }
+        }
+        terms.send_replace(false);
+        if let Err(error) = self.release().await {
+            tracing::warn!("Lease {} is not given up and ends by itself: {error}", self.path);
+        }
     }
 
     /// Acquires or renews the Lease, if it is free or ours.
@@ -170,7 +209,8 @@ fn micro_time(time: Timestamp) -> Value {
 #[must_use]
 pub fn identity() -> String {
     let host = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
-    let host = host.or_else(|| Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned()));
+    let host =
+        host.or_else(|| Some(std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned()));
     let host = host.filter(|name| !name.is_empty()).unwrap_or_else(|| "lanekeeper".to_owned());
     format!("{host}_{:08x}", fastrand::u32(..))
 }

@@ -13,19 +13,22 @@ mod lease;
 mod queue;
 mod writer;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Error};
 use crate::cluster::{Name, Snapshot};
-use crate::decide::upkeep::{self, Nomination, Scope, Target, Update, Wake, Waker};
+use crate::decide::upkeep::{self, Nomination, Scope, Target, Wake, Waker};
 use crate::metrics::{Metrics, UpdateKind, UpdateOutcome};
 use crate::publish::Snapshots;
+use crate::threads::off_thread;
 
 pub use lease::{Elector, Leadership, identity};
 pub use writer::TOUCHED;
@@ -56,44 +59,246 @@ pub struct Controller {
     pub leadership: Leadership,
 }
 
-/// What a write in flight was for.
-enum Done {
-    Target(Target, UpdateKind, Result<(), Error>),
-    Nomination(Result<bool, Error>),
-    Touch(Result<(), Error>),
-}
-
-type InFlight<'a> = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Done> + Send + 'a>>>;
-
-/// What is done during one term as the leader.
-struct Term<'a> {
-    controller: &'a Controller,
-    started: Instant,
-    snapshot: Option<Snapshot>,
-    queue: Queue,
-    waker: Waker,
-    nominations: Vec<Nomination>,
-    touch: Option<Name>,
-    again: Option<Instant>,
-    in_flight: InFlight<'a>,
-}
-
 impl Controller {
     /// Acts whenever this replica leads, until `stop` is sent or dropped. The writes in flight then
     /// end first.
-    pub async fn run(mut self, mut stop: oneshot::Receiver<()>, mut terms: watch::Receiver<bool>) {
+    pub async fn run(self, mut stop: oneshot::Receiver<()>, mut terms: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 _ = &mut stop => return,
-                changed = terms.wait_for(|leads| *leads) => if changed.is_err() { return },
+                () = until(&mut terms, true) => {}
             }
-            let mut snapshots = self.snapshots.clone();
+            self.metrics.leads(true);
             let term = Term::new(&self);
-            let stopped = term.lead(&mut snapshots, &mut stop, &mut terms).await;
-            self.snapshots = snapshots;
+            let stopped = term.run(&mut stop, &mut terms).await;
+            self.metrics.leads(false);
             if stopped {
                 return;
             }
         }
+    }
+}
+
+/// A write that has ended.
+enum Done {
+    Target(Target, Result<(), Error>),
+    Nomination(Result<Option<Name>, Error>),
+    Touch(Result<(), Error>),
+}
+
+/// One term as the leader.
+struct Term<'c> {
+    controller: &'c Controller,
+    snapshots: Snapshots,
+    snapshot: Option<Snapshot>,
+    /// The time of the waker is counted from here.
+    started: Instant,
+    looked: Instant,
+    queue: Queue,
+    waker: Waker,
+    nominations: VecDeque<Nomination>,
+    touch: Option<Name>,
+    /// When the waker has something to do even if nothing changes.
+    again: Option<Instant>,
+    in_flight: FuturesUnordered<BoxFuture<'c, Done>>,
+}
+
+impl<'c> Term<'c> {
+    fn new(controller: &'c Controller) -> Self {
+        let now = Instant::now();
+        Self {
+            controller,
+            snapshots: controller.snapshots.clone(),
+            snapshot: None,
+            started: now,
+            looked: now,
+            queue: Queue::default(),
+            waker: Waker::default(),
+            nominations: VecDeque::new(),
+            touch: None,
+            again: None,
+            in_flight: FuturesUnordered::new(),
+        }
+    }
+
+    /// Acts until the term ends. Returns whether that is because of `stop`.
+    async fn run(
+        mut self,
+        stop: &mut oneshot::Receiver<()>,
+        terms: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let mut resync = tokio::time::interval(RESYNC_INTERVAL);
+        let mut retry = tokio::time::interval(RETRY_CHECK);
+        for interval in [&mut resync, &mut retry] {
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let stopped = loop {
+            self.begin_writes();
+            let settled = self.looked + SETTLE;
+            let again = self.again.map(|again| again.max(settled));
+            tokio::select! {
+                _ = &mut *stop => break true,
+                () = until(terms, false) => break false,
+                Some(done) = self.in_flight.next() => self.ended(done),
+                next = next_after(&mut self.snapshots, settled) => match next {
+                    Some(snapshot) => self.look(snapshot),
+                    None => break true,
+                },
+                _ = resync.tick() => self.resync().await,
+                _ = retry.tick() => self.retry().await,
+                () = tokio::time::sleep_until(again.unwrap_or(settled)), if again.is_some() => self.wake(),
+            }
+        };
+        // What is in flight must have ended before the Lease is given up.
+        while let Some(done) = self.in_flight.next().await {
+            self.ended(done);
+        }
+        stopped
+    }
+
+    /// Looks at what changed in a newer snapshot.
+    fn look(&mut self, snapshot: Snapshot) {
+        if let Some(before) = &self.snapshot {
+            let targets = upkeep::targets(Some(before), &snapshot, self.controller.scope);
+            self.add(targets);
+        }
+        self.snapshot = Some(snapshot);
+        self.wake();
+    }
+
+    /// Looks at every object.
+    async fn resync(&mut self) {
+        let Some(snapshot) = self.controller.snapshots.current().snapshot().cloned() else {
+            return;
+        };
+        let scope = self.controller.scope;
+        let all = {
+            let snapshot = snapshot.clone();
+            off_thread(true, move || upkeep::targets(None, &snapshot, scope)).await
+        };
+        self.add(all.unwrap_or_default());
+        self.snapshot = Some(snapshot);
+        self.wake();
+    }
+
+    /// Brings back what failed, and what was dropped.
+    async fn retry(&mut self) {
+        self.queue.retry(Instant::now());
+        if self.queue.take_overflow() {
+            self.resync().await;
+        }
+    }
+
+    fn add(&mut self, targets: BTreeSet<Target>) {
+        for dropped in self.queue.add(targets) {
+            self.count(kind_of(&dropped), UpdateOutcome::Dropped);
+        }
+    }
+
+    fn wake(&mut self) {
+        let Some(snapshot) = &self.snapshot else { return };
+        self.looked = Instant::now();
+        let Wake { nominations, touch, again } =
+            self.waker.step(snapshot, self.looked.duration_since(self.started));
+        self.nominations.extend(nominations);
+        self.touch = touch.or(self.touch.take());
+        self.again = again.map(|again| self.started + again);
+    }
+
+    /// Begins writes, as many as may be in flight, while this replica leads.
+    fn begin_writes(&mut self) {
+        let controller = self.controller;
+        while self.in_flight.len() < MAX_IN_FLIGHT && controller.leadership.is_held() {
+            let api = &controller.api;
+            if let Some(host) = self.touch.take() {
+                self.count(UpdateKind::Touch, UpdateOutcome::Proposed);
+                self.in_flight
+                    .push(Box::pin(async move { Done::Touch(writer::touch(api, &host).await) }));
+            } else if let Some(nomination) = self.nominations.pop_front() {
+                self.count(UpdateKind::Nomination, UpdateOutcome::Proposed);
+                self.in_flight.push(Box::pin(async move {
+                    Done::Nomination(writer::nominate(api, &nomination).await)
+                }));
+            } else if let Some(target) = self.queue.take() {
+                self.begin_update(target);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Begins the update of a target, from the newest snapshot.
+    fn begin_update(&mut self, target: Target) {
+        let controller = self.controller;
+        let current = controller.snapshots.current();
+        let update = current
+            .snapshot()
+            .and_then(|snapshot| upkeep::update(snapshot, &target, controller.scope));
+        let Some(update) = update else {
+            self.queue.done(&target, false, Instant::now());
+            return;
+        };
+        let kind = kind_of(&target);
+        self.count(kind, UpdateOutcome::Proposed);
+        self.in_flight.push(Box::pin(async move {
+            let written = writer::write(&controller.api, &update).await;
+            Done::Target(target, written)
+        }));
+    }
+
+    fn ended(&mut self, done: Done) {
+        let (kind, result) = match done {
+            Done::Target(target, result) => {
+                self.queue.done(&target, result.is_err(), Instant::now());
+                (kind_of(&target), result.map_err(|error| (format!("{target:?}"), error)))
+            }
+            Done::Nomination(Ok(host)) => {
+                if let Some(host) = host {
+                    self.waker.nominated(host);
+                    self.wake();
+                }
+                (UpdateKind::Nomination, Ok(()))
+            }
+            Done::Nomination(Err(error)) => {
+                (UpdateKind::Nomination, Err(("a waiting pod".to_owned(), error)))
+            }
+            Done::Touch(result) => {
+                (UpdateKind::Touch, result.map_err(|error| ("a Node".to_owned(), error)))
+            }
+        };
+        match result {
+            Ok(()) => self.count(kind, UpdateOutcome::Applied),
+            Err((what, error)) => {
+                tracing::warn!("{what} can't be updated: {error}");
+                self.count(kind, UpdateOutcome::Failed);
+            }
+        }
+    }
+
+    fn count(&self, kind: UpdateKind, outcome: UpdateOutcome) {
+        self.controller.metrics.updates(kind, outcome, 1);
+    }
+}
+
+/// Waits until this replica leads, or does not. Waits forever once the election has ended, since the
+/// controller is then about to be stopped.
+async fn until(terms: &mut watch::Receiver<bool>, leads: bool) {
+    if terms.wait_for(|told| *told == leads).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The next snapshot, but not before `settled`: what changes until then is looked at together.
+async fn next_after(snapshots: &mut Snapshots, settled: Instant) -> Option<Snapshot> {
+    tokio::time::sleep_until(settled).await;
+    snapshots.next().await.map(|(snapshot, _)| snapshot)
+}
+
+fn kind_of(target: &Target) -> UpdateKind {
+    match target {
+        Target::Host(_) => UpdateKind::HostLabels,
+        Target::ClusterNetwork(_) => UpdateKind::ClusterNetwork,
+        Target::VmNetwork(_) => UpdateKind::VmNetwork,
+        Target::Vmi(_) => UpdateKind::Event,
     }
 }

@@ -28,16 +28,16 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Adds targets. Returns how many were dropped because too many wait.
-    pub fn add(&mut self, targets: impl IntoIterator<Item = Target>) -> u64 {
-        let mut dropped = 0;
+    /// Adds targets. Returns those that were dropped because too many wait.
+    pub fn add(&mut self, targets: impl IntoIterator<Item = Target>) -> Vec<Target> {
+        let mut dropped = Vec::new();
         for target in targets {
             if self.waiting.contains(&target) {
                 continue;
             }
             if self.waiting.len() >= MAX_WAITING {
                 self.overflowed = true;
-                dropped += 1;
+                dropped.push(target);
                 continue;
             }
             self.waiting.insert(target.clone());
@@ -69,7 +69,7 @@ impl Queue {
     }
 
     /// Adds the targets whose delay has passed.
-    pub fn retry(&mut self, now: Instant) -> u64 {
+    pub fn retry(&mut self, now: Instant) {
         let due: Vec<Target> = self
             .failed
             .iter()
@@ -82,7 +82,7 @@ impl Queue {
                 *at = now + MAX_RETRY;
             }
         }
-        self.add(due)
+        self.add(due);
     }
 
     /// Returns whether targets were dropped and the rest is written, so that every object must be

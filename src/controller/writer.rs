@@ -6,7 +6,7 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::{Api, Error, FIELD_MANAGER, collection_of, path_of};
 use crate::cluster::{Inactive, Key, Kind, MGMT, Name, ObjectRef};
@@ -39,7 +39,7 @@ pub(super) async fn write(api: &Api, update: &Update) -> Result<(), Error> {
         Update::CreateMgmt => create_mgmt(api).await,
         Update::ClusterNetwork(update) => cluster_network(api, update).await,
         Update::HostLabels { host, labels } => {
-            let labels: serde_json::Map<String, Value> = labels
+            let labels: Map<String, Value> = labels
                 .iter()
                 .map(|(name, active)| {
                     let value = if *active { json!("true") } else { Value::Null };
@@ -80,37 +80,38 @@ async fn create_mgmt(api: &Api) -> Result<(), Error> {
 async fn cluster_network(api: &Api, update: &ClusterNetworkUpdate) -> Result<(), Error> {
     let ClusterNetworkUpdate { name, ready, uplink_mtu } = update;
     let path = cluster_scoped(Kind::ClusterNetwork, name);
-    let mut change = json!({ "metadata": {} });
+    let mut metadata = Map::new();
+    let mut change = Map::new();
     if let Some(mtu) = uplink_mtu {
-        change["metadata"]["annotations"] = json!({ UPLINK_MTU: mtu.to_string() });
+        metadata.insert("annotations".to_owned(), json!({ UPLINK_MTU: mtu.to_string() }));
     }
     if let Some(ready) = ready {
         let present = api.get_value(&path).await?.ok_or(Error::NotFound)?;
+        let version = present.pointer("/metadata/resourceVersion").cloned();
         let conditions = present.pointer("/status/conditions").and_then(Value::as_array);
-        let mut conditions = conditions.cloned().unwrap_or_default();
-        set_ready(&mut conditions, *ready);
-        change["metadata"]["resourceVersion"] = present["metadata"]["resourceVersion"].clone();
-        change["status"] = json!({ "conditions": conditions });
+        let conditions = with_ready(conditions.cloned().unwrap_or_default(), *ready);
+        metadata.insert("resourceVersion".to_owned(), version.unwrap_or_default());
+        change.insert("status".to_owned(), json!({ "conditions": conditions }));
     }
-    api.merge(&path, &change).await.map(drop)
+    change.insert("metadata".to_owned(), metadata.into());
+    api.merge(&path, &change.into()).await.map(drop)
 }
 
-fn set_ready(conditions: &mut Vec<Value>, ready: bool) {
+/// The conditions with this condition `ready` in place of another.
+fn with_ready(mut conditions: Vec<Value>, ready: bool) -> Vec<Value> {
     let status = if ready { "True" } else { "False" };
     let message = if ready { "" } else { "the cluster network is not active on any host" };
     let now = format!("{:.0}", Timestamp::now());
-    let condition = json!({
+    conditions.retain(|condition| condition.get("type") != Some(&json!(READY)));
+    conditions.push(json!({
         "type": READY,
         "status": status,
         "lastUpdateTime": now,
         "lastTransitionTime": now,
         "reason": "",
         "message": message,
-    });
-    match conditions.iter_mut().find(|condition| condition["type"] == READY) {
-        Some(present) => *present = condition,
-        None => conditions.push(condition),
-    }
+    }));
+    conditions
 }
 
 /// Creates the Event of a running VM that is cut off. Its name follows from what it says, so that each
@@ -169,11 +170,11 @@ fn message<'a>(vmi: &Key, from: impl IntoIterator<Item = &'a (Name, Name, Inacti
     text
 }
 
-/// Nominates the first of the hosts that takes new pods. Returns whether there is one.
+/// Nominates the first of the hosts that takes new pods, and returns it.
 ///
 /// # Errors
 /// If a host can't be read, or the API server does not take the write.
-pub(super) async fn nominate(api: &Api, nomination: &Nomination) -> Result<bool, Error> {
+pub(super) async fn nominate(api: &Api, nomination: &Nomination) -> Result<Option<Name>, Error> {
     let Nomination { pod, uid, hosts } = nomination;
     for host in hosts {
         let node = api.get_value(&cluster_scoped(Kind::Host, host)).await?;
@@ -186,20 +187,20 @@ pub(super) async fn nominate(api: &Api, nomination: &Nomination) -> Result<bool,
             "status": { "nominatedNodeName": &**host },
         });
         return match api.merge(&format!("{path}/status"), &change).await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(Some(host.clone())),
             // The pod is gone, or another one of its name came.
-            Err(Error::NotFound | Error::Conflict(_)) => Ok(false),
+            Err(Error::NotFound | Error::Conflict(_)) => Ok(None),
             Err(error) => Err(error),
         };
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Returns whether a Node is neither cordoned nor away.
 fn takes_pods(node: &Value) -> bool {
     let is_cordoned = node.pointer("/spec/unschedulable") == Some(&Value::Bool(true));
     let taints = node.pointer("/spec/taints").and_then(Value::as_array);
-    let mut taints = taints.into_iter().flatten().filter_map(|taint| taint["key"].as_str());
+    let mut taints = taints.into_iter().flatten().filter_map(|taint| taint.get("key")?.as_str());
     !is_cordoned && !taints.any(|key| CLOSED.contains(&key))
 }
 

@@ -6,7 +6,7 @@ mod snapshot;
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounterVec, TextEncoder};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, TextEncoder};
 
 use crate::cluster::{Kind, Snapshot};
 use crate::decide::filter::Verdict;
@@ -36,6 +36,38 @@ pub struct Metrics {
     admission_violations: IntCounterVec,
     fresh_read_duration: HistogramVec,
     watch_errors: IntCounterVec,
+    updates: IntCounterVec,
+    leader: IntGauge,
+}
+
+/// What the leader writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateKind {
+    /// Labels of a host.
+    HostLabels,
+    /// A cluster network: `mgmt` itself, the condition `ready`, `uplink-mtu`.
+    ClusterNetwork,
+    /// The label `ready` of a VM network.
+    VmNetwork,
+    /// An Event of a running VM that is cut off.
+    Event,
+    /// A nominated host of a waiting pod.
+    Nomination,
+    /// A Node's annotation that wakes waiting pods.
+    Touch,
+}
+
+/// What became of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// It was found to be due.
+    Proposed,
+    /// The API server took it.
+    Applied,
+    /// The API server did not take it.
+    Failed,
+    /// Too many were waiting.
+    Dropped,
 }
 
 /// How a filter request ended.
@@ -147,6 +179,12 @@ impl Metrics {
                 "Lists and watches that broke, by kind.",
                 &["kind"],
             )?,
+            updates: registry.counters(
+                "updates_total",
+                "Updates of the leader, by what was to be written and what became of it.",
+                &["update", "outcome"],
+            )?,
+            leader: registry.gauge("leader", "Whether this replica leads: 1 or 0.")?,
             registry,
         })
     }
@@ -220,6 +258,30 @@ impl Metrics {
     /// Counts a list or watch that broke.
     pub fn watch_failed(&self, kind: Kind) {
         self.watch_errors.with_label_values(&[kind.kubernetes()]).inc();
+    }
+
+    /// Counts updates of the leader.
+    pub fn updates(&self, kind: UpdateKind, outcome: UpdateOutcome, number: u64) {
+        let kind = match kind {
+            UpdateKind::HostLabels => "host_labels",
+            UpdateKind::ClusterNetwork => "cluster_network",
+            UpdateKind::VmNetwork => "vm_network",
+            UpdateKind::Event => "event",
+            UpdateKind::Nomination => "nomination",
+            UpdateKind::Touch => "touch",
+        };
+        let outcome = match outcome {
+            UpdateOutcome::Proposed => "proposed",
+            UpdateOutcome::Applied => "applied",
+            UpdateOutcome::Failed => "failed",
+            UpdateOutcome::Dropped => "dropped",
+        };
+        self.updates.with_label_values(&[kind, outcome]).inc_by(number);
+    }
+
+    /// Sets whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// All metrics in Prometheus' text format. `certificate_expires` is a Unix time. Gauges of the

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod changes;
+mod leader;
 mod parts;
 
 use std::net::SocketAddr;
@@ -14,8 +15,9 @@ use axum_server::{Control, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, Api, ConnectError};
-use crate::cli::{Serve, Source, Unschedulable, VmAffinity};
+use crate::cli::{NodeLabels, Serve, Source, Unschedulable, VmAffinity};
 use crate::decide::review::Policy;
+use crate::decide::upkeep::Scope;
 use crate::metrics::Metrics;
 use crate::pki::{self, Files};
 use crate::present::Present;
@@ -64,7 +66,7 @@ pub enum Error {
 /// If the service can't start, or a part of it ends unexpectedly.
 pub async fn serve(arguments: Serve) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
-    let Started { mut parts, admin, control, admin_handle } = start(arguments).await?;
+    let Started { mut parts, admin, control, admin_handle, leader } = start(arguments).await?;
     let wait = tokio::select! {
         wait = signals.next() => wait,
         ended = parts.ended() => return Err(Error::Ended(ended)),
@@ -74,6 +76,12 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
     tokio::select! {
         () = drain(wait, &control) => {}
         _ = signals.next() => return Err(Error::Aborted),
+    }
+    if let Some(leader) = leader {
+        tokio::select! {
+            () = leader.stop() => {}
+            _ = signals.next() => return Err(Error::Aborted),
+        }
     }
     admin_handle.shutdown();
     parts.stop();
@@ -86,6 +94,8 @@ struct Started {
     admin: Arc<Admin>,
     control: Control,
     admin_handle: Handle<SocketAddr>,
+    /// Ends the controller, over an API server.
+    leader: Option<leader::Stop>,
 }
 
 /// Starts every part of the service.
@@ -98,8 +108,8 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
 
     let (publisher, snapshots) = publish::channel();
     let watches = Watches::default();
-    let (task, present) =
-        follow_source(&source, publisher, watches.clone(), metrics.clone()).await?;
+    let (task, api) = follow_source(&source, publisher, watches.clone(), metrics.clone()).await?;
+    let present = api.clone().map(|api| Present::new(api, source.decoder()));
     let settings = Settings {
         decoder: source.decoder(),
         rejections: rejections.into(),
@@ -114,7 +124,7 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     };
     let bodies = Bodies::with_room(max_body_memory);
     let app = Arc::new(App::new(settings, snapshots.clone(), present, metrics.clone(), bodies));
-    let admin = Arc::new(Admin::new(snapshots.clone(), watches, metrics, pair.validity));
+    let admin = Arc::new(Admin::new(snapshots.clone(), watches, metrics.clone(), pair.validity));
 
     let main_socket = listen::bind(arguments.listen)?;
     let admin_socket = listen::bind(arguments.admin_listen)?;
@@ -135,11 +145,19 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     parts.start(Stage::Serving, "the server", Box::pin(server));
     let follow = certificate::follow(files, pair, tls, admin.clone());
     parts.start(Stage::Upkeep, "certificate rotation", Box::pin(follow));
+    let leader = api.map(|api| {
+        let scope = match arguments.node_labels {
+            NodeLabels::Manage => Scope::All,
+            NodeLabels::External => Scope::EventsOnly,
+        };
+        let namespace = leader::namespace(arguments.namespace);
+        leader::start(&mut parts, api, &namespace, scope, snapshots.clone(), metrics.clone())
+    });
     parts.start(Stage::Upkeep, "the log of changes", Box::pin(changes::log(snapshots)));
     parts.start(Stage::Source, "the source", task);
     let probes = listen::http(admin_socket, admin_router, admin_handle.clone());
     parts.start(Stage::Admin, "the server of probes and metrics", Box::pin(probes));
-    Ok(Started { parts, admin, control, admin_handle })
+    Ok(Started { parts, admin, control, admin_handle, leader })
 }
 
 /// The certificate's files. With `--cluster` alone, a certificate for development is made.
@@ -176,13 +194,13 @@ impl Signals {
     }
 }
 
-/// Starts the source. With an API server, also returns what reads its current state.
+/// Starts the source. Also returns the API server, if that is the source.
 async fn follow_source(
     source: &Source,
     publisher: Publisher,
     watches: Watches,
     metrics: Arc<Metrics>,
-) -> Result<(Task, Option<Present>), Error> {
+) -> Result<(Task, Option<Api>), Error> {
     if let Some(manifests) = source.manifests() {
         let follow = async {
             manifests.follow(publisher).await;
@@ -192,13 +210,12 @@ async fn follow_source(
     }
     let client = api::connect(source.kubeconfig.as_deref()).await?;
     let (api, options) = (Api::new(client), source.options());
-    let present = Present::new(api.clone(), source.decoder());
-    let live = Live::new(api, source.decoder(), watches, metrics);
+    let live = Live::new(api.clone(), source.decoder(), watches, metrics);
     let follow = async move {
         live.follow(options, publisher).await;
         Ok(())
     };
-    Ok((Box::pin(follow), Some(present)))
+    Ok((Box::pin(follow), Some(api)))
 }
 
 /// Accepts requests for another `wait`, then closes the port and waits for requests in flight.

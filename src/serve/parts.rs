@@ -12,6 +12,8 @@ pub(super) enum Stage {
     Serving,
     /// Background work: certificate rotation and the log of changes.
     Upkeep,
+    /// Writes to the cluster while this replica leads.
+    Controller,
     /// Keeps the index, on which everything else depends.
     Source,
     /// Probes and metrics. Ends last.
