@@ -30,14 +30,17 @@ fn layers() -> BTreeMap<String, Vec<String>> {
 const PURE_CRATES: [&str; 8] =
     ["std", "fixedbitset", "foldhash", "hashbrown", "imbl", "super", "crate", "self"];
 /// And what of the standard library they may not: files, clocks, environment, network, tasks.
-const IMPURE: [&str; 8] = [
+const IMPURE: [&str; 10] = [
     "std::fs",
     "std::env",
     "std::io",
     "std::net",
     "std::process",
     "std::thread",
-    "std::time",
+    // A duration is an argument; a clock is not.
+    "Instant",
+    "SystemTime",
+    "UNIX_EPOCH",
     "std::os",
 ];
 

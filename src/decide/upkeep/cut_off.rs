@@ -7,16 +7,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{Inactive, Key, Name, Selection, Snapshot};
 use crate::decide::needs::Needs;
 
-/// A running VM that is cut off from cluster networks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CutOff {
-    /// The VM.
-    pub vmi: Key,
-    /// The UID of the VMI.
-    pub uid: Name,
-    /// Each host of the VM with a cluster network that is not active there, and why, sorted.
-    pub from: BTreeSet<(Name, Name, Inactive)>,
-}
+use super::values::CutOff;
 
 /// The cluster networks from which a running VM is cut off; `None` if there are none. What a VM uses
 /// is what its launcher pods have: a hot-plugged network that the pod does not have yet waits for a

@@ -6,7 +6,7 @@ use crate::cluster::{MGMT, Name, Snapshot, is_dns_subdomain};
 use crate::decide::placement::LABEL_PREFIX;
 use crate::decide::review::MAX_NAME;
 
-use super::Update;
+use super::values::Update;
 
 /// The value of a label. A VM's node affinity requires it.
 const ACTIVE: &str = "true";

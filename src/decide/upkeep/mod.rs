@@ -8,62 +8,16 @@
 mod cut_off;
 mod labels;
 mod networks;
+mod values;
 mod waking;
 
 use std::collections::BTreeSet;
 
-use crate::cluster::{Difference, Key, Kind, MGMT, Name, ObjectRef, Snapshot};
+use crate::cluster::{Difference, Kind, MGMT, Name, ObjectRef, Snapshot};
 
-pub use cut_off::{CutOff, cut_off};
-pub use networks::ClusterNetworkUpdate;
+pub use cut_off::cut_off;
+pub use values::{ClusterNetworkUpdate, CutOff, Scope, Target, Update};
 pub use waking::{Nomination, Wake, Waker};
-
-/// An object that the leader keeps right.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
-    /// A cluster network: whether it exists (`mgmt`), its condition `ready` and its `uplink-mtu`.
-    ClusterNetwork(Name),
-    /// The labels of a host.
-    Host(Name),
-    /// The label `ready` of a VM network.
-    VmNetwork(Key),
-    /// A running VM, which gets an Event if it is cut off.
-    Vmi(Key),
-}
-
-/// What an object lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Update {
-    /// Create the cluster network `mgmt`.
-    CreateMgmt,
-    /// Change a cluster network.
-    ClusterNetwork(ClusterNetworkUpdate),
-    /// Change the labels of a host: set each to `true`, or remove it.
-    HostLabels {
-        /// The host.
-        host: Name,
-        /// The cluster networks whose labels change, and whether the label is set.
-        labels: Vec<(Name, bool)>,
-    },
-    /// Set the label `ready` of a VM network.
-    VmNetworkReady {
-        /// The VM network.
-        vm_network: Key,
-        /// The label's value.
-        ready: bool,
-    },
-    /// Create a Warning Event for a running VM.
-    CutOff(CutOff),
-}
-
-/// What the leader keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Everything.
-    All,
-    /// Events alone: labels and cluster networks are kept by Harvester's agent and manager.
-    EventsOnly,
-}
 
 /// The objects that lack something in `after`: those that the change from `before` may concern, or
 /// without `before` all.

@@ -6,19 +6,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{Key, MGMT, Name, Snapshot, UplinkMtu, effective_mtu};
 use crate::decide::review::vm_network_labels;
 
-use super::Update;
-
-/// What a cluster network lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterNetworkUpdate {
-    /// The cluster network.
-    pub name: Name,
-    /// The status that the condition `ready` should have, if it has another or is missing: whether
-    /// the cluster network is active on at least one host.
-    pub ready: Option<bool>,
-    /// The MTU in bytes that `uplink-mtu` should have, if it has another or is missing.
-    pub uplink_mtu: Option<i64>,
-}
+use super::values::{ClusterNetworkUpdate, Update};
 
 /// What a cluster network lacks.
 pub(super) fn cluster_network(snapshot: &Snapshot, name: &Name) -> Option<Update> {
