@@ -156,8 +156,8 @@ impl Elector {
     }
 
     /// Returns whether no replica holds the Lease: it says so, or has not changed for as long as it
-    /// says.
-    fn is_free(&mut self, lease: &Value, spec: &Spec, now: Instant) -> bool {
+    /// says. The Lease was read after `begun`.
+    fn is_free(&mut self, lease: &Value, spec: &Spec, begun: Instant) -> bool {
         if spec.holder_identity.as_deref().is_none_or(str::is_empty) {
             return true;
         }
@@ -166,10 +166,12 @@ impl Elector {
         match &self.seen {
             Some((seen, since)) if seen == version => {
                 let duration = spec.lease_duration_seconds.map(Duration::from_secs);
-                now.duration_since(*since) > duration.unwrap_or(LEASE_DURATION)
+                begun.duration_since(*since) > duration.unwrap_or(LEASE_DURATION)
             }
             _ => {
-                self.seen = Some((version.to_owned(), now));
+                // Counted from now and not from before the read: the Lease may have changed in
+                // between.
+                self.seen = Some((version.to_owned(), Instant::now()));
                 false
             }
         }

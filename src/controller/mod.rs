@@ -269,7 +269,11 @@ impl<'c> Term<'c> {
         match result {
             Ok(()) => self.count(kind, UpdateOutcome::Applied),
             Err((what, error)) => {
-                tracing::warn!("{what} can't be updated: {error}");
+                if matches!(error, Error::Conflict(_)) {
+                    tracing::debug!("{what} changed meanwhile, and is looked at again: {error}");
+                } else {
+                    tracing::warn!("{what} can't be updated: {error}");
+                }
                 self.count(kind, UpdateOutcome::Failed);
             }
         }
