@@ -1,6 +1,6 @@
-// The fixture of the tests against a live cluster: etcd, kube-apiserver, kube-scheduler and
-// kube-controller-manager in one program, each a subcommand with the flags of its original. Each ends
-// when its standard input does, so with whoever started it.
+// The fixture of the tests against a live cluster: etcd, kube-apiserver, kube-scheduler,
+// kube-controller-manager and kubectl in one program, each a subcommand with the flags of its original.
+// Each but kubectl ends when its standard input does, so with whoever started it.
 package main
 
 import (
@@ -16,6 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"k8s.io/component-base/cli"
+	kubectl "k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
@@ -23,12 +25,19 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fail("usage: control-plane etcd|apiserver|scheduler|controller-manager|compact ARGUMENTS")
+		fail("usage: control-plane etcd|apiserver|scheduler|controller-manager|kubectl|compact ARGUMENTS")
 	}
 	component := os.Args[1]
 	os.Args = append([]string{component}, os.Args[2:]...)
-	if component == "compact" {
+	switch component {
+	case "compact":
 		compact()
+		return
+	case "kubectl":
+		// It reads standard input itself, and ends by itself.
+		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+			util.CheckErr(err)
+		}
 		return
 	}
 	go endWithParent()
