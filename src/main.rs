@@ -6,8 +6,11 @@ use std::process::{self, ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use lanekeeper::cli::{Cli, Command, Explained, Manifests, Plan, Reading, Unschedulable};
+use lanekeeper::cli::{
+    self, Administration, Cli, Command, Explained, Manifests, Plan, Reading, Unschedulable,
+};
 use lanekeeper::cluster::Problem;
+use lanekeeper::commands::cleanup::{Cleanup, cleanup};
 use lanekeeper::commands::explain::{self, Explanation};
 use lanekeeper::commands::manifests::{Installation, manifests};
 use lanekeeper::commands::plan::{Mode, plan};
@@ -93,6 +96,20 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let text = manifests(&installation)?;
             std::io::stdout().write_all(text.as_bytes()).context("can't write the output")?;
             Ok(0)
+        }
+        Command::Cleanup(arguments) => {
+            let cli::Cleanup { dry_run, timeout, administration } = arguments;
+            let Administration { kubeconfig, namespace, output } = administration;
+            let settings = Cleanup { kubeconfig, namespace, dry_run, timeout };
+            let mut notice = |text: &str| {
+                // If standard error is closed, there is nobody to tell.
+                let _ = writeln!(std::io::stderr(), "lanekeeper: {text}");
+            };
+            let cleaned = cleanup(&settings, output.into(), &mut notice)?;
+            std::io::stdout()
+                .write_all(cleaned.text.as_bytes())
+                .context("can't write the output")?;
+            Ok(u8::from(!cleaned.clean))
         }
         Command::Explain(arguments) => {
             let explanation = explain(arguments.what)?;

@@ -10,12 +10,7 @@ use crate::k8s::RECORD_PREFIX;
 use crate::k8s::crds;
 use crate::k8s::objects::group_and_version;
 
-use super::{WriteError, to_yaml};
-
-/// The name of all our objects. The API server calls mutating webhooks in the order of their
-/// configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the affinity
-/// of a VM on every write.
-const NAME: &str = "lanekeeper";
+use super::{NAME, WriteError, to_yaml};
 
 /// The parameters of an installation.
 #[derive(Clone, Debug)]

@@ -1,10 +1,17 @@
 //! The commands for people. Each is a thin shell around `decide`.
 
+pub mod cleanup;
 pub mod explain;
+mod lease;
 pub mod manifests;
 pub mod plan;
 
 use serde::Serialize;
+
+/// The name of all our objects. The API server calls mutating webhooks in the order of their
+/// configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the affinity
+/// of a VM on every write.
+const NAME: &str = "lanekeeper";
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug)]

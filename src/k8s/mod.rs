@@ -18,6 +18,7 @@ mod patch;
 mod plain;
 mod pods;
 mod proposals;
+pub mod removal;
 pub mod replies;
 mod selectors;
 mod uplink;

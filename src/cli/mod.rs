@@ -1,15 +1,20 @@
 //! The command line's arguments.
 
+mod administration;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cluster::{Activation, Options};
+use crate::cluster::{Activation, Options, is_dns_subdomain};
 use crate::commands::Form;
 use crate::k8s::Decoder;
 use crate::k8s::replies::Rejections;
 use crate::source::{self, Once, OnceError};
+
+pub use administration::{Administration, Cleanup, Doctor};
 
 /// Harvester's network controller, which writes the records of each host, and Harvester itself.
 const TRUSTED_USERS: [&str; 2] = [
@@ -57,6 +62,14 @@ pub enum Command {
     /// cluster, at --url. kube-scheduler's configuration is not part of the output: see
     /// manifests/kube-scheduler/.
     Manifests(Manifests),
+    /// Take out of the cluster's objects what Lanekeeper put into them, before an uninstall.
+    ///
+    /// First deletes the webhook configurations `lanekeeper`, and waits until no leader holds the
+    /// Lease: stop the server meanwhile. Then takes the node affinity out of VMs, and the labels and
+    /// annotations that Lanekeeper set off hosts and VM networks. Running VMIs keep the affinity
+    /// until their VM is restarted. Exit status: 0 if nothing is left, 1 if something could not be
+    /// cleaned or, with --dry-run, if there is something to clean, 2 if cleanup could not begin.
+    Cleanup(Cleanup),
 }
 
 /// Where the cluster's objects come from, and how they are read.
@@ -403,6 +416,22 @@ enum Unusable {
     NotAUnit(String),
     #[error("{0:?} is too large")]
     TooLarge(String),
+    #[error("{0:?} is not a number of seconds from 1 to 86400")]
+    NotSeconds(String),
+    #[error("{0:?} is not the name of a namespace")]
+    NotANamespace(String),
+}
+
+/// Reads a number of seconds, up to a day.
+fn seconds(text: &str) -> Result<Duration, Unusable> {
+    let seconds: Option<u64> = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| Unusable::NotSeconds(text.to_owned()))
+}
+
+/// Checks the name of a namespace, which becomes a part of paths.
+fn namespace(text: &str) -> Result<String, Unusable> {
+    let is_label = is_dns_subdomain(text) && text.len() <= 63 && !text.contains('.');
+    is_label.then(|| text.to_owned()).ok_or_else(|| Unusable::NotANamespace(text.to_owned()))
 }
 
 /// Checks the server's address: the API server calls webhooks only over HTTPS.
@@ -431,11 +460,24 @@ fn size(text: &str) -> Result<usize, Unusable> {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Cli, size};
+    use super::{Cli, namespace, seconds, size};
 
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_is_a_second_to_a_day_and_a_namespace_a_label() {
+        assert_eq!(seconds("1").unwrap().as_secs(), 1);
+        assert!(seconds("86400").is_ok());
+        for text in ["0", "86401", "-1", "1s", ""] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert!(namespace(&"a".repeat(63)).is_ok());
+        for text in ["", "a.b", "a/b", "A", "..", &"a".repeat(64)] {
+            assert!(namespace(text).is_err(), "{text}");
+        }
     }
 
     #[test]
