@@ -10,6 +10,7 @@
 )]
 
 mod admission;
+mod cleanup;
 mod crds;
 mod explain;
 mod extender;
