@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::facts::{
-    ClusterNetwork, HostNetwork, LauncherPod, Link, Selection, UplinkMtu, UplinkStatus, Vm, Vmi,
-    Waiting,
+    ClusterNetwork, HostNetwork, LauncherPod, Link, Migration, Selection, UplinkMtu, UplinkStatus,
+    Vm, Vmi, Waiting,
 };
 use super::hosts::{Host, HostRef, HostSet, HostWalk};
 use super::mtu::{DEFAULT_MTU, effective_mtu};
@@ -309,6 +309,12 @@ impl Snapshot {
     #[must_use]
     pub fn launcher_pod(&self, key: &Key) -> Option<&LauncherPod> {
         self.0.pods.get(key).map(|pod| &**pod)
+    }
+
+    /// A migration, if it exists.
+    #[must_use]
+    pub fn migration(&self, key: &Key) -> Option<&Migration> {
+        self.0.migrations.get(key).map(|migration| &**migration)
     }
 
     /// Returns whether the VMI of a launcher pod is known. An earlier or later VMI of the same name

@@ -14,6 +14,7 @@ mod waking;
 use std::collections::BTreeSet;
 
 use crate::cluster::{Difference, Kind, MGMT, Name, ObjectRef, Snapshot};
+use crate::decide::placement::LABEL_PREFIX;
 
 pub use cut_off::cut_off;
 pub use values::{ClusterNetworkUpdate, CutOff, Scope, Target, Update};
@@ -53,13 +54,20 @@ fn every(snapshot: &Snapshot) -> impl Iterator<Item = Target> {
     std::iter::once(mgmt).chain(networks).chain(hosts).chain(vm_networks).chain(vmis)
 }
 
+/// The objects that the change may concern. Both are snapshots of one index, so that their options
+/// are the same. A running VM that is cut off goes on being so if only the cause changes.
 fn changed(before: &Snapshot, after: &Snapshot) -> BTreeSet<Target> {
     let Difference { objects, cluster_networks } = Difference::between(before, after);
     let mut targets = BTreeSet::new();
     for ObjectRef { kind, key } in objects {
         match kind {
             Kind::ClusterNetwork => {
-                targets.extend(of_cluster_network(after, key.name()));
+                let name = Name::from(key.name());
+                let exists = |snapshot: &Snapshot| snapshot.cluster_network(&name).is_some();
+                if exists(before) != exists(after) {
+                    targets.extend(of_existence(after, &name));
+                }
+                targets.insert(Target::ClusterNetwork(name));
             }
             Kind::NetworkConfig => {
                 let configs = [before.config(key.name()), after.config(key.name())];
@@ -67,17 +75,22 @@ fn changed(before: &Snapshot, after: &Snapshot) -> BTreeSet<Target> {
                 targets.extend(networks.map(Target::ClusterNetwork));
             }
             Kind::Host => {
-                targets.extend([
-                    Target::Host(key.name().into()),
-                    // The first host, or the last one, decides whether `mgmt` is active.
-                    Target::ClusterNetwork(MGMT.into()),
-                ]);
+                let host = Name::from(key.name());
+                if before.host(&host).is_none() {
+                    targets.extend(after.vmis_on(&host).cloned().map(Target::Vmi));
+                }
+                targets.insert(Target::Host(host));
             }
             Kind::VmNetwork => {
                 targets.extend(after.vmis_using(&key).cloned().map(Target::Vmi));
                 targets.insert(Target::VmNetwork(key));
             }
             Kind::Vmi => drop(targets.insert(Target::Vmi(key))),
+            Kind::Migration => {
+                let migrations = [before.migration(&key), after.migration(&key)];
+                let vmis = migrations.into_iter().flatten().map(|it| it.vmi.clone());
+                targets.extend(vmis.map(Target::Vmi));
+            }
             Kind::LauncherPod => {
                 let pods = [before.launcher_pod(&key), after.launcher_pod(&key)];
                 targets.extend(pods.into_iter().flatten().map(|pod| Target::Vmi(pod.vmi.clone())));
@@ -85,8 +98,13 @@ fn changed(before: &Snapshot, after: &Snapshot) -> BTreeSet<Target> {
             _ => {}
         }
     }
+    let mgmt = Name::from(MGMT);
+    let is_active = |snapshot: &Snapshot| snapshot.network(&mgmt).is_active_anywhere();
+    if is_active(before) != is_active(after) {
+        targets.extend(of_activity(after, &mgmt));
+    }
     for (network, hosts) in cluster_networks {
-        targets.extend(of_cluster_network(after, &network));
+        targets.extend(of_activity(after, &network));
         targets.extend(hosts.gained.into_iter().map(Target::Host));
         for host in hosts.lost {
             targets.extend(after.vmis_on(&host).cloned().map(Target::Vmi));
@@ -96,11 +114,23 @@ fn changed(before: &Snapshot, after: &Snapshot) -> BTreeSet<Target> {
     targets
 }
 
-/// The cluster network, and the VM networks under it.
-fn of_cluster_network(snapshot: &Snapshot, name: &str) -> Vec<Target> {
-    let name = Name::from(name);
-    let under = snapshot.vm_networks_of(&name).map(|(key, _)| Target::VmNetwork(key.clone()));
-    let mut targets: Vec<Target> = under.collect();
-    targets.push(Target::ClusterNetwork(name));
-    targets
+/// What depends on whether a cluster network is active anywhere.
+fn of_activity(snapshot: &Snapshot, cluster_network: &Name) -> BTreeSet<Target> {
+    let under = snapshot.vm_networks_of(cluster_network);
+    let under = under.map(|(key, _)| Target::VmNetwork(key.clone()));
+    under.chain([Target::ClusterNetwork(cluster_network.clone())]).collect()
+}
+
+/// What depends on whether a cluster network exists: which VM networks are under it, which running
+/// VMs need it, and whether a label of a host is about it.
+fn of_existence(snapshot: &Snapshot, cluster_network: &Name) -> BTreeSet<Target> {
+    let under = snapshot.vm_networks_of(cluster_network);
+    let vmis = under.flat_map(|(key, _)| snapshot.vmis_using(key).cloned().map(Target::Vmi));
+    let label = [LABEL_PREFIX, cluster_network].concat();
+    let labelled = snapshot
+        .every_host()
+        .map(|host| host.name())
+        .filter(|host| snapshot.labels_of(host).is_some_and(|labels| labels.get(&label).is_some()));
+    let hosts = labelled.cloned().map(Target::Host);
+    vmis.chain(hosts).chain(of_activity(snapshot, cluster_network)).collect()
 }
