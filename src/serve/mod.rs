@@ -66,13 +66,14 @@ pub enum Error {
 /// If the service can't start, or a part of it ends unexpectedly.
 pub async fn serve(arguments: Serve) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
-    let Started { mut parts, admin, control, admin_handle, leader } = start(arguments).await?;
+    let Started { mut parts, app, admin, control, admin_handle, leader } = start(arguments).await?;
     let wait = tokio::select! {
         wait = signals.next() => wait,
         ended = parts.ended() => return Err(Error::Ended(ended)),
     };
     tracing::info!("shutting down");
     admin.stop();
+    app.drain();
     tokio::select! {
         () = drain(wait, &control) => {}
         _ = signals.next() => return Err(Error::Aborted),
@@ -91,6 +92,7 @@ pub async fn serve(arguments: Serve) -> Result<(), Error> {
 /// The running service, and the handles that end it.
 struct Started {
     parts: Parts,
+    app: Arc<App>,
     admin: Arc<Admin>,
     control: Control,
     admin_handle: Handle<SocketAddr>,
@@ -138,7 +140,7 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     let control = Control::new();
     let handle = Handle::<SocketAddr>::with_control(control.clone());
     let admin_handle = Handle::new();
-    let router = server::router(app);
+    let router = server::router(app.clone());
     let admin_router = admin::router(admin.clone());
     let mut parts = Parts::default();
     let server = listen::https(main_socket, tls.clone(), router, handle);
@@ -157,7 +159,7 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     parts.start(Stage::Source, "the source", task);
     let probes = listen::http(admin_socket, admin_router, admin_handle.clone());
     parts.start(Stage::Admin, "the server of probes and metrics", Box::pin(probes));
-    Ok(Started { parts, admin, control, admin_handle, leader })
+    Ok(Started { parts, app, admin, control, admin_handle, leader })
 }
 
 /// The certificate's files. With `--cluster` alone, a certificate for development is made.

@@ -1,6 +1,7 @@
 //! The state that all handlers share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::decide::review::Policy;
 use crate::k8s::Decoder;
@@ -34,6 +35,7 @@ pub struct App {
     pub(super) present: Option<Present>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) bodies: Bodies,
+    draining: AtomicBool,
 }
 
 impl App {
@@ -46,6 +48,18 @@ impl App {
         metrics: Arc<Metrics>,
         bodies: Bodies,
     ) -> Self {
-        Self { settings, snapshots, present, metrics, bodies }
+        let draining = AtomicBool::new(false);
+        Self { settings, snapshots, present, metrics, bodies, draining }
+    }
+
+    /// Makes every further answer the last one on its connection, since the process is about to end.
+    /// A client then opens its next connection to another replica. If we closed an idle connection
+    /// instead, a request could be on its way, and a Go client does not send a POST again.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 }

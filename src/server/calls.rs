@@ -1,5 +1,5 @@
-//! Wraps every request: checks the client, and gives the request an id that all its log lines
-//! share.
+//! Wraps every request: checks the client, gives the request an id that all its log lines share,
+//! and ends the connection while we drain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, header};
 use tracing::Instrument as _;
 
 use super::app::App;
@@ -31,5 +31,9 @@ pub(super) async fn admit(
     }
     let id = CALLS.fetch_add(1, Ordering::Relaxed);
     let span = tracing::info_span!("call", id, path = request.uri().path());
-    next.run(request).instrument(span).await
+    let mut answer = next.run(request).instrument(span).await;
+    if app.is_draining() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }

@@ -394,16 +394,19 @@ fn with_a_certificate_that_has_expired_it_is_not_ready_and_says_so() {
 async fn sigterm_makes_it_not_ready_then_drains_and_ends_well() {
     let mut process = Process::start(copy_of_project(), &[]).ready();
     let client = process.client();
-    assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
+    let answer = process.post(&client, "/validate", String::new()).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().get("connection")), (400, None));
     // A call in flight, so that there is something to wait for.
     let in_flight = half_a_request(&process, 10, 1).await;
     process.signal("TERM");
-    // Calls still come in until everybody has learned of it.
-    assert_eq!(process.post(&client, "/validate", String::new()).await.status(), 400);
     until("not ready", || {
         let (status, body) = process.admin("/readyz");
         (status == 503 && body.contains("shutting down")).then_some(())
     });
+    // Calls still come in until everybody has learned of it, each on a connection of its own.
+    let answer = process.post(&client, "/validate", String::new()).await;
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.headers()["connection"], "close");
     drop((client, in_flight));
     assert!(process.exit().success());
 }
