@@ -129,7 +129,7 @@ fn of_existence(snapshot: &Snapshot, cluster_network: &Name) -> BTreeSet<Target>
     let label = [LABEL_PREFIX, cluster_network].concat();
     let labelled = snapshot
         .every_host()
-        .map(|host| host.name())
+        .map(crate::cluster::HostRef::name)
         .filter(|host| snapshot.labels_of(host).is_some_and(|labels| labels.get(&label).is_some()));
     let hosts = labelled.cloned().map(Target::Host);
     vmis.chain(hosts).chain(of_activity(snapshot, cluster_network)).collect()
