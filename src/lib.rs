@@ -30,6 +30,7 @@ pub mod controller;
 pub mod commands;
 pub mod serve;
 
+pub mod allocator;
 pub mod cli;
 pub mod telemetry;
 pub mod threads;

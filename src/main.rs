@@ -7,36 +7,32 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::Parser as _;
 use lanekeeper::cli::{
-    self, Administration, Cli, Command, Explained, Manifests, Plan, Reading, Unschedulable,
+    self, Administration, Cli, Command, Explained, Plan, Reading, Unschedulable,
 };
 use lanekeeper::cluster::Problem;
 use lanekeeper::commands::cleanup::{Cleanup, cleanup};
 use lanekeeper::commands::explain::{self, Explanation};
-use lanekeeper::commands::manifests::{Installation, manifests};
+use lanekeeper::commands::manifests::manifests;
 use lanekeeper::commands::plan::{Mode, plan};
 use lanekeeper::decide::review::Policy;
-use lanekeeper::{serve, telemetry};
+use lanekeeper::{allocator, serve, telemetry};
 
 /// The exit code of a command that failed.
 const FAILED: u8 = 2;
 
-/// Settings of glibc's allocator. By default, glibc keeps freed memory in an arena for each thread, and
-/// some hundred MiB stay after a burst of large bodies. One arena, trimmed at 16 MiB, gives it back.
-/// The fixed threshold keeps the buffers of large bodies from being mapped anew for each request.
-const ALLOCATOR: &str = "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=33554432:\
-                         glibc.malloc.trim_threshold=16777216";
-
 /// Starts the program again with the allocator's settings, which glibc reads only at the start. If
 /// `GLIBC_TUNABLES` is set already, or the program can't be started again, it goes on as it is.
 fn apply_allocator_settings() {
-    const VARIABLE: &str = "GLIBC_TUNABLES";
-    if !cfg!(target_env = "gnu") || std::env::var_os(VARIABLE).is_some() {
+    if !cfg!(target_env = "gnu") || std::env::var_os(allocator::VARIABLE).is_some() {
         return;
     }
     if let Ok(program) = std::env::current_exe() {
         let arguments = std::env::args_os().skip(1);
         // This returns only if it fails.
-        let _ = process::Command::new(program).args(arguments).env(VARIABLE, ALLOCATOR).exec();
+        let _ = process::Command::new(program)
+            .args(arguments)
+            .env(allocator::VARIABLE, allocator::SETTINGS)
+            .exec();
     }
 }
 
@@ -89,11 +85,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             std::io::stdout().write_all(plan.text.as_bytes()).context("can't write the output")?;
             Ok(u8::from(!plan.admitted))
         }
-        Command::Manifests(Manifests { namespace, url, ca_file, trusted_users }) => {
-            let ca = std::fs::read(&ca_file)
-                .with_context(|| format!("can't read {}", ca_file.display()))?;
-            let installation = Installation { namespace, url, ca, trusted_users };
-            let text = manifests(&installation)?;
+        Command::Manifests(arguments) => {
+            let text = manifests(&arguments.installation()?)?;
             std::io::stdout().write_all(text.as_bytes()).context("can't write the output")?;
             Ok(0)
         }

@@ -12,7 +12,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -174,6 +174,30 @@ fn verifier_of_clients(
         .allow_unauthenticated()
         .build()
         .map_err(|error| unusable(error.to_string()))
+}
+
+/// The CA certificates of a file, in PEM.
+///
+/// # Errors
+/// If the file can't be read, holds anything but certificates, or holds none. The error names the
+/// file.
+pub fn ca_certificates(path: &Path) -> Result<Vec<u8>, Error> {
+    let unusable = |why: String| Error::Unusable { path: path.to_owned(), why };
+    let pem = read(path)?;
+    let mut number = 0;
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&pem) {
+        number += 1;
+        let (kind, der) = section.map_err(|error| unusable(format!("not PEM: {error}")))?;
+        if kind != SectionKind::Certificate {
+            return Err(unusable(format!("section {number} is not a certificate")));
+        }
+        X509Certificate::from_der(&der)
+            .map_err(|error| unusable(format!("section {number} is not X.509: {error}")))?;
+    }
+    if number == 0 {
+        return Err(unusable("it contains no certificate".to_owned()));
+    }
+    Ok(pem)
 }
 
 /// The certificate for development in a folder, with its CA beside it. Uses those in the folder

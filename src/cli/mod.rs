@@ -1,6 +1,7 @@
 //! The command line's arguments.
 
 mod administration;
+mod manifests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,17 +11,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Activation, Options, is_dns_subdomain};
 use crate::commands::Form;
-use crate::k8s::Decoder;
 use crate::k8s::replies::Rejections;
+use crate::k8s::{Decoder, TRUSTED_USERS};
 use crate::source::{self, Once, OnceError};
 
 pub use administration::{Administration, Cleanup, Doctor};
-
-/// Harvester's network controller, which writes the records of each host, and Harvester itself.
-const TRUSTED_USERS: [&str; 2] = [
-    "system:serviceaccount:harvester-system:harvester-network-controller",
-    "system:serviceaccount:harvester-system:harvester",
-];
+pub use manifests::{CertificateArg, Manifests, OverlayArg, WrongArguments};
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -56,11 +52,9 @@ pub enum Command {
     /// or without warnings, 1 if a rule refuses it, 2 if something could not be read.
     Plan(Plan),
     /// Print everything that an installation applies, as one stream of YAML: definitions,
-    /// namespace, access rights and webhooks.
+    /// namespace, access rights, the Deployment and what stands before it, and webhooks.
     ///
-    /// Apply the output with `kubectl apply --server-side -f -`. The server itself runs outside the
-    /// cluster, at --url. kube-scheduler's configuration is not part of the output: see
-    /// manifests/kube-scheduler/.
+    /// Apply the output with `kubectl apply --server-side -f -`.
     Manifests(Manifests),
     /// Take out of the cluster's objects what Lanekeeper put into them, before an uninstall.
     ///
@@ -364,26 +358,6 @@ pub struct Plan {
     pub output: Output,
 }
 
-/// Arguments of `manifests`.
-#[derive(Args, Debug)]
-pub struct Manifests {
-    /// The namespace of Lanekeeper.
-    #[arg(long, default_value = "lanekeeper-system", value_name = "NAMESPACE")]
-    pub namespace: String,
-
-    /// The server's address, https://HOST:PORT. The server's certificate must be valid for HOST.
-    #[arg(long, value_name = "URL", value_parser = https)]
-    pub url: String,
-
-    /// The CA certificate that verifies the server's certificate, in PEM.
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: PathBuf,
-
-    /// A user who may write network configs of `mgmt`. Give the same users as to `serve`.
-    #[arg(long = "trusted-user", default_values = TRUSTED_USERS, value_name = "USER")]
-    pub trusted_users: Vec<String>,
-}
-
 /// The output formats.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[expect(missing_docs, reason = "the option says what they mean")]
@@ -406,10 +380,6 @@ impl From<Output> for Form {
 /// Why an argument can't be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Unusable {
-    #[error("the address must begin with https://")]
-    NotHttps,
-    #[error("the address must be https://HOST:PORT")]
-    NotAnAddress,
     #[error("{0:?} is not a size")]
     NotASize(String),
     #[error("{0:?} is not a unit; use KiB, MiB or GiB")]
@@ -418,8 +388,11 @@ enum Unusable {
     TooLarge(String),
     #[error("{0:?} is not a number of seconds from 1 to 86400")]
     NotSeconds(String),
-    #[error("{0:?} is not the name of a namespace")]
-    NotANamespace(String),
+    #[error(
+        "a namespace has at most 63 lower-case letters, digits and hyphens, and neither begins nor \
+         ends with a hyphen"
+    )]
+    NotANamespace,
 }
 
 /// Reads a number of seconds, up to a day.
@@ -431,16 +404,7 @@ fn seconds(text: &str) -> Result<Duration, Unusable> {
 /// Checks the name of a namespace, which becomes a part of paths.
 fn namespace(text: &str) -> Result<String, Unusable> {
     let is_label = is_dns_subdomain(text) && text.len() <= 63 && !text.contains('.');
-    is_label.then(|| text.to_owned()).ok_or_else(|| Unusable::NotANamespace(text.to_owned()))
-}
-
-/// Checks the server's address: the API server calls webhooks only over HTTPS.
-fn https(text: &str) -> Result<String, Unusable> {
-    let host = text.strip_prefix("https://").ok_or(Unusable::NotHttps)?;
-    if host.is_empty() || host.contains(['?', '#', '@']) {
-        return Err(Unusable::NotAnAddress);
-    }
-    Ok(text.to_owned())
+    is_label.then(|| text.to_owned()).ok_or(Unusable::NotANamespace)
 }
 
 fn size(text: &str) -> Result<usize, Unusable> {
@@ -477,6 +441,16 @@ mod tests {
         assert!(namespace(&"a".repeat(63)).is_ok());
         for text in ["", "a.b", "a/b", "A", "..", &"a".repeat(64)] {
             assert!(namespace(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_a_dns_label() {
+        for name in ["a", "lanekeeper-system", "0", &"a".repeat(63)] {
+            assert_eq!(namespace(name).as_deref(), Ok(name));
+        }
+        for name in ["", "a.b", "-a", "a-", "A", "a b", &"a".repeat(64)] {
+            assert_eq!(namespace(name), Err(Unusable::NotANamespace), "{name}");
         }
     }
 

@@ -30,6 +30,13 @@ pub const READY_LABEL: &str = "network.harvesterhci.io/ready";
 /// The name of a node agent's record of `mgmt` is this and the host's name.
 pub const RECORD_PREFIX: &str = "mgmt-vlanconfig-";
 
+/// The users who write the records of `mgmt` on Harvester: its network controller, which writes those
+/// of each host, and Harvester itself.
+pub const TRUSTED_USERS: [&str; 2] = [
+    "system:serviceaccount:harvester-system:harvester-network-controller",
+    "system:serviceaccount:harvester-system:harvester",
+];
+
 /// The namespace of system networks.
 const SYSTEM_NAMESPACE: &str = "harvester-system";
 const SYSTEM_ANNOTATIONS: [&str; 3] = [STORAGE_NETWORK, RWX_NETWORK, VM_MIGRATION_NETWORK];

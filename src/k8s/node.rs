@@ -7,7 +7,8 @@ use crate::cluster::{self, Host, Kind};
 use super::decode::Decoder;
 use super::meta::{Meta, Object, nullable};
 
-const WITNESS: &str = "node-role.harvesterhci.io/witness";
+/// The label of a witness host, which runs etcd and no VMs.
+pub const WITNESS_LABEL: &str = "node-role.harvesterhci.io/witness";
 
 #[derive(Deserialize)]
 pub(crate) struct Node {
@@ -26,7 +27,7 @@ impl Object for Node {
     fn facts(self, _: &Decoder) -> Host {
         let node = self;
         Host {
-            witness: node.metadata.label(WITNESS) == Some("true"),
+            witness: node.metadata.label(WITNESS_LABEL) == Some("true"),
             labels: node.metadata.labels.iter().collect(),
         }
     }

@@ -18,6 +18,7 @@ mod admission;
 mod clients;
 mod definitions;
 mod fixture;
+mod installation;
 mod objects;
 mod protection;
 mod scheduling;
@@ -68,6 +69,9 @@ fn main() {
         definitions::bond_options_are_kept_and_wrong_ones_refused,
         definitions::host_networks_are_kept_and_wrong_ones_refused,
         definitions::a_host_network_counts_once_its_kind_is_served,
+        installation::every_overlay_passes_strict_validation,
+        installation::a_pod_of_ours_passes_the_strictest_standard,
+        installation::replicas_are_spread_over_hosts_where_there_are_some,
         protection::a_network_that_only_a_new_launcher_pod_names_is_looked_up,
         protection::a_move_to_another_cluster_protects_the_source_alone,
         protection::a_finalizer_is_set_whatever_else_is_wrong_and_nothing_is_read,

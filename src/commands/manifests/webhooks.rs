@@ -1,5 +1,5 @@
-//! `lanekeeper manifests`: prints everything that an installation applies, in an order that can be
-//! applied (docs/reference.md, "Commands").
+//! The webhook configurations: which requests are sent to Lanekeeper, and what happens to them while
+//! it is unavailable (docs/reference.md, "While Lanekeeper is unavailable").
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,103 +7,30 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Kind, MGMT};
 use crate::k8s::RECORD_PREFIX;
-use crate::k8s::crds;
 use crate::k8s::objects::group_and_version;
 
-use super::{NAME, WriteError, to_yaml};
+use super::installation::{
+    Installation, Issuer, NAME, SERVICE_PORT, Server, cluster_object, set, with,
+};
 
-/// The parameters of an installation.
-#[derive(Clone, Debug)]
-pub struct Installation {
-    /// The namespace of Lanekeeper.
-    pub namespace: String,
-    /// The base URL of the webhooks.
-    pub url: String,
-    /// The CA certificate that verifies the server's certificate, in PEM.
-    pub ca: Vec<u8>,
-    /// The trusted users, whose writes of the records of `mgmt` are not sent.
-    pub trusted_users: Vec<String>,
-}
+/// The annotation that makes cert-manager write its CA into a webhook configuration.
+const INJECT_CA: &str = "cert-manager.io/inject-ca-from";
 
-/// Writes all documents as one stream of YAML.
-///
-/// # Errors
-/// If a document can't be written.
-pub fn manifests(installation: &Installation) -> Result<String, WriteError> {
-    let mut text = String::new();
-    for document in documents(installation)? {
-        let yaml = to_yaml(&document)?;
-        text.push_str("---\n");
-        text.push_str(&yaml);
-    }
-    Ok(text)
-}
-
-fn documents(installation: &Installation) -> Result<Vec<Value>, WriteError> {
-    let Installation { namespace, .. } = installation;
-    let mut documents = Vec::new();
-    for definition in crds::definitions() {
-        documents.push(serde_json::to_value(definition)?);
-    }
-    let labels = json!({ "app.kubernetes.io/name": NAME });
-    documents.extend([
-        json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": namespace,
-                "labels": {
-                    "app.kubernetes.io/name": NAME,
-                    "pod-security.kubernetes.io/enforce": "restricted",
-                },
-            },
-        }),
-        json!({
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": { "name": NAME, "namespace": namespace, "labels": labels },
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": { "name": NAME, "labels": labels },
-            "rules": access(),
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": { "name": NAME, "labels": labels },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME,
-            },
-            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": namespace }],
-        }),
-        webhooks("ValidatingWebhookConfiguration", &labels, &validating(installation)),
-        webhooks("MutatingWebhookConfiguration", &labels, &mutating(installation)),
-    ]);
-    Ok(documents)
-}
-
-/// Our access rights: list and watch every kind, and get single objects of the kinds that reviews
-/// read one by one. We write nothing.
-fn access() -> Vec<Value> {
-    let single = [Kind::ClusterNetwork, Kind::VmNetwork, Kind::Vmi, Kind::LauncherPod];
-    let rule = |kind: Kind| {
-        let verbs: &[&str] =
-            if single.contains(&kind) { &["get", "list", "watch"] } else { &["list", "watch"] };
-        let (group, _) = group_and_version(kind);
-        json!({ "apiGroups": [group], "resources": [kind.plural()], "verbs": verbs })
-    };
-    Kind::ALL.into_iter().map(rule).collect()
-}
-
-fn webhooks(kind: &str, labels: &Value, webhooks: &[Value]) -> Value {
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": kind,
-        "metadata": { "name": NAME, "labels": labels },
-        "webhooks": webhooks,
+/// Both configurations.
+pub(super) fn documents(installation: &Installation) -> Vec<Value> {
+    [
+        ("ValidatingWebhookConfiguration", validating(installation)),
+        ("MutatingWebhookConfiguration", mutating(installation)),
+    ]
+    .map(|(kind, webhooks)| {
+        let mut document = cluster_object("admissionregistration.k8s.io/v1", kind, NAME);
+        if installation.certificate == Issuer::CertManager {
+            let certificate = format!("{}/{NAME}", installation.namespace);
+            set(&mut document, &["metadata", "annotations", INJECT_CA], json!(certificate));
+        }
+        with(document, json!({ "webhooks": webhooks }))
     })
+    .into()
 }
 
 /// One webhook: which requests it receives, and what happens to them while we are unavailable.
@@ -126,10 +53,7 @@ impl Webhook<'_> {
             .collect();
         let mut webhook = json!({
             "name": format!("{}.{path}.{NAME}", kind.plural()),
-            "clientConfig": {
-                "url": format!("{}/{path}", installation.url.trim_end_matches('/')),
-                "caBundle": STANDARD.encode(&installation.ca),
-            },
+            "clientConfig": client_config(path, installation),
             "rules": [{
                 "apiGroups": [group],
                 "apiVersions": [version],
@@ -149,6 +73,23 @@ impl Webhook<'_> {
         }
         webhook
     }
+}
+
+/// How the API server reaches a webhook.
+fn client_config(path: &str, installation: &Installation) -> Value {
+    let mut config = match &installation.server {
+        Server::At(url) => json!({ "url": format!("{url}/{path}") }),
+        Server::InCluster { .. } => json!({ "service": {
+            "namespace": installation.namespace,
+            "name": NAME,
+            "path": format!("/{path}"),
+            "port": SERVICE_PORT,
+        } }),
+    };
+    if let Some(ca) = &installation.ca {
+        set(&mut config, &["caBundle"], json!(STANDARD.encode(ca)));
+    }
+    config
 }
 
 const EVERY_WRITE: &[&str] = &["CREATE", "UPDATE", "DELETE"];

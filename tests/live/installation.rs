@@ -1,0 +1,136 @@
+//! What `lanekeeper manifests` prints, as the API server and kube-scheduler take it.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{ControlPlane, until};
+use crate::objects::{documents, node_status};
+
+/// What `lanekeeper manifests` prints with these arguments.
+fn printed(arguments: &[&str]) -> Vec<Value> {
+    let printed = Command::new(env!("CARGO_BIN_EXE_lanekeeper"))
+        .arg("manifests")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    documents(&String::from_utf8(printed.stdout).unwrap())
+}
+
+/// Applies documents strictly and in order, and once more, which changes nothing.
+async fn apply_twice(plane: &ControlPlane, documents: &[Value]) {
+    for document in documents {
+        let applied = plane.apply(document).await;
+        let again = plane.apply(document).await;
+        let version = |it: &Value| it["metadata"]["resourceVersion"].clone();
+        if document["kind"] != "CustomResourceDefinition" {
+            assert_eq!(version(&applied), version(&again), "{document}");
+        }
+    }
+}
+
+pub async fn every_overlay_passes_strict_validation() {
+    let plane = ControlPlane::start().await;
+    for overlay in ["kubevirt", "harvester"] {
+        for certificate in ["secret", "cert-manager"] {
+            let mut documents = printed(&["--overlay", overlay, "--certificate", certificate]);
+            // cert-manager's own kinds are not there.
+            documents.retain(|it| it["apiVersion"] != "cert-manager.io/v1");
+            apply_twice(&plane, &documents).await;
+        }
+    }
+}
+
+/// A pod of the Deployment, as its controller would make it.
+fn pod(documents: &[Value], number: usize) -> Value {
+    let deployment = documents.iter().find(|it| it["kind"] == "Deployment").unwrap();
+    let mut pod = deployment["spec"]["template"].clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!(format!("lanekeeper-{number}"));
+    pod["metadata"]["namespace"] = deployment["metadata"]["namespace"].clone();
+    pod["metadata"]["labels"]["pod-template-hash"] = json!("1");
+    pod
+}
+
+async fn try_create(plane: &ControlPlane, pod: &Value) -> Result<Value, kube::Error> {
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap();
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All&fieldValidation=Strict");
+    let request = http::Request::post(path).header("content-type", "application/json");
+    plane.client.request(request.body(pod.to_string().into_bytes()).unwrap()).await
+}
+
+pub async fn a_pod_of_ours_passes_the_strictest_standard() {
+    let plane = ControlPlane::start().await;
+    for certificate in ["secret", "cert-manager"] {
+        let documents = printed(&["--certificate", certificate]);
+        let namespace = documents.iter().find(|it| it["kind"] == "Namespace").unwrap();
+        plane.apply(namespace).await;
+        let pod = pod(&documents, 0);
+        until("the priority classes", async || match try_create(&plane, &pod).await {
+            Ok(made) => {
+                assert_eq!(made["spec"]["priority"], 2_000_000_000);
+                Some(())
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("no PriorityClass"), "{error}");
+                None
+            }
+        })
+        .await;
+        let mut as_root = pod.clone();
+        as_root["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
+        let error = try_create(&plane, &as_root).await.unwrap_err().to_string();
+        assert!(error.contains("violates PodSecurity \"restricted"), "{error}");
+    }
+}
+
+/// Makes a host with these labels and taints.
+async fn make_host(plane: &ControlPlane, name: &str, labels: &[&str], taints: &[(&str, &str)]) {
+    let mut host = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {"taints": taints.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect::<Vec<_>>()},
+        "status": node_status(),
+    });
+    for label in labels {
+        host["metadata"]["labels"][label] = json!("true");
+    }
+    plane.apply(&host).await;
+}
+
+/// Makes pods of the Deployment and returns their hosts.
+async fn place(plane: &ControlPlane, documents: &[Value], numbers: &[usize]) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for number in numbers {
+        let pod = pod(documents, *number);
+        plane.create(&pod).await;
+        hosts.push(until("the pod to be placed", async || plane.host_of(&pod).await).await);
+    }
+    hosts
+}
+
+pub async fn replicas_are_spread_over_hosts_where_there_are_some() {
+    const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+    let mut plane = ControlPlane::start().await;
+    let documents = printed(&[]);
+    let is_base =
+        |it: &&Value| ["Namespace", "ServiceAccount"].contains(&it["kind"].as_str().unwrap());
+    for document in documents.iter().filter(is_base) {
+        plane.apply(document).await;
+    }
+    plane.start_scheduler();
+    // A lone host takes both, and a third during an update; hosts that take none do not count.
+    make_host(&plane, "alone", &[], &[]).await;
+    make_host(&plane, "tainted", &[], &[("dedicated", "NoSchedule")]).await;
+    make_host(&plane, "witness", &["node-role.harvesterhci.io/witness"], &[]).await;
+    assert_eq!(place(&plane, &documents, &[0, 1, 2]).await, ["alone"; 3]);
+    for number in 0..3 {
+        plane.delete(&pod(&documents, number)).await;
+    }
+    // The host of the control plane is preferred, and takes only one of two.
+    make_host(&plane, "control-plane", &[CONTROL_PLANE], &[(CONTROL_PLANE, "NoSchedule")]).await;
+    assert_eq!(place(&plane, &documents, &[3, 4]).await, ["control-plane", "alone"]);
+}
