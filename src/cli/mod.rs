@@ -424,7 +424,7 @@ fn size(text: &str) -> Result<usize, Unusable> {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Cli, namespace, seconds, size};
+    use super::{Cli, Unusable, namespace, seconds, size};
 
     #[test]
     fn the_arguments_are_consistent() {

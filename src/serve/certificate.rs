@@ -51,7 +51,7 @@ fn next(files: &Files, served: &Pair) -> Result<Option<Pair>, Error> {
     }
     match pair.validity.fault() {
         Some(fault) if served.validity.fault().is_none() => {
-            Err(Error::Unusable { path: files.cert.clone(), why: fault.to_owned() })
+            Err(Error::Unusable { what: files.cert.display().to_string(), why: fault.to_owned() })
         }
         _ => Ok(Some(pair)),
     }

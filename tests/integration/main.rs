@@ -10,6 +10,7 @@
 )]
 
 mod admission;
+mod authority;
 mod cleanup;
 mod crds;
 mod explain;
