@@ -11,6 +11,7 @@ use lanekeeper::cli::{
 };
 use lanekeeper::cluster::Problem;
 use lanekeeper::commands::cleanup::{Cleanup, cleanup};
+use lanekeeper::commands::doctor::{Doctor, doctor};
 use lanekeeper::commands::explain::{self, Explanation};
 use lanekeeper::commands::manifests::manifests;
 use lanekeeper::commands::plan::{Mode, plan};
@@ -89,6 +90,20 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let text = manifests(&arguments.installation()?)?;
             std::io::stdout().write_all(text.as_bytes()).context("can't write the output")?;
             Ok(0)
+        }
+        Command::Doctor(arguments) => {
+            let cli::Doctor { scheduler, timeout, administration } = arguments;
+            let Administration { kubeconfig, namespace, output } = administration;
+            let settings = Doctor { kubeconfig, namespace, scheduler, timeout };
+            let diagnosis = doctor(&settings, output.into())?;
+            std::io::stdout()
+                .write_all(diagnosis.text.as_bytes())
+                .context("can't write the output")?;
+            Ok(match (diagnosis.failed, diagnosis.unknown) {
+                (true, _) => 1,
+                (false, true) => FAILED,
+                (false, false) => 0,
+            })
         }
         Command::Cleanup(arguments) => {
             let cli::Cleanup { dry_run, timeout, administration } = arguments;

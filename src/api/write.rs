@@ -15,6 +15,9 @@ use super::{Api, Error, MAX_ANSWER, MAX_REFUSAL, collection};
 /// end of a leader's term and the beginning of the next one (`controller::lease`), so that a write
 /// that an old leader began has ended before a new leader writes.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long the answer to a dry run may take. The API server waits 10 s for each of our webhooks, the
+/// mutating one first.
+const DRY_RUN_TIMEOUT: Duration = Duration::from_secs(35);
 /// The name under which the API server records which fields we set.
 pub const FIELD_MANAGER: &str = "lanekeeper";
 
@@ -54,7 +57,7 @@ impl Api {
     /// # Errors
     /// If the object can't be read.
     pub async fn get_value(&self, path: &str) -> Result<Option<Value>, Error> {
-        match self.call(Method::GET, path, "", None, "").await {
+        match self.call(Method::GET, path, "").await {
             Ok(object) => Ok(Some(object)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -66,7 +69,7 @@ impl Api {
     /// # Errors
     /// If they can't be listed.
     pub async fn list_values(&self, path: &str, query: &str) -> Result<Vec<Value>, Error> {
-        let mut list = self.call(Method::GET, path, query, None, "").await?;
+        let mut list = self.call(Method::GET, path, query).await?;
         Ok(match list.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
@@ -81,7 +84,8 @@ impl Api {
         self.write(Method::POST, path, object, "application/json", false).await
     }
 
-    /// Asks what a create would do, without doing it: admission runs as for a real one.
+    /// Asks what a create would do, without doing it: admission runs as for a real one, and may take
+    /// as long as the webhooks that are called, one after the other.
     ///
     /// # Errors
     /// If it would be refused.
@@ -129,7 +133,7 @@ impl Api {
     /// # Errors
     /// If it can't be deleted. [`Error::NotFound`] means that it is gone already.
     pub async fn delete(&self, path: &str) -> Result<(), Error> {
-        self.call(Method::DELETE, path, "gracePeriodSeconds=0", None, "").await.map(drop)
+        self.call(Method::DELETE, path, "gracePeriodSeconds=0").await.map(drop)
     }
 
     async fn patch(&self, path: &str, change: &Value, of: PatchType) -> Result<Value, Error> {
@@ -144,12 +148,20 @@ impl Api {
         media_type: &str,
         dry_run: bool,
     ) -> Result<Value, Error> {
-        let dry_run = if dry_run { "&dryRun=All" } else { "" };
-        let query = format!("fieldManager={FIELD_MANAGER}{dry_run}");
-        self.call(method, path, &query, Some(body), media_type).await
+        let (more, time) =
+            if dry_run { ("&dryRun=All", DRY_RUN_TIMEOUT) } else { ("", WRITE_TIMEOUT) };
+        let query = format!("fieldManager={FIELD_MANAGER}{more}");
+        let answer = self.send_body(method, path, &query, Some(body), media_type);
+        tokio::time::timeout(time, answer).await.unwrap_or(Err(Error::Timeout(time)))
     }
 
-    async fn call(
+    async fn call(&self, method: Method, path: &str, query: &str) -> Result<Value, Error> {
+        let answer = self.send_body(method, path, query, None, "");
+        let answer = tokio::time::timeout(WRITE_TIMEOUT, answer).await;
+        answer.unwrap_or(Err(Error::Timeout(WRITE_TIMEOUT)))
+    }
+
+    async fn send_body(
         &self,
         method: Method,
         path: &str,
@@ -172,21 +184,16 @@ impl Api {
             None => Vec::new(),
         };
         let request = request.body(Body::from(bytes)).map_err(|error| invalid(&error))?;
-        let answer = async {
-            let answer =
-                self.client.send(request).await.map_err(|error| Error::unreachable(&error))?;
-            let (head, body) = answer.into_parts();
-            let limit = if head.status.is_success() { MAX_ANSWER } else { MAX_REFUSAL };
-            let bytes = Limited::new(body, limit).collect().await;
-            let bytes = bytes.map_err(|error| Error::unreachable(&*error))?.to_bytes();
-            if !head.status.is_success() {
-                return Err(Error::of_answer(head.status, &head.headers, &bytes));
-            }
-            // The error does not quote the body, since objects may contain secrets.
-            serde_json::from_slice(&bytes)
-                .map_err(|error| Error::Unreadable(format!("{path}: {:?}", error.classify())))
-        };
-        let answer = tokio::time::timeout(WRITE_TIMEOUT, answer).await;
-        answer.unwrap_or(Err(Error::Timeout(WRITE_TIMEOUT)))
+        let answer = self.client.send(request).await.map_err(|error| Error::unreachable(&error))?;
+        let (head, body) = answer.into_parts();
+        let limit = if head.status.is_success() { MAX_ANSWER } else { MAX_REFUSAL };
+        let bytes = Limited::new(body, limit).collect().await;
+        let bytes = bytes.map_err(|error| Error::unreachable(&*error))?.to_bytes();
+        if !head.status.is_success() {
+            return Err(Error::of_answer(head.status, &head.headers, &bytes));
+        }
+        // The error does not quote the body, since objects may contain secrets.
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Unreadable(format!("{path}: {:?}", error.classify())))
     }
 }

@@ -56,6 +56,13 @@ pub enum Command {
     ///
     /// Apply the output with `kubectl apply --server-side -f -`.
     Manifests(Manifests),
+    /// Check whether an installation is right, down to whether the scheduler asks Lanekeeper. Each
+    /// failure names its remedy.
+    ///
+    /// Makes a network config in a dry run, and a canary pod, which asks for a VM network that does
+    /// not exist and is deleted again. Exit status: 0 if nothing is wrong, 1 if a check failed, 2 if
+    /// something could not be checked.
+    Doctor(Doctor),
     /// Take out of the cluster's objects what Lanekeeper put into them, before an uninstall.
     ///
     /// First deletes the webhook configurations `lanekeeper`, and waits until no leader holds the

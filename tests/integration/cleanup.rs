@@ -92,9 +92,9 @@ impl Store {
             },
             Method::PATCH => {
                 let Some(object) = objects.get_mut(path) else { return not_found };
-                let patch: json_patch::Patch = serde_json::from_slice(body).unwrap();
+                let operations: json_patch::Patch = serde_json::from_slice(body).unwrap();
                 let mut changed = object.clone();
-                json_patch::patch(&mut changed, &patch).unwrap();
+                json_patch::patch(&mut changed, &operations).unwrap();
                 let version = object["metadata"]["resourceVersion"].clone();
                 if changed["metadata"]["resourceVersion"] != version {
                     return (409, json!({ "message": "the object has been modified" }));

@@ -24,6 +24,18 @@ pub fn manifests(installation: &Installation) -> Result<String, WriteError> {
     stream(&documents(installation)?)
 }
 
+/// The webhook configurations of an installation, without their addresses and CA.
+pub(super) fn webhook_configurations(namespace: &str) -> Vec<Value> {
+    webhooks::documents(&Installation {
+        overlay: Overlay::KubeVirt,
+        namespace: namespace.to_owned(),
+        server: Server::At(String::new()),
+        certificate: Issuer::Leader,
+        ca: None,
+        trusted_users: Vec::new(),
+    })
+}
+
 /// Writes documents as one stream of YAML.
 fn stream(documents: &[Value]) -> Result<String, WriteError> {
     let mut text = String::new();
