@@ -7,13 +7,13 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::Parser as _;
 use lanekeeper::cli::{
-    self, Administration, Cli, Command, Explained, Plan, Reading, Unschedulable,
+    self, Administration, Cli, Command, Explained, Job, Plan, Reading, Unschedulable,
 };
 use lanekeeper::cluster::Problem;
 use lanekeeper::commands::cleanup::{Cleanup, cleanup};
 use lanekeeper::commands::doctor::{Doctor, doctor};
 use lanekeeper::commands::explain::{self, Explanation};
-use lanekeeper::commands::manifests::manifests;
+use lanekeeper::commands::manifests::{manifests, wiring};
 use lanekeeper::commands::plan::{Mode, plan};
 use lanekeeper::decide::review::Policy;
 use lanekeeper::{allocator, serve, telemetry};
@@ -87,7 +87,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(u8::from(!plan.admitted))
         }
         Command::Manifests(arguments) => {
-            let text = manifests(&arguments.installation()?)?;
+            let text = match arguments.job()? {
+                Job::Installation(installation) => manifests(&installation)?,
+                Job::Wiring(it) => wiring(&it)?,
+            };
             std::io::stdout().write_all(text.as_bytes()).context("can't write the output")?;
             Ok(0)
         }

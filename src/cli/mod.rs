@@ -16,7 +16,7 @@ use crate::k8s::{Decoder, TRUSTED_USERS};
 use crate::source::{self, Once, OnceError};
 
 pub use administration::{Administration, Cleanup, Doctor};
-pub use manifests::{CertificateArg, Manifests, OverlayArg, WrongArguments};
+pub use manifests::{CertificateArg, Job, Manifests, OverlayArg, SchedulerArg, WrongArguments};
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -54,7 +54,8 @@ pub enum Command {
     /// Print everything that an installation applies, as one stream of YAML: definitions,
     /// namespace, access rights, the Deployment and what stands before it, and webhooks.
     ///
-    /// Apply the output with `kubectl apply --server-side -f -`.
+    /// Apply the output with `kubectl apply --server-side -f -`. With --scheduler, print what makes
+    /// kube-scheduler ask Lanekeeper instead.
     Manifests(Manifests),
     /// Check whether an installation is right, down to whether the scheduler asks Lanekeeper. Each
     /// failure names its remedy.

@@ -44,6 +44,8 @@ pub enum WriteError {
     Json(#[from] serde_json::Error),
     /// As YAML.
     Yaml(#[from] serde_saphyr::ser::Error),
+    /// What it is made from can't be read.
+    Read(#[from] serde_saphyr::Error),
 }
 
 fn to_yaml<V: Serialize>(view: &V) -> Result<String, serde_saphyr::ser::Error> {

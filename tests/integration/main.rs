@@ -28,3 +28,4 @@ mod serve;
 mod texts;
 mod tidy;
 mod wire;
+mod wiring;

@@ -1,11 +1,14 @@
 //! What `lanekeeper manifests` prints, as the API server and kube-scheduler take it.
 
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::fixture::{ControlPlane, until};
-use crate::objects::{documents, node_status};
+use crate::fixture::{self, ControlPlane, Process, until};
+use crate::objects::{documents, launcher_pod, node_status, vmi};
 
 /// What `lanekeeper manifests` prints with these arguments.
 fn printed(arguments: &[&str]) -> Vec<Value> {
@@ -133,4 +136,100 @@ pub async fn replicas_are_spread_over_hosts_where_there_are_some() {
     // The host of the control plane is preferred, and takes only one of two.
     make_host(&plane, "control-plane", &[CONTROL_PLANE], &[(CONTROL_PLANE, "NoSchedule")]).await;
     assert_eq!(place(&plane, &documents, &[3, 4]).await, ["control-plane", "alone"]);
+}
+
+/// kube-scheduler with a rendered configuration, as this user.
+fn start_scheduler(folder: &Path, mut configuration: Value, kubeconfig: &Path) -> Process {
+    configuration["clientConnection"]["kubeconfig"] = json!(kubeconfig);
+    let file = folder.join("rendered.yaml");
+    fs::write(&file, configuration.to_string()).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = kubeconfig.display();
+    Process::start(Command::new(fixture::program()).arg("scheduler").args([
+        format!("--config={}", file.display()),
+        format!("--secure-port={port}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--authentication-kubeconfig={kubeconfig}"),
+        format!("--authorization-kubeconfig={kubeconfig}"),
+        "--authentication-tolerate-lookup-failure=false".to_owned(),
+    ]))
+}
+
+/// Makes a pod for vm1, which only host2 can run, and waits until it is bound there.
+async fn land(plane: &ControlPlane, scheduler: &str) {
+    let vmi = plane.create(&vmi("vm1-here", &["vm-network-b", "vm-network-c"])).await;
+    let mut pod = launcher_pod(&vmi);
+    pod["spec"]["schedulerName"] = json!(scheduler);
+    let pod = plane.create(&pod).await;
+    let host = until("the pod to be bound", async || plane.host_of(&pod).await).await;
+    assert_eq!(host, "host2");
+}
+
+pub async fn a_second_scheduler_places_the_vms_that_name_it() {
+    const NAME: &str = "lanekeeper-scheduler";
+    let plane = ControlPlane::start().await;
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    plane.apply_examples().await;
+    let rendered = printed(&["--scheduler", "second"]);
+    apply_twice(&plane, &rendered).await;
+    let lanekeeper = plane.lanekeeper().await.ready().await;
+
+    let account = format!("/api/v1/namespaces/lanekeeper-system/serviceaccounts/{NAME}/token");
+    let request = http::Request::post(account).header("content-type", "application/json");
+    let token =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let request = request.body(token.to_string().into_bytes()).unwrap();
+    let answer: Value = plane.client.request(request).await.unwrap();
+    let admin = fs::read_to_string(plane.folder.path().join("admin.kubeconfig")).unwrap();
+    let own = admin.replace("admin-token", answer["status"]["token"].as_str().unwrap());
+    let kubeconfig = plane.folder.path().join("scheduler.kubeconfig");
+    fs::write(&kubeconfig, own).unwrap();
+
+    let of_kind = |kind: &str| rendered.iter().find(|it| it["kind"] == kind).unwrap();
+    let text = of_kind("ConfigMap")["data"]["scheduler.yaml"].as_str().unwrap();
+    let mut configuration: Value = serde_saphyr::from_str(text).unwrap();
+    let extender = &mut configuration["extenders"][0];
+    extender["urlPrefix"] = json!(format!("https://localhost:{}/scheduler", plane.port));
+    extender["tlsConfig"]["caFile"] = json!(plane.folder.path().join("tls/ca.crt"));
+    let scheduler = start_scheduler(plane.folder.path(), configuration, &kubeconfig);
+    land(&plane, NAME).await;
+    assert!(lanekeeper.metric("lanekeeper_filter_requests_total", &[]).await > 0);
+    let lease = plane.get(of_kind("Lease")).await.unwrap();
+    assert!(lease["spec"]["holderIdentity"].is_string(), "{lease}");
+    assert!(!scheduler.said("forbidden"), "{:?}", scheduler.log.lock().unwrap());
+}
+
+/// A certificate for the Service's name alone, with its CA, in place of the fixture's.
+fn certify_the_service(folder: &Path) {
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::default();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    fs::write(folder.join("ca.crt"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let name = "lanekeeper.lanekeeper-system.svc".to_owned();
+    let leaf = rcgen::CertificateParams::new([name]).unwrap();
+    let issuer = rcgen::Issuer::from_params(&ca, &ca_key);
+    fs::write(folder.join("tls.crt"), leaf.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    fs::write(folder.join("tls.key"), key.serialize_pem()).unwrap();
+}
+
+pub async fn a_scheduler_on_its_host_calls_an_address_and_checks_the_services_name() {
+    let plane = ControlPlane::start().await;
+    certify_the_service(&plane.folder.path().join("tls"));
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    plane.apply_examples().await;
+    let _lanekeeper = plane.lanekeeper().await.ready().await;
+    let ca = plane.folder.path().join("tls/ca.crt");
+    let rendered = printed(&[
+        "--scheduler=kubeadm",
+        &format!("--ca-file={}", ca.display()),
+        &format!("--scheduler-address=127.0.0.1:{}", plane.port),
+    ]);
+    let kubeconfig = plane.folder.path().join("admin.kubeconfig");
+    let [configuration] = &rendered[..] else { panic!("one document") };
+    let scheduler = start_scheduler(plane.folder.path(), configuration.clone(), &kubeconfig);
+    land(&plane, "default-scheduler").await;
+    assert!(!scheduler.said("x509"), "{:?}", scheduler.log.lock().unwrap());
 }

@@ -72,6 +72,8 @@ fn main() {
         installation::every_overlay_passes_strict_validation,
         installation::a_pod_of_ours_passes_the_strictest_standard,
         installation::replicas_are_spread_over_hosts_where_there_are_some,
+        installation::a_second_scheduler_places_the_vms_that_name_it,
+        installation::a_scheduler_on_its_host_calls_an_address_and_checks_the_services_name,
         protection::a_network_that_only_a_new_launcher_pod_names_is_looked_up,
         protection::a_move_to_another_cluster_protects_the_source_alone,
         protection::a_finalizer_is_set_whatever_else_is_wrong_and_nothing_is_read,

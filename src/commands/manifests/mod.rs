@@ -3,8 +3,11 @@
 
 mod access;
 mod certificates;
+mod configuration;
 mod installation;
+mod second;
 mod webhooks;
+mod wiring;
 mod workload;
 
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use super::{WriteError, to_yaml};
 use installation::{cluster_object, set};
 
 pub use installation::{Installation, Issuer, Overlay, Server};
+pub use wiring::{Address, Hosts, Scheduler, Wiring, wiring};
 
 /// Writes all documents as one stream of YAML.
 ///

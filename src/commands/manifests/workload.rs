@@ -144,7 +144,7 @@ pub(super) fn container_security() -> Value {
 
 /// Control-plane hosts are preferred, since they are the last to be drained, and never required. A
 /// witness host has no room for more than etcd.
-fn node_affinity() -> Value {
+pub(super) fn node_affinity() -> Value {
     let expression = |key: &str, operator: &str| json!({ "matchExpressions": [{ "key": key, "operator": operator }] });
     let mut not_a_witness = expression(WITNESS_LABEL, "NotIn");
     if let Some(expression) = not_a_witness.pointer_mut("/matchExpressions/0") {
