@@ -87,8 +87,8 @@ fn of_message(scheduler: &str, message: &str) -> Check {
             &["connection refused", "no route to host", "timeout", "Timeout", "deadline exceeded",
               "no such host", "connection reset", "EOF", "server misbehaving", "code 404", "code 5"],
             format!(
-                "the scheduler does not reach Lanekeeper at urlPrefix: check that address from the \
-                 host of the scheduler, which resolves no name of a Service, and see {WIRING}"
+                "the scheduler does not reach Lanekeeper at urlPrefix: try that address from the \
+                 scheduler's host, where the DNS name of a Service does not resolve, and see {WIRING}"
             ),
         ),
     ];

@@ -1,146 +1,186 @@
-//! Whether the serving certificate and its CA are valid, and for how long.
+//! Whether the serving certificate and its CA are valid, and what is due.
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use k8s_openapi::jiff::Timestamp;
 use time::{Duration, OffsetDateTime};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::api::Error;
+use crate::commands::NAME;
+use crate::pki::authority::{Authority, LeafDue, Step};
 
 use super::check::Check;
-use super::secret::{Content, SECRET};
+use super::secret::{SECRET, Secret};
 
 pub(super) const CERTIFICATE: &str = "certificate";
 pub(super) const AUTHORITY: &str = "ca";
 
-/// How long before its end a CA is replaced.
-const CA_IS_DUE: Duration = Duration::days(365);
-/// How much later than due the leader may rotate the serving certificate.
-const SLACK: Duration = Duration::hours(1);
+/// How late the leader may rotate the serving certificate.
+const SLACK: Duration = Duration::minutes(10);
 
-/// When a certificate is valid.
-#[derive(Clone, Copy)]
-struct Dates {
-    from: OffsetDateTime,
-    until: OffsetDateTime,
+/// A time in Unix seconds, for people.
+fn shown(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
-impl Dates {
-    /// Those of the first certificate in PEM.
-    fn of(pem: &[u8]) -> Option<Self> {
-        let der = CertificateDer::from_pem_slice(pem).ok()?;
-        let (_, certificate) = X509Certificate::from_der(&der).ok()?;
-        let validity = certificate.validity();
-        let at = |time: i64| OffsetDateTime::from_unix_timestamp(time).ok();
-        Some(Self {
-            from: at(validity.not_before.timestamp())?,
-            until: at(validity.not_after.timestamp())?,
-        })
-    }
-
-    /// Why the certificate is not valid now.
-    fn fault(self, now: OffsetDateTime) -> Option<String> {
-        if now < self.from {
-            Some(format!("is not valid before {}", self.from))
-        } else if now > self.until {
-            Some(format!("has expired at {}", self.until))
-        } else {
-            None
-        }
-    }
-
-    /// When two thirds of the time have passed.
-    fn is_due_at(self) -> OffsetDateTime {
-        self.from + (self.until - self.from) * 2 / 3
-    }
-}
-
-/// Checks the serving certificate. The leader rotates it after two thirds of its time.
-pub(super) fn serving(
-    content: &Result<Content, Error>,
-    now: OffsetDateTime,
+/// The authority of the Secret, or else the answer of a check.
+fn authority_of<'s>(
+    name: &'static str,
+    secret: &'s Secret,
     namespace: &str,
-) -> Check {
-    let content = match content {
-        Ok(content) => content,
-        Err(why) => {
-            return Check::unread(CERTIFICATE, &format!("get Secret {namespace}/{SECRET}"), why);
+) -> Result<&'s Authority, Check> {
+    match secret {
+        Secret::Holds(authority) => Ok(authority),
+        Secret::Unread(why) => {
+            Err(Check::unread(name, &format!("get Secret {namespace}/{SECRET}"), why))
         }
+        Secret::Empty => {
+            let says = format!(
+                "Secret {namespace}/{SECRET} is empty: the serving certificate is given with \
+                 --tls-cert, or the leader has yet to issue one"
+            );
+            Err(Check::skipped(name, says))
+        }
+        Secret::Damaged(why) => {
+            let remedy = format!(
+                "restore the Secret from a backup. If there is none, empty it with `kubectl -n \
+                 {namespace} patch secret {SECRET} --type=merge -p '{{\"data\":null}}'`, give the \
+                 output of `lanekeeper certs ca show` to every kube-scheduler, and restart it"
+            );
+            let says = format!("Secret {namespace}/{SECRET} is damaged: {why}");
+            Err(Check::failed(name, says, remedy))
+        }
+    }
+}
+
+/// Checks the serving certificate, which the leader rotates after two thirds of its life.
+pub(super) fn serving(secret: &Secret, now: OffsetDateTime, namespace: &str) -> Check {
+    let authority = match authority_of(CERTIFICATE, secret, namespace) {
+        Ok(authority) => authority,
+        Err(check) => return check,
     };
     let remedy = format!(
-        "the leader issues it: see the check `leader`, and its log with `kubectl -n {namespace} logs \
-         deployment/lanekeeper`"
+        "the leader issues another one within seconds: see the check `leader`, and its log with \
+         `kubectl -n {namespace} logs deployment/{NAME}`"
     );
-    let Some(pem) = content.get("tls.crt") else {
-        let says = format!(
-            "Secret {namespace}/{SECRET} has no certificate: one is given with --tls-cert, or none \
-             was issued yet"
-        );
-        return Check::skipped(CERTIFICATE, says);
+    let leaf = match authority.leaf() {
+        Ok(leaf) => leaf,
+        Err(due) => return Check::failed(CERTIFICATE, due.to_string(), remedy),
     };
-    let Some(dates) = Dates::of(pem) else {
-        return Check::failed(CERTIFICATE, "tls.crt of the Secret holds no certificate", remedy);
-    };
-    if let Some(fault) = dates.fault(now) {
-        return Check::failed(CERTIFICATE, format!("the serving certificate {fault}"), remedy);
+    let until = shown(leaf.validity.until);
+    // Which names it must have, the leader knows: the call of a webhook tells whether they suffice.
+    let due = authority.leaf_due(&leaf.names, now);
+    let late = authority.leaf_due(&leaf.names, now - SLACK);
+    match due.filter(|due| *due != LeafDue::Aged || late == Some(LeafDue::Aged)) {
+        Some(due) => Check::failed(CERTIFICATE, format!("{due}; it ends at {until}"), remedy),
+        None => Check::ok(CERTIFICATE, format!("the serving certificate is valid until {until}")),
     }
-    let due = dates.is_due_at();
-    if now > due + SLACK {
-        let says = format!(
-            "the serving certificate is valid until {}, and should have been rotated at {due}",
-            dates.until
-        );
-        return Check::failed(CERTIFICATE, says, remedy);
-    }
-    Check::ok(CERTIFICATE, format!("the serving certificate is valid until {}", dates.until))
 }
 
-/// Checks the CAs, and says which step of a change of CA is due.
-pub(super) fn authority(
-    content: &Result<Content, Error>,
-    now: OffsetDateTime,
-    namespace: &str,
-) -> Check {
-    let content = match content {
-        Ok(content) => content,
-        Err(why) => {
-            return Check::unread(AUTHORITY, &format!("get Secret {namespace}/{SECRET}"), why);
-        }
+/// Checks the CA, and says which step of a change of CA is due.
+pub(super) fn authority(secret: &Secret, now: OffsetDateTime, namespace: &str) -> Check {
+    let authority = match authority_of(AUTHORITY, secret, namespace) {
+        Ok(authority) => authority,
+        Err(check) => return check,
     };
-    let Some(ca) = content.get("ca.crt") else {
-        let says =
-            format!("Secret {namespace}/{SECRET} has no CA: the leader issues no certificate");
-        return Check::skipped(AUTHORITY, says);
-    };
-    let Some(ca) = Dates::of(ca) else {
-        let remedy = "restore the Secret from a backup; if there is none, delete it, and restart every \
-                      kube-scheduler with the new CA";
-        return Check::failed(AUTHORITY, "ca.crt of the Secret holds no certificate", remedy);
-    };
-    if let Some(fault) = ca.fault(now) {
-        let remedy = "`lanekeeper certs ca next`, restart every kube-scheduler with the new bundle, \
-                      `lanekeeper certs ca promote`";
-        return Check::failed(AUTHORITY, format!("the CA {fault}"), remedy);
-    }
-    let scheduler =
-        "every kube-scheduler was restarted with what `lanekeeper certs ca show` prints";
-    if content.contains_key("ca-next.crt") {
-        let says = "a next CA is published and does not issue certificates yet";
+    let validity = authority.current().validity;
+    let until = shown(validity.until);
+    if now.unix_timestamp() < validity.from {
+        let says = format!("the CA is not valid before {}", shown(validity.from));
         return Check::failed(
             AUTHORITY,
             says,
-            format!("once {scheduler}: lanekeeper certs ca promote"),
+            "correct the clocks of the cluster and of this machine",
         );
     }
-    if content.contains_key("ca-old.crt") {
-        let says = "an old CA is still trusted";
-        let remedy =
-            "once every replica serves a certificate of the new CA: lanekeeper certs ca retire";
-        return Check::failed(AUTHORITY, says, remedy);
+    let restart =
+        "give the output of `lanekeeper certs ca show` to every kube-scheduler, restart it";
+    let (says, remedy) = match authority.step_due(now) {
+        None => return Check::ok(AUTHORITY, format!("the CA is valid until {until}")),
+        Some(Step::Next) => (
+            format!("a new CA is due: the CA ends at {until}"),
+            format!(
+                "run `lanekeeper certs ca next`, {restart}, and run `lanekeeper certs ca promote`"
+            ),
+        ),
+        Some(Step::Promote) => (
+            "a change of CA is not complete: the next CA issues no certificate yet".to_owned(),
+            format!("{restart}, and run `lanekeeper certs ca promote`"),
+        ),
+        Some(Step::Retire) => (
+            "a change of CA is not complete: the old CA is still trusted".to_owned(),
+            "run `lanekeeper certs ca retire`".to_owned(),
+        ),
+    };
+    Check::failed(AUTHORITY, says, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::Status;
+    use super::*;
+    use crate::pki::{AltNames, names};
+
+    const DAY: Duration = Duration::DAY;
+
+    fn alt_names() -> AltNames {
+        names("lanekeeper", "lanekeeper-system", &[], &[])
     }
-    if ca.until - now < CA_IS_DUE {
-        let says = format!("the CA expires at {}", ca.until);
-        return Check::failed(AUTHORITY, says, "lanekeeper certs ca next");
+
+    /// The serving certificate's check and the CA's, so long after the CA was made.
+    fn after(time: Duration, change: impl FnOnce(&mut Authority, OffsetDateTime)) -> [Check; 2] {
+        let made = OffsetDateTime::now_utc();
+        let mut authority = Authority::make(&alt_names(), made).unwrap();
+        change(&mut authority, made + time);
+        let secret = Secret::of(&authority.content());
+        [serving(&secret, made + time, "ns"), super::authority(&secret, made + time, "ns")]
     }
-    Check::ok(AUTHORITY, format!("the CA is valid until {}", ca.until))
+
+    #[test]
+    fn a_certificate_fails_if_its_leader_should_have_rotated_it() {
+        let status = |time| after(time, |_, _| {})[0].status;
+        assert_eq!(status(Duration::ZERO), Status::Ok);
+        // A certificate of 90 days, which began an hour before.
+        let due = DAY * 60 - Duration::HOUR;
+        assert_eq!(status(due - Duration::MINUTE), Status::Ok);
+        assert_eq!(status(due + SLACK / 2), Status::Ok);
+        assert_eq!(status(due + SLACK * 2), Status::Failed);
+        let [expired, _] = after(DAY * 100, |_, _| {});
+        assert!(expired.says.contains("has expired"), "{expired:?}");
+        assert!(expired.remedy.unwrap().contains("`leader`"));
+        assert_eq!(status(-DAY), Status::Failed);
+    }
+
+    #[test]
+    fn each_step_of_a_change_of_ca_is_told() {
+        let rotated = |authority: &mut Authority, now| authority.issue(&alt_names(), now).unwrap();
+        let [_, ca] = after(DAY * 365 * 8, rotated);
+        assert_eq!(ca.status, Status::Ok);
+        let [_, ca] = after(DAY * (365 * 9 + 30), rotated);
+        assert!(ca.remedy.unwrap().starts_with("run `lanekeeper certs ca next`"));
+        let [leaf, ca] = after(DAY, |authority, now| authority.add_next(now).unwrap());
+        assert_eq!((leaf.status, ca.status), (Status::Ok, Status::Failed));
+        assert!(ca.remedy.unwrap().contains("restart it, and run `lanekeeper certs ca promote`"));
+        let [leaf, ca] = after(DAY, |authority, now| {
+            authority.add_next(now).unwrap();
+            authority.promote(now).unwrap();
+        });
+        assert_eq!((leaf.status, ca.status), (Status::Ok, Status::Failed));
+        assert_eq!(ca.remedy.unwrap(), "run `lanekeeper certs ca retire`");
+        let [_, early] = after(-DAY, |_, _| {});
+        assert!(early.says.contains("not valid before"), "{early:?}");
+    }
+
+    #[test]
+    fn a_secret_without_a_ca_is_no_fault_and_a_damaged_one_is() {
+        let now = OffsetDateTime::now_utc();
+        let both =
+            |secret: &Secret| [serving(secret, now, "ns"), super::authority(secret, now, "ns")];
+        let statuses = |secret: &Secret| both(secret).map(|check| check.status);
+        assert_eq!(statuses(&Secret::of(&[].into())), [Status::Skipped; 2]);
+        let error = crate::api::Error::Forbidden("no".into());
+        assert_eq!(statuses(&Secret::Unread(error)), [Status::Unknown; 2]);
+        let mut content = Authority::make(&alt_names(), now).unwrap().content();
+        content.remove("ca.key");
+        let [_, ca] = both(&Secret::of(&content));
+        assert_eq!(ca.status, Status::Failed);
+        assert!(ca.says.contains("ca.key") && ca.remedy.unwrap().contains("backup"));
+    }
 }

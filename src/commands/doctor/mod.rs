@@ -25,6 +25,7 @@ use super::{Form, WriteError};
 
 use answer::{Question, SCHEDULER};
 use check::{Check, Report, Status};
+use secret::Secret;
 
 /// Which installation to check, and how.
 #[derive(Clone, Debug)]
@@ -110,7 +111,7 @@ async fn checks(api: &Api, settings: &Doctor) -> Result<Vec<Check>, WriteError> 
     let are_served = definitions.status == Status::Ok;
     checks.push(definitions);
 
-    let secret = secret::read(api, namespace).await;
+    let secret = Secret::read(api, namespace).await;
     let expected = webhook_configurations(namespace);
     let mut is_registered = false;
     match webhooks::read(api, &expected).await {

@@ -1,31 +1,64 @@
 //! The Secret in which the leader keeps the CA and the serving certificate.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::api::{Api, Error};
+use crate::pki;
+use crate::pki::authority::{Authority, Content};
 
 /// The Secret's name.
 pub(super) const SECRET: &str = "lanekeeper-tls";
-/// The key of the CA certificates to trust.
-pub(super) const BUNDLE: &str = "bundle.crt";
 
-/// The Secret's data.
-pub(super) type Content = BTreeMap<String, Vec<u8>>;
+/// What the Secret holds.
+pub(super) enum Secret {
+    /// It can't be read.
+    Unread(Error),
+    /// It does not exist, or is empty, since the serving certificate comes from elsewhere or is yet
+    /// to be issued.
+    Empty,
+    /// It can't be used.
+    Damaged(pki::Error),
+    /// A CA, and what it issued.
+    Holds(Box<Authority>),
+}
 
-/// Reads the Secret. It has no content if it does not exist.
-///
-/// # Errors
-/// If it can't be read.
-pub(super) async fn read(api: &Api, namespace: &str) -> Result<Content, Error> {
-    let secret = api.get_value(&format!("/api/v1/namespaces/{namespace}/secrets/{SECRET}")).await?;
-    let data = secret.as_ref().and_then(|secret| secret.get("data")).and_then(Value::as_object);
-    let entries = data.into_iter().flatten().filter_map(|(key, value)| {
-        let value = STANDARD.decode(value.as_str()?).ok()?;
-        (!value.is_empty()).then(|| (key.clone(), value))
-    });
-    Ok(entries.collect())
+impl Secret {
+    /// Reads the Secret.
+    pub async fn read(api: &Api, namespace: &str) -> Self {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{SECRET}");
+        match api.get_value(&path).await {
+            Ok(secret) => Self::of(&content(secret.as_ref())),
+            Err(why) => Self::Unread(why),
+        }
+    }
+
+    pub fn of(content: &Content) -> Self {
+        match Authority::read(content) {
+            Ok(Some(authority)) => Self::Holds(Box::new(authority)),
+            Ok(None) => Self::Empty,
+            Err(why) => Self::Damaged(why),
+        }
+    }
+
+    /// The CA certificates to trust. There are none if the Secret holds no CA.
+    pub fn trusted(&self) -> BTreeSet<Vec<u8>> {
+        match self {
+            Self::Holds(authority) => {
+                authority.cas().iter().map(|(_, ca)| ca.der.to_vec()).collect()
+            }
+            Self::Unread(_) | Self::Empty | Self::Damaged(_) => BTreeSet::new(),
+        }
+    }
+}
+
+fn content(secret: Option<&Value>) -> Content {
+    let data = secret.and_then(|secret| secret.get("data")).and_then(Value::as_object);
+    // The API server refuses data that is not base64.
+    let decoded = |value: &Value| STANDARD.decode(value.as_str()?).ok();
+    let entries = data.into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), decoded(value)?))).collect()
 }

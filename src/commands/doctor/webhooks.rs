@@ -13,7 +13,7 @@ use crate::api::{Api, Error};
 use crate::commands::NAME;
 
 use super::check::Check;
-use super::secret::{BUNDLE, Content, SECRET};
+use super::secret::{SECRET, Secret};
 
 pub(super) const WEBHOOKS: &str = "webhooks";
 pub(super) const CA: &str = "webhook-ca";
@@ -86,15 +86,15 @@ fn certificates(pem: &[u8]) -> BTreeSet<Vec<u8>> {
     read.unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect()
 }
 
-/// Checks that each webhook trusts every CA of the Secret. `content` is the Secret's.
-pub(super) fn ca(found: &[Value], content: &Result<Content, Error>, namespace: &str) -> Check {
-    let content = match content {
-        Ok(content) => content,
-        Err(why) => return Check::unread(CA, &format!("get Secret {namespace}/{SECRET}"), why),
-    };
-    let in_use = content.get(BUNDLE).map(|bundle| certificates(bundle)).unwrap_or_default();
-    let (mut without, mut wrong) = (Vec::new(), Vec::new());
+/// Checks that each webhook trusts every CA of the Secret.
+pub(super) fn ca(found: &[Value], secret: &Secret, namespace: &str) -> Check {
+    if let Secret::Unread(why) = secret {
+        return Check::unread(CA, &format!("get Secret {namespace}/{SECRET}"), why);
+    }
+    let in_use = secret.trusted();
+    let (mut without, mut wrong, mut count) = (Vec::new(), Vec::new(), 0);
     for webhook in found.iter().flat_map(webhooks) {
+        count += 1;
         let bundle = webhook.pointer("/clientConfig/caBundle").and_then(Value::as_str);
         let bundle = bundle.and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default();
         let trusted = certificates(&bundle);
@@ -104,13 +104,16 @@ pub(super) fn ca(found: &[Value], content: &Result<Content, Error>, namespace: &
             wrong.push(name(webhook));
         }
     }
+    let those = |names: &[&str]| {
+        if names.len() == count { "every webhook".to_owned() } else { names.join(", ") }
+    };
     let mut faults = Vec::new();
     if !without.is_empty() {
-        faults.push(format!("no CA certificate in caBundle of {}", without.join(", ")));
+        faults.push(format!("caBundle holds no CA certificate: {}", those(&without)));
     }
     if !wrong.is_empty() {
-        let those = wrong.join(", ");
-        faults.push(format!("caBundle lacks a CA of Secret {namespace}/{SECRET}: {those}"));
+        faults
+            .push(format!("caBundle lacks a CA of Secret {namespace}/{SECRET}: {}", those(&wrong)));
     }
     if !faults.is_empty() {
         let remedy = if in_use.is_empty() {
@@ -121,34 +124,32 @@ pub(super) fn ca(found: &[Value], content: &Result<Content, Error>, namespace: &
             format!(
                 "the leader corrects caBundle within seconds: see the check `leader`, and its log \
                  with `kubectl -n {namespace} logs deployment/{NAME}`. With --tls-cert it does not; \
-                 then apply what `lanekeeper manifests` prints with --ca-file, and delete the Secret"
+                 then apply what `lanekeeper manifests` prints with --ca-file, and empty the Secret"
             )
         };
         return Check::failed(CA, faults.join("; "), remedy);
     }
-    if in_use.is_empty() {
-        let says = format!(
-            "Secret {namespace}/{SECRET} has no {BUNDLE}, since the serving certificate is not \
-             issued by the leader: there is no CA to compare caBundle with"
-        );
-        return Check::skipped(CA, says);
+    match secret {
+        Secret::Holds(_) => Check::ok(CA, "every webhook trusts the CA in use"),
+        Secret::Damaged(_) => Check::skipped(CA, "needs the check `ca` to pass"),
+        _ => {
+            let says = format!(
+                "Secret {namespace}/{SECRET} is empty: there is no CA to compare caBundle with"
+            );
+            Check::skipped(CA, says)
+        }
     }
-    Check::ok(CA, "every webhook trusts the CA in use")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
+    use time::OffsetDateTime;
 
     use super::super::check::Status;
     use super::*;
-
-    fn authority() -> String {
-        let key = rcgen::KeyPair::generate().unwrap();
-        rcgen::CertificateParams::default().self_signed(&key).unwrap().pem()
-    }
+    use crate::pki::AltNames;
+    use crate::pki::authority::Authority;
 
     fn configuration(kind: &str, webhooks: &Value) -> Value {
         json!({ "kind": kind, "webhooks": webhooks })
@@ -186,36 +187,44 @@ mod tests {
 
     #[test]
     fn each_webhook_must_trust_every_ca_of_the_secret() {
-        let (old, new, other) = (authority(), authority(), authority());
-        let content = |bundle: &str| {
-            let entry = (BUNDLE.to_owned(), bundle.as_bytes().to_vec());
-            Ok(BTreeMap::from_iter((!bundle.is_empty()).then_some(entry)))
-        };
-        let check = |bundles: &[&str], bundle: &str| {
+        let now = OffsetDateTime::now_utc();
+        let make = || Authority::make(&AltNames::new(), now).unwrap();
+        let pem = |authority: &Authority| String::from_utf8(authority.bundle()).unwrap();
+        let (mut ours, other) = (make(), make());
+        let old = pem(&ours);
+        let only_old = Secret::of(&ours.content());
+        ours.add_next(now).unwrap();
+        let both = pem(&ours);
+        let two = Secret::of(&ours.content());
+        let (other, none) = (pem(&other), Secret::of(&[].into()));
+        let check = |bundles: &[&str], secret: &Secret| {
             let webhooks: Vec<Value> = bundles
                 .iter()
-                .map(|bundle| json!({ "name": "a", "clientConfig": { "caBundle": STANDARD.encode(bundle) } }))
+                .map(|bundle| {
+                    let client = json!({ "caBundle": STANDARD.encode(bundle) });
+                    json!({ "name": "a", "clientConfig": client })
+                })
                 .collect();
-            ca(&[configuration("", &json!(webhooks)), Value::Null], &content(bundle), "ns")
+            ca(&[configuration("", &json!(webhooks)), Value::Null], secret, "ns")
         };
-        let both = format!("{old}{new}");
-        for (bundles, bundle, status) in [
-            (&[&*old, &old][..], &*old, Status::Ok),
-            (&[&both], &old, Status::Ok),
-            (&[&both], &format!("{new}{old}"), Status::Ok),
-            (&[&both, &old], &both, Status::Failed),
-            (&[&other], &old, Status::Failed),
-            (&[""], &old, Status::Failed),
-            (&["no PEM"], &old, Status::Failed),
-            (&[&other], "", Status::Skipped),
-            (&[""], "", Status::Failed),
+        for (bundles, secret, status, says) in [
+            (&[&*old, &old][..], &only_old, Status::Ok, "every webhook"),
+            (&[&both], &only_old, Status::Ok, "every webhook"),
+            (&[&both, &both], &two, Status::Ok, "every webhook"),
+            (&[&both, &old], &two, Status::Failed, "lacks a CA of Secret ns/lanekeeper-tls: a"),
+            (&[&other, &other], &only_old, Status::Failed, "lanekeeper-tls: every webhook"),
+            (&[""], &only_old, Status::Failed, "no CA certificate"),
+            (&["no PEM"], &only_old, Status::Failed, "no CA certificate"),
+            (&[&other], &none, Status::Skipped, "is empty"),
+            (&["", &other], &none, Status::Failed, "no CA certificate: a"),
         ] {
-            let check = check(bundles, bundle);
+            let check = check(bundles, secret);
             assert_eq!(check.status, status, "{check:?}");
+            assert!(check.says.contains(says), "{says}: {check:?}");
         }
-        assert!(check(&[&other], &old).remedy.unwrap().contains("`leader`"));
-        assert!(check(&[""], "").remedy.unwrap().contains("--ca-file"));
-        let unread = ca(&[], &Err(Error::Forbidden("no".into())), "ns");
+        assert!(check(&[&other], &only_old).remedy.unwrap().contains("`leader`"));
+        assert!(check(&[""], &none).remedy.unwrap().contains("--ca-file"));
+        let unread = ca(&[], &Secret::Unread(Error::Forbidden("no".into())), "ns");
         assert_eq!(unread.status, Status::Unknown);
     }
 }
