@@ -5,29 +5,13 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::fixture::audit::{self, Audit};
 use crate::fixture::{ClientCertificate, ControlPlane, Lanekeeper, until};
 use crate::objects::{launcher_pod, like, vmi};
 
-/// Arguments that make the API server write down each request of our account but its watches.
-fn audit(path: &Path) -> Vec<String> {
-    let ours = "system:serviceaccount:lanekeeper-system:lanekeeper";
-    let policy = json!({
-        "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
-        "omitStages": ["RequestReceived"],
-        "rules": [{"level": "Metadata", "users": [ours], "verbs": ["get", "list"]}, {"level": "None"}],
-    });
-    fs::write(path.join("audit.yaml"), policy.to_string()).unwrap();
-    vec![
-        format!("--audit-policy-file={}", path.join("audit.yaml").display()),
-        format!("--audit-log-path={}", path.join("audit.log").display()),
-        "--audit-log-mode=blocking-strict".to_owned(),
-    ]
-}
-
 /// How many requests of ours but watches have reached the API server.
 fn reads(plane: &ControlPlane) -> usize {
-    let log = fs::read_to_string(plane.folder.path().join("audit.log")).unwrap_or_default();
-    log.lines().count()
+    Audit::of(plane.folder.path()).requests().len()
 }
 
 /// Arguments that make the API server show a certificate to our webhooks, as the documentation says.
@@ -69,9 +53,10 @@ async fn install(plane: &ControlPlane, client: &ClientCertificate) -> Lanekeeper
 pub async fn clients_with_a_certificate_are_answered() {
     let certificates = tempfile::tempdir().unwrap();
     let client = ClientCertificate::make(certificates.path());
-    let mut plane =
-        ControlPlane::prepared(|path, port| [audit(path), admission(path, port, &client)].concat())
-            .await;
+    let mut plane = ControlPlane::prepared(|path, port| {
+        [audit::arguments(path), admission(path, port, &client)].concat()
+    })
+    .await;
     let lanekeeper = install(&plane, &client).await;
     plane.start_scheduler_as(Some(&client));
 
@@ -97,7 +82,7 @@ pub async fn clients_without_one_get_401_and_cause_no_read() {
     let client = ClientCertificate::make(certificates.path());
     let stranger = tempfile::tempdir().unwrap();
     let stranger = ClientCertificate::make(stranger.path());
-    let mut plane = ControlPlane::prepared(|path, _| audit(path)).await;
+    let mut plane = ControlPlane::prepared(|path, _| audit::arguments(path)).await;
     let lanekeeper = install(&plane, &client).await;
     plane.start_scheduler_as(None);
     let before = reads(&plane);
