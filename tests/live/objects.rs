@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use crate::fixture::{ControlPlane, PATIENCE, until};
+use crate::fixture::{ControlPlane, NAMESPACE, PATIENCE, until};
 
 impl ControlPlane {
     async fn api_of(&self, object: &Value) -> Api<DynamicObject> {
@@ -221,6 +221,10 @@ pub fn like(kind: &str, name: &str) -> Value {
             ("kubevirt.io/v1", Some("default"))
         }
         "NetworkAttachmentDefinition" => ("k8s.cni.cncf.io/v1", Some("default")),
+        "Pod" => ("v1", Some("default")),
+        // Ours.
+        "Lease" => ("coordination.k8s.io/v1", Some(NAMESPACE)),
+        "Secret" => ("v1", Some(NAMESPACE)),
         _ => ("network.harvesterhci.io/v1beta1", None),
     };
     json!({
