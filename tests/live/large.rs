@@ -28,6 +28,8 @@ pub async fn pods_land_among_5_000_hosts() {
         assert_eq!(host, only);
         took.push(time);
     }
+    let in_order: Vec<_> = took.iter().map(Duration::as_millis).collect();
+    eprintln!("{HOSTS} hosts: bound after {in_order:?} ms");
     took.sort_unstable();
     eprintln!(
         "{HOSTS} hosts: median {:?}, largest {:?}",
