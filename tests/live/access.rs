@@ -317,16 +317,15 @@ impl Right<'_> {
     fn role_without(&self) -> Value {
         let mut role = self.role.clone();
         let rules = role["rules"].as_array_mut().unwrap();
-        let rule = rules.remove(self.rule);
-        let mut others = rule.clone();
+        let mut less = rules.remove(self.rule);
+        let mut others = less.clone();
         others["resources"].as_array_mut().unwrap().retain(|it| it != self.resource);
-        let mut less = rule;
         less["resources"] = json!([self.resource]);
         less["verbs"].as_array_mut().unwrap().retain(|it| it != self.verb);
-        let kept = |rule: &Value| {
-            ["resources", "verbs"].iter().all(|part| !rule[part].as_array().unwrap().is_empty())
+        let grants = |it: &Value| {
+            ["resources", "verbs"].iter().all(|part| !it[part].as_array().unwrap().is_empty())
         };
-        rules.extend([others, less].into_iter().filter(kept));
+        rules.extend([others, less].into_iter().filter(grants));
         role
     }
 

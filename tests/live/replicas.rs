@@ -63,16 +63,16 @@ impl Load {
             }
             calls
         });
-        let (stopped, launcher, made) = (stop.clone(), client.clone(), pods.clone());
+        let (stopped, api, made) = (stop.clone(), client.clone(), pods.clone());
         let launches = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
                 let number = made.load(Ordering::Relaxed);
                 let vmi = vmi(&format!("load-{number}"), &["vm-network-b", "vm-network-c"]);
                 let path = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances";
-                let vmi = request(&launcher, "POST", path, &vmi).await.unwrap();
+                let vmi = request(&api, "POST", path, &vmi).await.unwrap();
                 let mut pod = launcher_pod(&vmi);
                 pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("1m");
-                request(&launcher, "POST", "/api/v1/namespaces/default/pods", &pod).await.unwrap();
+                request(&api, "POST", "/api/v1/namespaces/default/pods", &pod).await.unwrap();
                 made.store(number + 1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }

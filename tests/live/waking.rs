@@ -266,10 +266,10 @@ pub async fn nothing_is_touched_in_vain() {
     let pod = plane.create(&pod).await;
     is_waiting(&plane, &pod).await;
     churn(Duration::from_secs(6)).await;
-    let touched: Vec<i64> = touches()[before..].iter().map(|entry| entry.received).collect();
-    assert!((2..=8).contains(&touched.len()), "{touched:?}");
+    let times: Vec<i64> = touches()[before..].iter().map(|entry| entry.received).collect();
+    assert!((2..=8).contains(&times.len()), "{times:?}");
     // What was sent a second apart may arrive a little closer.
-    let apart: Vec<i64> = touched.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let apart: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(apart.iter().all(|apart| *apart > 900_000), "{apart:?}");
     eprintln!("touches under churn, microseconds apart: {apart:?}");
 }
