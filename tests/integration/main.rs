@@ -18,6 +18,7 @@ mod explain;
 mod extender;
 mod harness;
 mod installation;
+mod kustomize;
 mod manifests;
 mod mutation;
 mod plan;

@@ -52,21 +52,22 @@ pub(super) fn binding(kind: &str, role: &str, account: &str, namespace: &str) ->
 /// The rights in the whole cluster.
 fn cluster_rules(installation: &Installation) -> Vec<Value> {
     let mut rules = Vec::new();
+    // What only some installations have comes first, where kustomize's patches take it away by its
+    // number (manifests/components/cert-manager and manifests/overlays/harvester).
     if installation.certificate == Issuer::Leader {
-        // The first rule, which manifests/components/cert-manager takes away by its number.
         let group = "admissionregistration.k8s.io";
         let kinds = ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
         rules
             .push(with(rule(group, &kinds, &["get", "patch"]), json!({ "resourceNames": [NAME] })));
     }
-    rules.extend(Kind::ALL.into_iter().map(reading));
-    rules.push(rule("", &["nodes"], &["patch"]));
-    rules.push(rule("", &["pods/status"], &["patch"]));
-    rules.push(rule("", &["events"], &["create"]));
     if installation.overlay == Overlay::KubeVirt {
         rules.push(writing(Kind::ClusterNetwork, &["create", "patch"]));
         rules.push(writing(Kind::VmNetwork, &["patch"]));
     }
+    rules.extend(Kind::ALL.into_iter().map(reading));
+    rules.push(rule("", &["nodes"], &["patch"]));
+    rules.push(rule("", &["pods/status"], &["patch"]));
+    rules.push(rule("", &["events"], &["create"]));
     rules
 }
 
@@ -92,7 +93,7 @@ fn rules(installation: &Installation) -> Vec<Value> {
     };
     let mut rules = Vec::new();
     if installation.certificate == Issuer::Leader {
-        // The first two rules, which manifests/components/cert-manager takes away by their numbers.
+        // manifests/components/cert-manager takes these two away by their numbers.
         rules.push(named("", "secrets", &["get", "update"], SECRET));
         // The Service's address is a name in the serving certificate.
         rules.push(named("", "services", &["get"], NAME));
