@@ -1,5 +1,5 @@
 //! `lanekeeper cleanup`: takes out of the cluster's objects what Lanekeeper put into them, before an
-//! uninstall (docs/reference.md, "Commands").
+//! uninstall (docs/reference.md, "lanekeeper cleanup").
 //!
 //! The order matters. Our mutating webhook would put the affinity back, and a leader the labels, so
 //! both end first. VMs lose the affinity before the hosts lose the labels that it asks for.
