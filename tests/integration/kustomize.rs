@@ -64,7 +64,7 @@ fn the_files_are_what_is_printed() {
     let certificates = printed(&["--certificate", "cert-manager"]);
     let own = certificates.iter().filter(|it| it["apiVersion"] == "cert-manager.io/v1");
     let texts = own.map(|document| serde_saphyr::to_string(document).unwrap());
-    let text = texts.map(|text| format!("---\n{text}")).collect::<String>();
+    let text: String = texts.flat_map(|text| ["---\n".to_owned(), text]).collect();
     expect(&project().join("manifests/components/cert-manager/certificates.yaml"), &text);
 }
 
