@@ -21,6 +21,7 @@ mod definitions;
 mod fixture;
 mod harvester;
 mod installation;
+mod kustomize;
 mod large;
 mod objects;
 mod protection;
@@ -80,6 +81,7 @@ fn main() {
         definitions::host_networks_are_kept_and_wrong_ones_refused,
         definitions::a_host_network_counts_once_its_kind_is_served,
         harvester::nothing_of_ours_fights_harvesters_controllers,
+        kustomize::a_real_kustomize_builds_what_is_printed,
         installation::every_overlay_passes_strict_validation,
         installation::a_pod_of_ours_passes_the_strictest_standard,
         installation::replicas_are_spread_over_hosts_where_there_are_some,
