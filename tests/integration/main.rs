@@ -30,5 +30,6 @@ mod serve;
 mod store;
 mod texts;
 mod tidy;
+mod upkeep;
 mod wire;
 mod wiring;

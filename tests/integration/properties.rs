@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lanekeeper::cluster::{
-    Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, Index, Key, Kind,
-    Labels, LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options, Selection,
-    Snapshot, UplinkMtu, UplinkStatus, Vm, VmNetwork, Vmi,
+    Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, HostChoice, Index,
+    Key, Kind, Labels, LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options,
+    Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi, Waiting,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::Filter;
@@ -19,9 +19,28 @@ const NETWORKS: [&str; 4] = ["mgmt", "a", "b", "c"];
 const CONFIGS: [&str; 4] = ["c0", "c1", "c2", "c3"];
 const HOSTS: [&str; 4] = ["h0", "h1", "h2", "h3"];
 const LABELS: [(&str, &str); 4] = [("rack", "1"), ("rack", "2"), ("ssd", "yes"), ("gpu", "")];
-
 fn labels() -> impl Strategy<Value = Labels> {
     subsequence(LABELS.to_vec(), 0..=3).prop_map(|pairs| pairs.into_iter().collect())
+}
+
+/// Labels of a host for cluster networks, right and wrong ones. No selector has them.
+fn network_labels() -> impl Strategy<Value = Vec<(String, &'static str)>> {
+    let label = |name: &'static str| {
+        let value = proptest::option::of(select(vec!["true", "true", "other"]));
+        value.prop_map(move |value| Some((format!("network.harvesterhci.io/{name}"), value?)))
+    };
+    let labels: Vec<_> = ["a", "b", "c", "gone", "mgmt"].map(label).into();
+    labels.prop_map(|labels| labels.into_iter().flatten().collect())
+}
+
+fn waiting() -> impl Strategy<Value = Waiting> {
+    (select(vec!["w1", "w2"]), labels(), prop::bool::weighted(0.1), some_host()).prop_map(
+        |(uid, labels, is_nominated, host)| Waiting {
+            uid: uid.into(),
+            hosts: HostChoice { labels, ..HostChoice::default() },
+            nominated: host.filter(|_| is_nominated),
+        },
+    )
 }
 
 fn some_host() -> impl Strategy<Value = Option<lanekeeper::cluster::Name>> {
@@ -35,17 +54,79 @@ fn selection() -> impl Strategy<Value = Selection> {
     })
 }
 
+fn vmi() -> impl Strategy<Value = Fact> {
+    (
+        select(vec!["", "u1", "u2"]),
+        prop::bool::weighted(0.2),
+        selection(),
+        some_host(),
+        some_host(),
+        (some_host(), select(vec!["", "m1"])),
+    )
+        .prop_map(|(uid, finished, networks, host, active, (target, migration))| {
+            Fact::Vmi(Vmi {
+                uid: uid.into(),
+                finished,
+                networks,
+                host,
+                active_hosts: active.into_iter().collect(),
+                migration_target: target,
+                migration_uid: migration.into(),
+                ..Vmi::default()
+            })
+        })
+}
+
+fn launcher_pod() -> impl Strategy<Value = Fact> {
+    (
+        select(vec!["v0", "v1"]),
+        select(vec!["", "u1", "u2"]),
+        any::<bool>(),
+        some_host(),
+        selection(),
+        (any::<bool>(), waiting()),
+    )
+        .prop_map(|(vmi, vmi_uid, ended, host, networks, (attached, waiting))| {
+            let unattached = if attached { Box::default() } else { networks.vm_networks.clone() };
+            Fact::LauncherPod(LauncherPod {
+                vmi: Key::in_namespace("ns", vmi),
+                vmi_uid: vmi_uid.into(),
+                ended,
+                waiting: (host.is_none() && !ended).then(|| Box::new(waiting)),
+                unattached,
+                host,
+                networks,
+            })
+        })
+}
+
 fn fact(kind: Kind) -> BoxedStrategy<Fact> {
     match kind {
-        Kind::ClusterNetwork => select(vec![UplinkMtu::Unset, UplinkMtu::Is(9000)])
-            .prop_map(|uplink_mtu| Fact::ClusterNetwork(ClusterNetwork { uplink_mtu, ready: None }))
+        Kind::ClusterNetwork => (
+            select(vec![
+                UplinkMtu::Unset,
+                UplinkMtu::Is(0),
+                UplinkMtu::Is(9000),
+                UplinkMtu::Unreadable("odd".into()),
+            ]),
+            any::<Option<bool>>(),
+        )
+            .prop_map(|(uplink_mtu, ready)| {
+                Fact::ClusterNetwork(ClusterNetwork { uplink_mtu, ready })
+            })
             .boxed(),
-        Kind::NetworkConfig => (select(&NETWORKS[..]), labels(), prop::bool::weighted(0.2))
-            .prop_map(|(network, selector, deleting)| {
+        Kind::NetworkConfig => (
+            select(&NETWORKS[..]),
+            labels(),
+            prop::bool::weighted(0.2),
+            select(vec![0, 1500, 9000]),
+        )
+            .prop_map(|(network, selector, deleting, mtu)| {
                 Fact::NetworkConfig(NetworkConfig {
                     cluster_network: network.into(),
                     selector,
                     deleting,
+                    options: Box::new(UplinkOptions { mtu, ..UplinkOptions::default() }),
                     ..NetworkConfig::default()
                 })
             })
@@ -65,12 +146,12 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
         }
         Kind::VmNetwork => {
             let network = || proptest::option::of(select(&NETWORKS[..]));
-            (network(), network())
-                .prop_map(|(label, bridge)| {
+            (network(), network(), any::<Option<bool>>())
+                .prop_map(|(label, bridge, ready)| {
                     let bridge = bridge.map(|network| format!("{network}-br").into());
                     let config = CniConfig::Is(Box::new(Cni { bridge, ..Cni::default() }));
                     let label = label.map(Into::into);
-                    Fact::VmNetwork(VmNetwork { label, config, ..VmNetwork::default() })
+                    Fact::VmNetwork(VmNetwork { label, config, ready, ..VmNetwork::default() })
                 })
                 .boxed()
         }
@@ -83,27 +164,7 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
         Kind::Namespace => {
             any::<bool>().prop_map(|terminating| Fact::Namespace(Namespace { terminating })).boxed()
         }
-        Kind::Vmi => (
-            select(vec!["", "u1", "u2"]),
-            prop::bool::weighted(0.2),
-            selection(),
-            some_host(),
-            some_host(),
-            (some_host(), select(vec!["", "m1"])),
-        )
-            .prop_map(|(uid, finished, networks, host, active, (target, migration))| {
-                Fact::Vmi(Vmi {
-                    uid: uid.into(),
-                    finished,
-                    networks,
-                    host,
-                    active_hosts: active.into_iter().collect(),
-                    migration_target: target,
-                    migration_uid: migration.into(),
-                    ..Vmi::default()
-                })
-            })
-            .boxed(),
+        Kind::Vmi => vmi().boxed(),
         Kind::Migration => {
             (select(vec!["v0", "v1"]), some_host(), select(vec!["", "m1"]), any::<bool>())
                 .prop_map(|(vmi, target, uid, sends)| {
@@ -112,28 +173,16 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                 })
                 .boxed()
         }
-        Kind::LauncherPod => (
-            select(vec!["v0", "v1"]),
-            select(vec!["", "u1", "u2"]),
-            any::<bool>(),
-            some_host(),
-            selection(),
-        )
-            .prop_map(|(vmi, vmi_uid, ended, host, networks)| {
-                Fact::LauncherPod(LauncherPod {
-                    vmi: Key::in_namespace("ns", vmi),
-                    vmi_uid: vmi_uid.into(),
-                    ended,
-                    waiting: (host.is_none() && !ended).then(Box::default),
-                    unattached: networks.vm_networks.clone(),
-                    host,
-                    networks,
+        Kind::LauncherPod => launcher_pod().boxed(),
+        _ => {
+            let some = subsequence(LABELS.to_vec(), 0..=3);
+            (some, network_labels(), prop::bool::weighted(0.2))
+                .prop_map(|(some, ours, witness)| {
+                    let some = some.into_iter().map(|(key, value)| (key.to_owned(), value));
+                    Fact::Host(Host { labels: some.chain(ours).collect(), witness })
                 })
-            })
-            .boxed(),
-        _ => (labels(), prop::bool::weighted(0.2))
-            .prop_map(|(labels, witness)| Fact::Host(Host { labels, witness }))
-            .boxed(),
+                .boxed()
+        }
     }
 }
 
@@ -177,8 +226,14 @@ fn history(object: ObjectRef) -> impl Strategy<Value = Vec<Change>> {
     })
 }
 
-fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
+pub fn histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
     objects().into_iter().map(history).collect::<Vec<_>>()
+}
+
+/// What becomes of one or two objects.
+pub fn few_histories() -> impl Strategy<Value = Vec<Vec<Change>>> {
+    subsequence(objects(), 1..=2)
+        .prop_flat_map(|objects| objects.into_iter().map(history).collect::<Vec<_>>())
 }
 
 /// Weaves histories together, each in its own order, by the given choices.
@@ -197,7 +252,7 @@ fn weave(histories: &[Vec<Change>], choices: &[usize]) -> Vec<Change> {
     }
 }
 
-fn synced(options: Options) -> Index {
+pub fn synced(options: Options) -> Index {
     let mut index = Index::new(options);
     for kind in Kind::ALL {
         index.listed(kind);
@@ -205,11 +260,11 @@ fn synced(options: Options) -> Index {
     index
 }
 
-fn picture(snapshot: &Snapshot) -> String {
+pub fn picture(snapshot: &Snapshot) -> String {
     format!("{snapshot:?}")
 }
 
-fn options() -> impl Strategy<Value = Options> {
+pub fn options() -> impl Strategy<Value = Options> {
     (any::<bool>(), any::<bool>()).prop_map(|(reported, strict_vm_networks)| Options {
         activation: if reported { Activation::Reported } else { Activation::Covered },
         strict_vm_networks,
@@ -217,7 +272,7 @@ fn options() -> impl Strategy<Value = Options> {
 }
 
 /// The last state of every object that has one.
-fn outcome(histories: &[Vec<Change>]) -> BTreeMap<ObjectRef, Now> {
+pub fn outcome(histories: &[Vec<Change>]) -> BTreeMap<ObjectRef, Now> {
     histories
         .iter()
         .filter_map(|history| history.last())

@@ -14,7 +14,7 @@ use super::values::CutOff;
 /// migration. Without a launcher pod, as in a dump of manifests, the VMI's spec tells.
 #[must_use]
 pub fn cut_off(snapshot: &Snapshot, key: &Key) -> Option<CutOff> {
-    let vmi = snapshot.vmi(key).filter(|vmi| !vmi.finished)?;
+    let vmi = snapshot.vmi(key)?;
     let mut from = BTreeSet::new();
     let mut has_pods = false;
     for pod in snapshot.launcher_pods_of(key) {

@@ -24,11 +24,8 @@ pub(super) fn cluster_network(snapshot: &Snapshot, name: &Name) -> Option<Update
 }
 
 /// The MTU of a cluster network's network configs, if there are any and they agree. While they
-/// differ, an administrator is changing it step by step.
+/// differ, an administrator is changing it step by step. Records of `mgmt` do not count.
 fn configured_mtu(snapshot: &Snapshot, name: &Name) -> Option<i64> {
-    if **name == *MGMT {
-        return None;
-    }
     let mtus: BTreeSet<i64> =
         snapshot.configs_of(name).map(|(_, config, _)| config.options.effective_mtu()).collect();
     mtus.first().copied().filter(|_| mtus.len() == 1)
