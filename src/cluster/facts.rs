@@ -137,7 +137,7 @@ pub struct HostNetwork {
 }
 
 /// The VM networks that a pod, VM or VMI asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// The keys of the VM networks, sorted, each once.
     pub vm_networks: Box<[Key]>,

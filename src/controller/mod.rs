@@ -23,8 +23,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::api::{Api, Error};
-use crate::cluster::{Name, Snapshot};
+use crate::api::{Api, Error, WRITE_TIMEOUT};
+use crate::cluster::{Key, Name, Snapshot};
 use crate::decide::upkeep::{self, Nomination, Scope, Target, Wake, Waker};
 use crate::metrics::{Metrics, UpdateKind, UpdateOutcome};
 use crate::publish::Snapshots;
@@ -82,7 +82,7 @@ impl Controller {
 /// A write that has ended.
 enum Done {
     Target(Target, Result<(), Error>),
-    Nomination(Result<Option<Name>, Error>),
+    Nomination(Key, Result<Option<Name>, Error>),
     Touch(Result<(), Error>),
 }
 
@@ -200,7 +200,11 @@ impl<'c> Term<'c> {
         self.looked = Instant::now();
         let Wake { nominations, touch, again } =
             self.waker.step(snapshot, self.looked.duration_since(self.started));
-        self.nominations.extend(nominations);
+        for nomination in nominations {
+            // One that has not begun to be written is out of date.
+            self.nominations.retain(|earlier| earlier.pod != nomination.pod);
+            self.nominations.push_back(nomination);
+        }
         self.touch = touch.or(self.touch.take());
         self.again = again.map(|again| self.started + again);
     }
@@ -212,12 +216,14 @@ impl<'c> Term<'c> {
             let api = &controller.api;
             if let Some(host) = self.touch.take() {
                 self.count(UpdateKind::Touch, UpdateOutcome::Proposed);
-                self.in_flight
-                    .push(Box::pin(async move { Done::Touch(writer::touch(api, &host).await) }));
+                self.in_flight.push(Box::pin(async move {
+                    Done::Touch(in_time(writer::touch(api, &host)).await)
+                }));
             } else if let Some(nomination) = self.nominations.pop_front() {
                 self.count(UpdateKind::Nomination, UpdateOutcome::Proposed);
                 self.in_flight.push(Box::pin(async move {
-                    Done::Nomination(writer::nominate(api, &nomination).await)
+                    let written = in_time(writer::nominate(api, &nomination)).await;
+                    Done::Nomination(nomination.pod, written)
                 }));
             } else if let Some(target) = self.queue.take() {
                 self.begin_update(target);
@@ -241,7 +247,7 @@ impl<'c> Term<'c> {
         let kind = kind_of(&target);
         self.count(kind, UpdateOutcome::Proposed);
         self.in_flight.push(Box::pin(async move {
-            let written = writer::write(&controller.api, &update).await;
+            let written = in_time(writer::write(&controller.api, &update)).await;
             Done::Target(target, written)
         }));
     }
@@ -252,15 +258,15 @@ impl<'c> Term<'c> {
                 self.queue.done(&target, result.is_err(), Instant::now());
                 (kind_of(&target), result.map_err(|error| (format!("{target:?}"), error)))
             }
-            Done::Nomination(Ok(host)) => {
+            Done::Nomination(pod, Ok(host)) => {
                 if let Some(host) = host {
-                    self.waker.nominated(host);
+                    self.waker.nominated(&pod, host);
                     self.wake();
                 }
                 (UpdateKind::Nomination, Ok(()))
             }
-            Done::Nomination(Err(error)) => {
-                (UpdateKind::Nomination, Err(("a waiting pod".to_owned(), error)))
+            Done::Nomination(pod, Err(error)) => {
+                (UpdateKind::Nomination, Err((format!("pod {pod}"), error)))
             }
             Done::Touch(result) => {
                 (UpdateKind::Touch, result.map_err(|error| ("a Node".to_owned(), error)))
@@ -282,6 +288,12 @@ impl<'c> Term<'c> {
     fn count(&self, kind: UpdateKind, outcome: UpdateOutcome) {
         self.controller.metrics.updates(kind, outcome, 1);
     }
+}
+
+/// Bounds an update as a single write is bounded, though it may read first: the election depends on it.
+async fn in_time<T>(update: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let updated = tokio::time::timeout(WRITE_TIMEOUT, update).await;
+    updated.unwrap_or(Err(Error::Timeout(WRITE_TIMEOUT)))
 }
 
 /// Waits until this replica leads, or does not. Waits forever once the election has ended, since the

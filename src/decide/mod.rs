@@ -4,6 +4,7 @@
 
 pub mod causes;
 pub mod explain;
+pub mod feasible;
 pub mod filter;
 mod names;
 pub mod needs;

@@ -31,5 +31,6 @@ mod store;
 mod texts;
 mod tidy;
 mod upkeep;
+mod waking;
 mod wire;
 mod wiring;

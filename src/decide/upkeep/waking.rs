@@ -9,6 +9,7 @@
 //!
 //! [`Waker`] keeps what was done for which pod. The time is an argument.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use crate::cluster::{HostRef, Key, Name, Snapshot, Waiting};
+use crate::decide::feasible::{Fit, Fits, hosts};
 use crate::decide::needs::Needs;
 
 /// At most one Node is touched in this time.
@@ -30,6 +32,8 @@ const AFTER_NOMINATION: [Duration; 4] = [
     Duration::from_secs(20),
     Duration::from_secs(30),
 ];
+/// How long to leave a pod alone for which the scheduler evicts others. It is looked at again then.
+const AFTER_EVICTION: Duration = Duration::from_secs(5);
 /// The most hosts that are nominated in this time.
 const MAX_NOMINATIONS: usize = 20;
 const NOMINATIONS_PER: Duration = Duration::from_secs(1);
@@ -77,123 +81,145 @@ struct Known {
 }
 
 /// Whether some host would keep a pod.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum State {
     /// None would.
     Infeasible,
-    /// Every host would, and that was so from the beginning: the pod waits for something else.
+    /// Some would, and its networks need none in particular: the pod waits for something else.
     NeedsNothing,
-    /// Some host would.
-    Feasible {
-        /// When a host is to be nominated.
-        due: Duration,
-        /// How many were nominated.
-        nominations: usize,
-    },
+    /// Some would.
+    Feasible(Turn),
+}
+
+/// The nominations of a pod.
+#[derive(Debug, Default)]
+struct Turn {
+    /// When a host is to be nominated.
+    due: Duration,
+    /// How many were.
+    count: usize,
+    /// The last one. The next one is another.
+    last: Option<Name>,
 }
 
 impl Waker {
     /// Looks at the pods that wait at `now`, a time since any fixed moment.
     pub fn step(&mut self, snapshot: &Snapshot, now: Duration) -> Wake {
-        let mut wake = Wake::default();
-        if now >= self.counted.0 + NOMINATIONS_PER {
-            self.counted = (now, 0);
-        }
+        let mut fits = Fits::new(snapshot);
         let mut earlier = std::mem::take(&mut self.pods);
+        let mut due = Vec::new();
         for (key, pod, facts) in snapshot.waiting_pods() {
-            let wanted = Wanted { snapshot, needs: Needs::of(snapshot, &pod.networks), facts };
             let before = earlier.remove(key).filter(|known| known.uid == facts.uid);
-            let mut state = self.state(before.map(|known| known.state), &wanted, now);
-            if let State::Feasible { due, nominations } = &mut state {
-                if *due <= now && self.counted.1 < MAX_NOMINATIONS {
-                    self.counted.1 += 1;
-                    let hosts = wanted.candidates(key, *nominations);
-                    let (pod, uid) = (key.clone(), facts.uid.clone());
-                    wake.nominations.push(Nomination { pod, uid, hosts });
-                    let wait = AFTER_NOMINATION.get(*nominations).or(AFTER_NOMINATION.last());
-                    *due = now + wait.copied().unwrap_or_default();
-                    *nominations += 1;
+            let fit = fits.of(Cow::Borrowed(&pod.networks), &facts.hosts);
+            let mut state = self.state(before.map(|known| known.state), fit, now);
+            if let State::Feasible(turn) = &mut state
+                && turn.due <= now
+            {
+                if facts.nominated.is_some() && facts.nominated != turn.last {
+                    // The scheduler makes room for the pod there, and has reserved it.
+                    turn.due = now + AFTER_EVICTION;
+                } else {
+                    due.push((turn.due, key, pod, facts));
                 }
-                // One that is due waits for the next second's nominations.
-                let again = (*due).max(self.counted.0 + NOMINATIONS_PER);
-                wake.again = wake.again.into_iter().chain([again]).min();
             }
             self.pods.insert(key.clone(), Known { uid: facts.uid.clone(), state });
         }
-        self.touch_in_time(now, &mut wake);
-        wake
+        // The pods that have been due for the longest time come first.
+        due.sort_unstable_by_key(|(due, key, ..)| (*due, *key));
+        if now >= self.counted.0 + NOMINATIONS_PER {
+            self.counted = (now, 0);
+        }
+        due.truncate(MAX_NOMINATIONS - self.counted.1);
+        self.counted.1 += due.len();
+        let nominations = due.into_iter().filter_map(|(_, key, pod, facts)| {
+            let needs = &fits.of(Cow::Borrowed(&pod.networks), &facts.hosts).needs;
+            self.nominate(snapshot, key, needs, facts, now)
+        });
+        let nominations = nominations.collect();
+        let touch = self.touch_in_time(snapshot, now);
+        Wake { nominations, touch, again: self.again() }
     }
 
     /// Has the Node touched on which a pod was nominated: before Kubernetes 1.35, the nomination alone
     /// does not wake the pod.
-    pub fn nominated(&mut self, host: Name) {
+    pub fn nominated(&mut self, pod: &Key, host: Name) {
+        if let Some(Known { state: State::Feasible(turn), .. }) = self.pods.get_mut(pod) {
+            turn.last = Some(host.clone());
+        }
         self.touch.get_or_insert(host);
     }
 
     /// The state of a pod, from its earlier one.
-    fn state(&mut self, before: Option<State>, wanted: &Wanted<'_>, now: Duration) -> State {
-        let Some(host) = wanted.some_host() else { return State::Infeasible };
+    fn state(&mut self, before: Option<State>, fit: &Fit, now: Duration) -> State {
+        let Some(host) = &fit.first else { return State::Infeasible };
+        let was_infeasible = matches!(before, Some(State::Infeasible));
+        if was_infeasible {
+            self.touch.get_or_insert_with(|| host.clone());
+        }
         match before {
-            Some(State::Infeasible) => {
-                self.touch.get_or_insert(host);
-                State::Feasible { due: now + AFTER_TOUCH, nominations: 0 }
+            _ if fit.needs.nothing() => State::NeedsNothing,
+            Some(State::Feasible(turn)) => State::Feasible(turn),
+            _ => {
+                let due = if was_infeasible { now + AFTER_TOUCH } else { now };
+                State::Feasible(Turn { due, ..Turn::default() })
             }
-            Some(state) => state,
-            None if wanted.needs.nothing() => State::NeedsNothing,
-            None => State::Feasible { due: now, nominations: 0 },
         }
     }
 
-    /// Touches a Node, unless one was touched a moment ago, or no pod waits any more.
-    fn touch_in_time(&mut self, now: Duration, wake: &mut Wake) {
+    /// Proposes hosts for a pod. Each pod begins at another one, and goes on after the last one.
+    fn nominate(
+        &mut self,
+        snapshot: &Snapshot,
+        pod: &Key,
+        needs: &Needs,
+        facts: &Waiting,
+        now: Duration,
+    ) -> Option<Nomination> {
+        let Some(Known { state: State::Feasible(turn), .. }) = self.pods.get_mut(pod) else {
+            return None;
+        };
+        let names = |hosts: &mut dyn Iterator<Item = HostRef<'_>>| {
+            hosts.map(|host| host.name().clone()).collect::<Vec<Name>>()
+        };
+        let mut all = hosts(snapshot, needs, &facts.hosts, names);
+        let last = all.iter().position(|host| Some(host) == turn.last.as_ref());
+        let start = match last {
+            Some(last) => last + 1,
+            None => usize::try_from(FixedState::default().hash_one(pod)).unwrap_or_default(),
+        };
+        let start = start.checked_rem(all.len())?;
+        all.rotate_left(start);
+        all.truncate(MAX_CANDIDATES);
+        turn.last = all.last().cloned();
+        let wait = AFTER_NOMINATION.get(turn.count).or(AFTER_NOMINATION.last());
+        turn.due = now + wait.copied().unwrap_or_default();
+        turn.count += 1;
+        Some(Nomination { pod: pod.clone(), uid: facts.uid.clone(), hosts: all })
+    }
+
+    /// The Node to touch now, unless one was touched a moment ago, or no pod waits any more.
+    fn touch_in_time(&mut self, snapshot: &Snapshot, now: Duration) -> Option<Name> {
         if self.pods.is_empty() {
             self.touch = None;
         }
-        if self.touch.is_none() {
-            return;
+        self.touch.as_ref()?;
+        if self.touched.is_some_and(|touched| now < touched + TOUCH_INTERVAL) {
+            return None;
         }
-        let from = self.touched.map_or(now, |touched| touched + TOUCH_INTERVAL);
-        if from <= now {
-            self.touched = Some(now);
-            wake.touch = self.touch.take();
-        } else {
-            wake.again = wake.again.into_iter().chain([from]).min();
-        }
-    }
-}
-
-/// What a pod wants of a host.
-struct Wanted<'s> {
-    snapshot: &'s Snapshot,
-    needs: Needs,
-    facts: &'s Waiting,
-}
-
-impl Wanted<'_> {
-    /// Calls `with` with the hosts that would keep the pod and that its own node selector and
-    /// affinity allow.
-    fn hosts<T>(&self, with: impl FnOnce(&mut dyn Iterator<Item = HostRef<'_>>) -> T) -> T {
-        let Self { snapshot, needs, facts } = self;
-        let allowed = |host: &HostRef<'_>| snapshot.allows(&facts.hosts, *host);
-        if !needs.everywhere.is_empty() {
-            return with(&mut std::iter::empty());
-        }
-        match needs.active(snapshot) {
-            Some(hosts) => with(&mut snapshot.hosts_in(&hosts).filter(allowed)),
-            None => with(&mut snapshot.every_host().filter(allowed)),
-        }
+        self.touched = Some(now);
+        let any = || snapshot.every_host().next().map(|host| host.name().clone());
+        self.touch.take().filter(|host| snapshot.host(host).is_some()).or_else(any)
     }
 
-    fn some_host(&self) -> Option<Name> {
-        self.hosts(|hosts| hosts.next().map(|host| host.name().clone()))
-    }
-
-    /// Hosts for a nomination. Each pod, and each of its nominations, begins at another one.
-    fn candidates(&self, key: &Key, nominations: usize) -> Vec<Name> {
-        let hosts: Vec<Name> = self.hosts(|hosts| hosts.map(|host| host.name().clone()).collect());
-        let start = usize::try_from(FixedState::default().hash_one(key)).unwrap_or_default();
-        let start = start.wrapping_add(nominations).checked_rem(hosts.len()).unwrap_or_default();
-        let (early, late) = hosts.split_at(start);
-        late.iter().chain(early).take(MAX_CANDIDATES).cloned().collect()
+    /// When there is something to do again: the first nomination that may be made, or the touch.
+    fn again(&self) -> Option<Duration> {
+        let full = self.counted.1 >= MAX_NOMINATIONS;
+        let earliest = if full { self.counted.0 + NOMINATIONS_PER } else { Duration::ZERO };
+        let due = self.pods.values().filter_map(|known| match &known.state {
+            State::Feasible(turn) => Some(turn.due.max(earliest)),
+            State::Infeasible | State::NeedsNothing => None,
+        });
+        let touch = self.touch.as_ref().and(self.touched).map(|touched| touched + TOUCH_INTERVAL);
+        due.chain(touch).min()
     }
 }

@@ -1,0 +1,61 @@
+//! The hosts that would keep a pod or VM: every cluster network that it needs is active there, and
+//! its own node selector and required node affinity allow the host.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use crate::cluster::{HostChoice, HostRef, Name, Selection, Snapshot};
+
+use super::needs::Needs;
+
+/// What a pod or VM needs, and the first host that would keep it.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// What its networks need.
+    pub needs: Needs,
+    /// A host that would keep it, if there is one.
+    pub first: Option<Name>,
+}
+
+/// Looks for hosts that would keep pods and VMs. Those that ask for the same share one answer.
+pub struct Fits<'s> {
+    snapshot: &'s Snapshot,
+    known: HashMap<(Cow<'s, Selection>, &'s HostChoice), Fit, FixedState>,
+}
+
+impl<'s> Fits<'s> {
+    /// No answer is known yet.
+    #[must_use]
+    pub fn new(snapshot: &'s Snapshot) -> Self {
+        Self { snapshot, known: HashMap::default() }
+    }
+
+    /// What a pod or VM needs that asks for these networks and allows these hosts.
+    pub fn of(&mut self, networks: Cow<'s, Selection>, choice: &'s HostChoice) -> &Fit {
+        let snapshot = self.snapshot;
+        self.known.entry((networks, choice)).or_insert_with_key(|(networks, choice)| {
+            let needs = Needs::of(snapshot, networks);
+            let first = hosts(snapshot, &needs, choice, |hosts| Some(hosts.next()?.name().clone()));
+            Fit { needs, first }
+        })
+    }
+}
+
+/// Calls `with` with the hosts that would keep a pod or VM, in no order.
+pub(super) fn hosts<T>(
+    snapshot: &Snapshot,
+    needs: &Needs,
+    choice: &HostChoice,
+    with: impl FnOnce(&mut dyn Iterator<Item = HostRef<'_>>) -> T,
+) -> T {
+    if !needs.everywhere.is_empty() {
+        return with(&mut std::iter::empty());
+    }
+    let allowed = |host: &HostRef<'_>| choice.is_any() || snapshot.allows(choice, *host);
+    match needs.active(snapshot) {
+        Some(active) => with(&mut snapshot.hosts_in(&active).filter(allowed)),
+        None => with(&mut snapshot.every_host().filter(allowed)),
+    }
+}
