@@ -21,6 +21,7 @@ pub mod present;
 pub mod publish;
 pub mod source;
 
+pub mod installed;
 pub mod metrics;
 pub mod pki;
 pub mod server;

@@ -7,9 +7,10 @@ use std::process::{self, ExitCode};
 use anyhow::Context as _;
 use clap::Parser as _;
 use lanekeeper::cli::{
-    self, Administration, Cli, Command, Explained, Job, Plan, Reading, Unschedulable,
+    self, Administration, Cli, Command, Explained, Job, Place, Plan, Reading, Unschedulable,
 };
 use lanekeeper::cluster::Problem;
+use lanekeeper::commands::certs::{Action, Certs, certs};
 use lanekeeper::commands::cleanup::{Cleanup, cleanup};
 use lanekeeper::commands::doctor::{Doctor, doctor};
 use lanekeeper::commands::explain::{self, Explanation};
@@ -96,7 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Doctor(arguments) => {
             let cli::Doctor { scheduler, timeout, administration } = arguments;
-            let Administration { kubeconfig, namespace, output } = administration;
+            let Administration { place: Place { kubeconfig, namespace }, output } = administration;
             let settings = Doctor { kubeconfig, namespace, scheduler, timeout };
             let diagnosis = doctor(&settings, output.into())?;
             std::io::stdout()
@@ -110,7 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Cleanup(arguments) => {
             let cli::Cleanup { dry_run, timeout, administration } = arguments;
-            let Administration { kubeconfig, namespace, output } = administration;
+            let Administration { place: Place { kubeconfig, namespace }, output } = administration;
             let settings = Cleanup { kubeconfig, namespace, dry_run, timeout };
             let mut notice = |text: &str| {
                 // If standard error is closed, there is nobody to tell.
@@ -121,6 +122,22 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 .write_all(cleaned.text.as_bytes())
                 .context("can't write the output")?;
             Ok(u8::from(!cleaned.clean))
+        }
+        Command::Certs(cli::Certs::Ca(command)) => {
+            let (Place { kubeconfig, namespace }, action) = match command {
+                cli::Ca::Show(place) => (place, Action::Show),
+                cli::Ca::Status(Administration { place, output }) => {
+                    (place, Action::Status(output.into()))
+                }
+                cli::Ca::Next(place) => (place, Action::Next),
+                cli::Ca::Promote(place) => (place, Action::Promote),
+                cli::Ca::Retire(place) => (place, Action::Retire),
+            };
+            let answer = certs(&Certs { kubeconfig, namespace }, action)?;
+            std::io::stdout()
+                .write_all(answer.text.as_bytes())
+                .context("can't write the output")?;
+            Ok(u8::from(answer.due))
         }
         Command::Explain(arguments) => {
             let explanation = explain(arguments.what)?;

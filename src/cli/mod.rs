@@ -13,9 +13,10 @@ use crate::cluster::{Activation, Options, is_dns_subdomain};
 use crate::commands::Form;
 use crate::k8s::replies::Rejections;
 use crate::k8s::{Decoder, TRUSTED_USERS};
+use crate::pki::AltName;
 use crate::source::{self, Once, OnceError};
 
-pub use administration::{Administration, Cleanup, Doctor};
+pub use administration::{Administration, Ca, Certs, Cleanup, Doctor, Place};
 pub use manifests::{CertificateArg, Job, Manifests, OverlayArg, SchedulerArg, WrongArguments};
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
@@ -72,6 +73,9 @@ pub enum Command {
     /// until their VM is restarted. Exit status: 0 if nothing is left, 1 if something could not be
     /// cleaned or, with --dry-run, if there is something to clean, 2 if cleanup could not begin.
     Cleanup(Cleanup),
+    /// Look after the certificates that Lanekeeper issues.
+    #[command(subcommand)]
+    Certs(Certs),
 }
 
 /// Where the cluster's objects come from, and how they are read.
@@ -212,12 +216,12 @@ pub struct Serve {
 
     /// The namespace of the Lease, the Secret and the Service. Without this flag, it is the namespace
     /// that the process runs in, or else `lanekeeper-system`.
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     pub namespace: Option<String>,
 
     /// A further DNS name or IP address in the serving certificate that Lanekeeper issues. Repeatable.
-    #[arg(long = "tls-san", value_name = "NAME", conflicts_with = "tls_cert")]
-    pub tls_sans: Vec<String>,
+    #[arg(long = "tls-san", value_name = "NAME", conflicts_with_all = ["tls_cert", "cluster"])]
+    pub tls_sans: Vec<AltName>,
 
     /// Whether VMs and VMIs get node affinity for their cluster networks. `manage`: they do. `off`:
     /// they are left alone, and the extender alone keeps them off other hosts. That is for VMs whose

@@ -1,5 +1,6 @@
 //! The commands for people. Each is a thin shell around `decide`.
 
+pub mod certs;
 pub mod cleanup;
 pub mod doctor;
 pub mod explain;
@@ -9,10 +10,7 @@ pub mod plan;
 
 use serde::Serialize;
 
-/// The name of all our objects. The API server calls mutating webhooks in the order of their
-/// configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the affinity
-/// of a VM on every write.
-const NAME: &str = "lanekeeper";
+use crate::installed::NAME;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug)]

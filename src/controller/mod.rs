@@ -9,6 +9,7 @@
 //! One task does all of it, and only while it holds the Lease. A proposal is made from the newest
 //! snapshot right before it is written.
 
+mod certificates;
 mod lease;
 mod queue;
 mod writer;
@@ -30,6 +31,7 @@ use crate::metrics::{Metrics, UpdateKind, UpdateOutcome};
 use crate::publish::Snapshots;
 use crate::threads::off_thread;
 
+pub use certificates::{Error as IssuerError, Issuer};
 pub use lease::{Elector, Leadership, identity};
 pub use writer::TOUCHED;
 
@@ -42,6 +44,8 @@ const MAX_IN_FLIGHT: usize = 8;
 const RESYNC_INTERVAL: Duration = Duration::from_mins(10);
 /// How often the queue is looked at for what failed and is due again.
 const RETRY_CHECK: Duration = Duration::from_secs(1);
+/// How often the certificates are looked at.
+const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
 /// At most one snapshot is looked at in this time, so that a burst of changes costs one look.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -53,6 +57,8 @@ pub struct Controller {
     pub snapshots: Snapshots,
     /// What the leader keeps.
     pub scope: Scope,
+    /// What issues certificates, unless somebody else does.
+    pub issuer: Option<Issuer>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Whether this replica leads.
@@ -84,6 +90,7 @@ enum Done {
     Target(Target, Result<(), Error>),
     Nomination(Key, Result<Option<Name>, Error>),
     Touch(Result<(), Error>),
+    Certificates(Result<(), IssuerError>),
 }
 
 /// One term as the leader.
@@ -101,6 +108,10 @@ struct Term<'c> {
     /// When the waker has something to do even if nothing changes.
     again: Option<Instant>,
     in_flight: FuturesUnordered<BoxFuture<'c, Done>>,
+    /// Whether certificates are being kept right now.
+    issuing: bool,
+    /// What was last logged as wrong with certificates.
+    certificates: String,
 }
 
 impl<'c> Term<'c> {
@@ -118,6 +129,8 @@ impl<'c> Term<'c> {
             touch: None,
             again: None,
             in_flight: FuturesUnordered::new(),
+            issuing: false,
+            certificates: String::new(),
         }
     }
 
@@ -129,7 +142,8 @@ impl<'c> Term<'c> {
     ) -> bool {
         let mut resync = tokio::time::interval(RESYNC_INTERVAL);
         let mut retry = tokio::time::interval(RETRY_CHECK);
-        for interval in [&mut resync, &mut retry] {
+        let mut certificates = tokio::time::interval(CERTIFICATES_INTERVAL);
+        for interval in [&mut resync, &mut retry, &mut certificates] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let stopped = loop {
@@ -146,6 +160,7 @@ impl<'c> Term<'c> {
                 },
                 _ = resync.tick() => self.resync().await,
                 _ = retry.tick() => self.retry().await,
+                _ = certificates.tick() => self.issue(),
                 () = tokio::time::sleep_until(again.unwrap_or(settled)), if again.is_some() => self.wake(),
             }
         };
@@ -187,6 +202,34 @@ impl<'c> Term<'c> {
         if self.queue.take_overflow() {
             self.resync().await;
         }
+    }
+
+    /// Begins to make the certificates right, unless that is being done.
+    fn issue(&mut self) {
+        let controller = self.controller;
+        let Some(issuer) = controller.issuer.as_ref().filter(|_| !self.issuing) else { return };
+        self.issuing = true;
+        self.in_flight.push(Box::pin(async move {
+            let may_write = || controller.leadership.is_held();
+            Done::Certificates(issuer.keep(&controller.api, &may_write).await)
+        }));
+    }
+
+    /// Logs what is wrong with certificates, once.
+    fn issued(&mut self, result: Result<(), IssuerError>) {
+        self.issuing = false;
+        let why = match result {
+            Ok(()) | Err(IssuerError::NotLeading) => String::new(),
+            Err(error) if error.is_conflict() => {
+                tracing::debug!("certificates are looked at again: {error}");
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        if !why.is_empty() && why != self.certificates {
+            tracing::error!("certificates are not right: {why}");
+        }
+        self.certificates = why;
     }
 
     fn add(&mut self, targets: BTreeSet<Target>) {
@@ -268,6 +311,7 @@ impl<'c> Term<'c> {
             Done::Nomination(pod, Err(error)) => {
                 (UpdateKind::Nomination, Err((format!("pod {pod}"), error)))
             }
+            Done::Certificates(result) => return self.issued(result),
             Done::Touch(result) => {
                 (UpdateKind::Touch, result.map_err(|error| ("a Node".to_owned(), error)))
             }

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus (docs/reference.md, "Metrics"). Counters are incremented as things
 //! happen. Gauges of the snapshot are computed from it at scrape time, so that they can't drift.
 
+mod certificates;
 mod registry;
 mod snapshot;
 
@@ -14,6 +15,8 @@ use crate::decide::review::Judgement;
 use crate::publish::{Published, Snapshots};
 
 use registry::Registry;
+
+pub use certificates::{Ca, Certificates};
 
 /// In seconds: from a pod that needs nothing to a request with 1,000 whole Nodes.
 const FILTER_BUCKETS: [f64; 12] =
@@ -284,22 +287,18 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// All metrics in Prometheus' text format. `certificate_expires` is a Unix time. Gauges of the
-    /// snapshot are left out while there is none.
+    /// All metrics in Prometheus' text format. Gauges of the snapshot are left out while there is
+    /// none, and so are those of certificates.
     ///
     /// # Errors
     /// If a metric can't be written as text.
     pub fn scrape(
         &self,
         snapshots: &Snapshots,
-        certificate_expires: i64,
+        certificates: &Certificates,
     ) -> Result<String, prometheus::Error> {
         let now = Registry::default();
-        now.gauge(
-            "certificate_expiry_timestamp_seconds",
-            "When the serving certificate expires, as Unix time.",
-        )?
-        .set(certificate_expires);
+        certificates::gauges(&now, certificates)?;
         if let Published::Synced { snapshot, at, took, .. } = &*snapshots.current() {
             snapshot::gauges(&now, snapshot, at.elapsed(), *took)?;
         }

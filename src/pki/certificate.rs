@@ -14,7 +14,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::names::{AltName, AltNames};
-use super::pair::Pem;
+use super::pem::Pem;
 use super::{Error, Validity};
 
 /// A certificate, and what we read of it.

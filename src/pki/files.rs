@@ -14,7 +14,8 @@ use super::Error;
 use super::certificate::Certificate;
 use super::issue;
 use super::names::{AltName, AltNames};
-use super::pair::{Pair, Pem};
+use super::pair::Pair;
+use super::pem::Pem;
 
 /// How long certificates for development are valid.
 const DEV_DAYS: i64 = 365;

@@ -7,13 +7,15 @@ mod files;
 mod issue;
 mod names;
 mod pair;
+mod pem;
 
 use time::OffsetDateTime;
 
 pub use certificate::Certificate;
 pub use files::{Files, ca_certificates, for_development};
 pub use names::{AltName, AltNames, names};
-pub use pair::{Pair, Pem, without_certificate};
+pub use pair::{Pair, without_certificate};
+pub use pem::Pem;
 
 /// Why keys and certificates can't be used or made.
 #[derive(Debug, thiserror::Error)]

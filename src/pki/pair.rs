@@ -1,6 +1,5 @@
 //! A certificate and its key, checked, and ready to be served.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -12,22 +11,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::certificate::Certificate;
+use super::pem::Pem;
 use super::{Error, Validity};
-
-/// A text in PEM, with the name that errors give it: a file, or a key of the Secret.
-#[derive(Clone, Copy)]
-pub struct Pem<'a> {
-    /// The name.
-    pub name: &'a str,
-    /// The text.
-    pub bytes: &'a [u8],
-}
-
-impl fmt::Debug for Pem<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
 
 /// A certificate and its key, which match.
 pub struct Pair {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::api::Api;
-use crate::controller::{Controller, Elector, Leadership, identity};
+use crate::controller::{Controller, Elector, Issuer, Leadership, identity};
 use crate::decide::upkeep::Scope;
 use crate::metrics::Metrics;
 use crate::publish::Snapshots;
@@ -52,12 +52,20 @@ impl Stop {
     }
 }
 
+/// What the leader does.
+pub(super) struct Duties {
+    /// What it keeps.
+    pub scope: Scope,
+    /// What it issues certificates with, unless somebody else does.
+    pub issuer: Option<Issuer>,
+}
+
 /// Starts the controller. It contends for the Lease once there is a snapshot.
 pub(super) fn start(
     parts: &mut Parts,
     api: Api,
     namespace: &str,
-    scope: Scope,
+    duties: Duties,
     snapshots: Snapshots,
     metrics: Arc<Metrics>,
 ) -> Stop {
@@ -72,7 +80,8 @@ pub(super) fn start(
         synced.next().await;
         elector.run(stop, terms).await;
     });
-    let controller = Controller { api, snapshots, scope, metrics, leadership };
+    let Duties { scope, issuer } = duties;
+    let controller = Controller { api, snapshots, scope, issuer, metrics, leadership };
     let controller = part(parts, "the controller", |stop| controller.run(stop, told));
     Stop { controller, elector }
 }

@@ -6,16 +6,16 @@ mod leader;
 mod parts;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum_server::tls_rustls::RustlsConfig;
 use axum_server::{Control, Handle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::{self, Api, ConnectError};
 use crate::cli::{NodeLabels, Serve, Source, Unschedulable, VmAffinity};
+use crate::controller::Issuer;
 use crate::decide::review::Policy;
 use crate::decide::upkeep::Scope;
 use crate::metrics::Metrics;
@@ -26,6 +26,8 @@ use crate::server::admin::{self, Admin};
 use crate::server::{self, App, Bodies, Settings, listen};
 use crate::source::Live;
 
+use certificate::{Follower, Origin};
+use leader::Duties;
 use parts::{Parts, Stage, Task};
 
 /// How long we still accept requests after we are not ready, since clients notice that a moment
@@ -46,9 +48,6 @@ pub enum Error {
     /// No cluster is named, or its configuration can't be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The source is an API server, and no certificate is given.
-    #[error("--tls-cert and --tls-key are required, unless --cluster is used")]
-    NoCertificate,
     /// A metric can't be set up.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -102,15 +101,19 @@ struct Started {
 
 /// Starts every part of the service.
 async fn start(arguments: Serve) -> Result<Started, Error> {
-    let files = certificate_files(&arguments)?;
+    let namespace = leader::namespace(arguments.namespace.clone());
     let Serve { source, rejections, max_filter_body, max_body_memory, .. } = arguments;
     let metrics = Arc::new(Metrics::new()?);
-    let pair = files.load()?;
-    let tls = RustlsConfig::from_config(pair.config.clone());
 
     let (publisher, snapshots) = publish::channel();
     let watches = Watches::default();
     let (task, api) = follow_source(&source, publisher, watches.clone(), metrics.clone()).await?;
+    let files = arguments.tls_cert.zip(arguments.tls_key);
+    let clients_only = arguments.client_ca.is_some();
+    let origin = origin_of_certificate(files, arguments.client_ca, api.as_ref(), &namespace)?;
+    let issuer = matches!(origin, Origin::Secret { .. })
+        .then(|| Issuer { namespace: namespace.clone(), extra: arguments.tls_sans });
+    let certificate = Follower::new(origin)?;
     let present = api.clone().map(|api| Present::new(api, source.decoder()));
     let settings = Settings {
         decoder: source.decoder(),
@@ -122,17 +125,18 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
             vm_affinity_off: arguments.vm_affinity == VmAffinity::Off,
             names_all: false,
         },
-        clients_only: arguments.client_ca.is_some(),
+        clients_only,
     };
     let bodies = Bodies::with_room(max_body_memory);
     let app = Arc::new(App::new(settings, snapshots.clone(), present, metrics.clone(), bodies));
-    let admin = Arc::new(Admin::new(snapshots.clone(), watches, metrics.clone(), pair.validity));
+    let admin =
+        Arc::new(Admin::new(snapshots.clone(), watches, metrics.clone(), certificate.state()));
 
     let main_socket = listen::bind(arguments.listen)?;
     let admin_socket = listen::bind(arguments.admin_listen)?;
     tracing::info!(
         address = %main_socket.local_addr()?,
-        certificate = %files.cert.display(),
+        certificate = %certificate.origin,
         "serving the extender and the webhooks"
     );
     tracing::info!(address = %admin_socket.local_addr()?, "serving probes and metrics");
@@ -143,17 +147,17 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     let router = server::router(app.clone());
     let admin_router = admin::router(admin.clone());
     let mut parts = Parts::default();
-    let server = listen::https(main_socket, tls.clone(), router, handle);
+    let server = listen::https(main_socket, certificate.tls.clone(), router, handle);
     parts.start(Stage::Serving, "the server", Box::pin(server));
-    let follow = certificate::follow(files, pair, tls, admin.clone());
+    let follow = certificate.follow(admin.clone());
     parts.start(Stage::Upkeep, "certificate rotation", Box::pin(follow));
     let leader = api.map(|api| {
         let scope = match arguments.node_labels {
             NodeLabels::Manage => Scope::All,
             NodeLabels::External => Scope::EventsOnly,
         };
-        let namespace = leader::namespace(arguments.namespace);
-        leader::start(&mut parts, api, &namespace, scope, snapshots.clone(), metrics.clone())
+        let duties = Duties { scope, issuer };
+        leader::start(&mut parts, api, &namespace, duties, snapshots.clone(), metrics.clone())
     });
     parts.start(Stage::Upkeep, "the log of changes", Box::pin(changes::log(snapshots)));
     parts.start(Stage::Source, "the source", task);
@@ -162,15 +166,23 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     Ok(Started { parts, app, admin, control, admin_handle, leader })
 }
 
-/// The certificate's files. With `--cluster` alone, a certificate for development is made.
-fn certificate_files(arguments: &Serve) -> Result<Files, Error> {
-    let files = match (&arguments.tls_cert, &arguments.tls_key) {
-        (Some(cert), Some(key)) => Files::of(cert.clone(), key.clone()),
-        // The clients of a real cluster would not trust a CA that is made here.
-        _ if arguments.source.cluster.is_none() => return Err(Error::NoCertificate),
-        _ => pki::for_development(Path::new("certs/dev"))?,
+/// Where the serving certificate comes from: the given files, or else the Secret, or with manifests
+/// a certificate for development.
+fn origin_of_certificate(
+    files: Option<(PathBuf, PathBuf)>,
+    client_ca: Option<PathBuf>,
+    api: Option<&Api>,
+    namespace: &str,
+) -> Result<Origin, Error> {
+    let files = match (files, api) {
+        (Some((cert, key)), _) => Files::of(cert, key),
+        (None, Some(api)) => {
+            let (api, namespace) = (api.clone(), namespace.to_owned());
+            return Ok(Origin::Secret { api, namespace, client_ca });
+        }
+        (None, None) => pki::for_development(Path::new("certs/dev"))?,
     };
-    Ok(Files { client_ca: arguments.client_ca.clone(), ..files })
+    Ok(Origin::Files(Files { client_ca, ..files }))
 }
 
 /// The signals that end the process.

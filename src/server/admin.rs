@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use axum::routing::get;
 use http::{StatusCode, header};
 
 use crate::cluster::Kind;
-use crate::metrics::Metrics;
+use crate::metrics::{Ca, Certificates, Metrics};
 use crate::pki::Validity;
 use crate::publish::{Published, Snapshots, Watches};
 
@@ -23,8 +23,27 @@ pub struct Admin {
     snapshots: Snapshots,
     watches: Watches,
     metrics: Arc<Metrics>,
-    certificate: ArcSwap<Validity>,
+    certificate: ArcSwap<Certificate>,
+    ca: ArcSwapOption<Ca>,
     stopping: AtomicBool,
+}
+
+/// The serving certificate.
+pub enum Certificate {
+    /// It is served.
+    Served(Validity),
+    /// There is none yet: why.
+    Missing(String),
+}
+
+impl Certificate {
+    /// Why the server can't be trusted now.
+    fn fault(&self) -> Option<String> {
+        match self {
+            Self::Served(validity) => validity.fault().map(str::to_owned),
+            Self::Missing(why) => Some(why.clone()),
+        }
+    }
 }
 
 impl Admin {
@@ -35,20 +54,26 @@ impl Admin {
         snapshots: Snapshots,
         watches: Watches,
         metrics: Arc<Metrics>,
-        certificate: Validity,
+        certificate: Certificate,
     ) -> Self {
         Self {
             snapshots,
             watches,
             metrics,
             certificate: ArcSwap::from_pointee(certificate),
+            ca: ArcSwapOption::empty(),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// Sets the dates of the serving certificate, after it changed.
-    pub fn certificate(&self, validity: Validity) {
-        self.certificate.store(Arc::new(validity));
+    /// Sets the serving certificate, after it changed.
+    pub fn certificate(&self, certificate: Certificate) {
+        self.certificate.store(Arc::new(certificate));
+    }
+
+    /// Sets what is known of the CA in the Secret.
+    pub fn ca(&self, ca: Option<Ca>) {
+        self.ca.store(ca.map(Arc::new));
     }
 
     /// Makes us not ready, since the process is about to end.
@@ -66,7 +91,7 @@ impl Admin {
             Published::Waiting(what) => what.clone(),
         };
         reasons.extend(self.watches.faults());
-        reasons.extend(self.certificate.load().fault().map(str::to_owned));
+        reasons.extend(self.certificate.load().fault());
         reasons
     }
 }
@@ -109,7 +134,12 @@ fn named(what: &str, kinds: &[Kind]) -> String {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.metrics.scrape(&admin.snapshots, admin.certificate.load().until) {
+    let serving_expires = match &**admin.certificate.load() {
+        Certificate::Served(validity) => Some(validity.until),
+        Certificate::Missing(_) => None,
+    };
+    let ca = admin.ca.load().as_deref().copied();
+    match admin.metrics.scrape(&admin.snapshots, &Certificates { serving_expires, ca }) {
         Ok(metrics) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics).into_response(),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -226,7 +226,10 @@ async fn the_reference_change_is_refused_naming_the_vms() {
     let message = status["message"].as_str().unwrap();
     assert!(message.contains("default/vm0 (host1), default/vm1 (host2)"), "{message}");
     assert_eq!(status["details"]["causes"][0]["reason"], "vc-running-vms");
-    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
+    let metrics = server
+        .metrics
+        .scrape(&server.snapshots, &lanekeeper::metrics::Certificates::default())
+        .unwrap();
     for line in [
         r#"lanekeeper_admission_requests_total{operation="update",outcome="denied",resource="VlanConfig",webhook="validate"} 1"#,
         r#"lanekeeper_admission_violations_total{code="vc-running-vms"} 1"#,

@@ -469,7 +469,10 @@ async fn requests_and_rejections_are_counted_with_closed_labels() {
     filter(&server, &pod(VM1), &["host0", "host3"]).await;
     filter(&server, &pod(VM1), &["host2"]).await;
     server.post("/scheduler/filter", "nonsense").await;
-    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
+    let metrics = server
+        .metrics
+        .scrape(&server.snapshots, &lanekeeper::metrics::Certificates::default())
+        .unwrap();
     for line in [
         r#"lanekeeper_filter_requests_total{outcome="kept"} 1"#,
         r#"lanekeeper_filter_requests_total{outcome="none_kept"} 1"#,
@@ -491,7 +494,10 @@ async fn what_only_a_snapshot_tells_is_not_told_without_one() {
     server.post("/scheduler/prioritize", "nonsense").await;
     let args = json!({ "Pod": pod(VM1), "NodeNameToMetaVictims": {} });
     server.post("/scheduler/preempt", args.to_string()).await;
-    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
+    let metrics = server
+        .metrics
+        .scrape(&server.snapshots, &lanekeeper::metrics::Certificates::default())
+        .unwrap();
     for absent in ["lanekeeper_objects", "lanekeeper_problems", "snapshot_age", "active_hosts"] {
         assert!(!metrics.contains(absent), "{absent}: {metrics}");
     }

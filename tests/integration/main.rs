@@ -11,6 +11,7 @@
 
 mod admission;
 mod authority;
+mod certificates;
 mod cleanup;
 mod crds;
 mod doctor;

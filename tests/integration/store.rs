@@ -1,4 +1,4 @@
-//! An API server that keeps objects in memory, for commands that write.
+//! An API server that keeps objects in memory, for what writes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -47,6 +47,20 @@ impl Store {
         self.objects.lock().unwrap().get(path).cloned().unwrap_or_default()
     }
 
+    /// Changes or makes an object behind the back of those who read it.
+    pub fn put(&self, path: &str, object: Value) {
+        self.objects.lock().unwrap().insert(path.to_owned(), object);
+    }
+
+    /// Sees requests from now on.
+    pub fn hook(
+        &self,
+        hook: impl FnMut(&Method, &str, &mut Objects) -> Option<(u16, Value)> + Send + 'static,
+    ) {
+        *self.hook.lock().unwrap() = Box::new(hook);
+    }
+
+    /// Every write since the last call.
     pub fn writes(&self) -> Vec<String> {
         std::mem::take(&mut *self.writes.lock().unwrap())
     }
@@ -91,15 +105,23 @@ impl Store {
                 let Some(object) = objects.get_mut(path) else { return not_found };
                 let operations: json_patch::Patch = serde_json::from_slice(body).unwrap();
                 let mut changed = object.clone();
-                json_patch::patch(&mut changed, &operations).unwrap();
+                if json_patch::patch(&mut changed, &operations).is_err() {
+                    return (422, json!({ "message": "the patch does not apply" }));
+                }
                 let version = object["metadata"]["resourceVersion"].clone();
                 if changed["metadata"]["resourceVersion"] != version {
                     return (409, json!({ "message": "the object has been modified" }));
                 }
-                let next = version.as_str().unwrap().parse::<u64>().unwrap() + 1;
-                changed["metadata"]["resourceVersion"] = json!(next.to_string());
-                *object = changed.clone();
-                (200, changed)
+                (200, Self::keep(object, changed))
+            }
+            Method::PUT => {
+                let Some(object) = objects.get_mut(path) else { return not_found };
+                let changed: Value = serde_json::from_slice(body).unwrap();
+                let version = &object["metadata"]["resourceVersion"];
+                if changed["metadata"]["resourceVersion"] != *version {
+                    return (409, json!({ "message": "the object has been modified" }));
+                }
+                (200, Self::keep(object, changed))
             }
             Method::POST => {
                 let mut object: Value = serde_json::from_slice(body).unwrap();
@@ -115,6 +137,15 @@ impl Store {
             }
             _ => (405, json!({ "message": "no such method" })),
         }
+    }
+
+    /// Keeps a new version of an object.
+    fn keep(object: &mut Value, mut changed: Value) -> Value {
+        let version = object["metadata"]["resourceVersion"].as_str().unwrap();
+        let next = version.parse::<u64>().unwrap() + 1;
+        changed["metadata"]["resourceVersion"] = json!(next.to_string());
+        *object = changed.clone();
+        changed
     }
 
     /// A page of a collection across namespaces, if the kind is served: if there is an object of it.

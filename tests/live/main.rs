@@ -15,6 +15,7 @@
 
 mod access;
 mod admission;
+mod certificates;
 mod clients;
 mod controller;
 mod definitions;
@@ -72,6 +73,9 @@ fn main() {
         admission::one_file_brings_a_whole_network,
         admission::a_vm_gets_its_affinity_and_a_host_keeps_its_labels,
         admission::an_outage_holds_up_only_what_could_cut_vms_off,
+        certificates::an_installation_makes_its_own_certificates,
+        certificates::nobody_notices_that_the_leaf_is_rotated,
+        certificates::the_ca_changes_in_three_steps,
         clients::clients_with_a_certificate_are_answered,
         clients::clients_without_one_get_401_and_cause_no_read,
         controller::labels_and_conditions_follow_the_network_configs,

@@ -17,19 +17,19 @@ use crate::objects::{launcher_pod, like, vmi};
 const MAX_OUTAGE: Duration = Duration::from_secs(2);
 
 /// Calls of webhooks and new pods, one after the other, until it is stopped.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     /// The number of pods made so far.
-    pods: Arc<AtomicUsize>,
+    pub pods: Arc<AtomicUsize>,
     calls: JoinHandle<Vec<Call>>,
     launches: JoinHandle<()>,
 }
 
 /// A change of a network config that our webhooks must admit.
-struct Call {
+pub struct Call {
     started: Instant,
     ended: Instant,
-    error: Option<String>,
+    pub error: Option<String>,
 }
 
 async fn request(client: &Client, method: &str, path: &str, body: &Value) -> Result<Value, String> {
@@ -47,7 +47,7 @@ async fn request(client: &Client, method: &str, path: &str, body: &Value) -> Res
 }
 
 impl Load {
-    fn start(client: &Client) -> Self {
+    pub fn start(client: &Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let pods = Arc::new(AtomicUsize::new(0));
         let (stopped, caller) = (stop.clone(), client.clone());
@@ -80,7 +80,7 @@ impl Load {
         Self { stop, pods, calls, launches }
     }
 
-    async fn end(self) -> Vec<Call> {
+    pub async fn end(self) -> Vec<Call> {
         self.stop.store(true, Ordering::Relaxed);
         self.launches.await.unwrap();
         self.calls.await.unwrap()
@@ -124,7 +124,7 @@ fn leaders_in_turn(mut writes: Vec<Entry>) -> Vec<String> {
 }
 
 /// Two replicas over the reference cluster, whose hosts have room for many pods.
-async fn cluster() -> (ControlPlane, Installed, [Replica; 2]) {
+pub async fn cluster() -> (ControlPlane, Installed, [Replica; 2]) {
     let mut plane = ControlPlane::prepared(|path, _| audit::arguments(path)).await;
     let installed = Installed::at_once(&plane, &[]).await;
     plane.install_foreign_kinds().await;

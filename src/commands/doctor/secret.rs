@@ -2,16 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
-
 use crate::api::{Api, Error};
+use crate::installed::data_of;
 use crate::pki;
 use crate::pki::authority::{Authority, Content};
 
-/// The Secret's name.
-pub(super) const SECRET: &str = "lanekeeper-tls";
+pub(super) use crate::installed::SECRET;
 
 /// What the Secret holds.
 pub(super) enum Secret {
@@ -31,7 +27,7 @@ impl Secret {
     pub async fn read(api: &Api, namespace: &str) -> Self {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/{SECRET}");
         match api.get_value(&path).await {
-            Ok(secret) => Self::of(&content(secret.as_ref())),
+            Ok(secret) => Self::of(&secret.as_ref().map(data_of).unwrap_or_default()),
             Err(why) => Self::Unread(why),
         }
     }
@@ -53,12 +49,4 @@ impl Secret {
             Self::Unread(_) | Self::Empty | Self::Damaged(_) => BTreeSet::new(),
         }
     }
-}
-
-fn content(secret: Option<&Value>) -> Content {
-    let data = secret.and_then(|secret| secret.get("data")).and_then(Value::as_object);
-    // The API server refuses data that is not base64.
-    let decoded = |value: &Value| STANDARD.decode(value.as_str()?).ok();
-    let entries = data.into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), decoded(value)?))).collect()
 }

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-pub(super) use super::super::NAME;
-
-/// The Secret in which the leader keeps the CA and the serving certificate.
-pub(super) const SECRET: &str = "lanekeeper-tls";
+pub(super) use crate::installed::{NAME, SECRET};
 
 /// The Secret in which cert-manager keeps the serving certificate.
 pub(super) const CERT_MANAGER_SECRET: &str = "lanekeeper-cert";

@@ -22,7 +22,8 @@ use time::OffsetDateTime;
 
 use super::certificate::Certificate;
 use super::names::AltNames;
-use super::pair::{Pem, certified};
+use super::pair::certified;
+use super::pem::Pem;
 use super::{Error, Validity};
 
 use signer::{BACKDATED, Leaf, Signer, read_ca};
@@ -43,7 +44,9 @@ const BUNDLE: &str = "bundle.crt";
 pub const TLS_CERT: &str = "tls.crt";
 /// Its key.
 pub const TLS_KEY: &str = "tls.key";
-const KEYS: [&str; 8] = [CA_CERT, CA_KEY, NEXT_CERT, NEXT_KEY, OLD_CERT, BUNDLE, TLS_CERT, TLS_KEY];
+/// Every key of the Secret that is ours.
+pub const KEYS: [&str; 8] =
+    [CA_CERT, CA_KEY, NEXT_CERT, NEXT_KEY, OLD_CERT, BUNDLE, TLS_CERT, TLS_KEY];
 
 /// A new CA is due this long before the end of the current one.
 const NEXT_BEFORE: i64 = 365 * 24 * 60 * 60;
@@ -130,8 +133,8 @@ impl Authority {
         content
     }
 
-    /// Every CA to trust, in PEM. It goes into `caBundle` of the webhook configurations, and into the
-    /// file that `caFile` of kube-scheduler's configuration names.
+    /// Every CA to trust, in PEM. It goes into `caBundle` of the webhook configurations, and into
+    /// kube-scheduler's configuration.
     #[must_use]
     pub fn bundle(&self) -> Vec<u8> {
         let next = self.next.as_ref().map(|next| next.cert_pem.as_slice());

@@ -5,7 +5,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::super::certificate::{Certificate, hexadecimal};
 use super::super::names::AltNames;
-use super::super::pair::{Pem, certified};
+use super::super::pair::certified;
+use super::super::pem::Pem;
 use super::super::{Error, issue};
 
 /// How long a CA is valid: ten years, with their leap days.

@@ -265,7 +265,10 @@ async fn what_cant_be_read_afresh_refuses() {
     let answer = validate(&review("", "Node", &host("r1"), &host("z"))).await;
     let warning = answer["response"]["warnings"][0].as_str().unwrap();
     assert!(warning.starts_with("checked against cached state only: "), "{warning}");
-    let metrics = server.metrics.scrape(&server.snapshots, 0).unwrap();
+    let metrics = server
+        .metrics
+        .scrape(&server.snapshots, &lanekeeper::metrics::Certificates::default())
+        .unwrap();
     assert!(
         metrics.contains("lanekeeper_fresh_read_duration_seconds_count{outcome=\"failed\"} 3"),
         "{metrics}"
@@ -349,7 +352,10 @@ async fn a_stranger_learns_nothing_and_causes_no_read() {
         }
     }
     assert!(server.calls(|_| true).is_empty());
-    let metrics = ours.metrics.scrape(&ours.snapshots, 0).unwrap();
+    let metrics = ours
+        .metrics
+        .scrape(&ours.snapshots, &lanekeeper::metrics::Certificates::default())
+        .unwrap();
     assert!(!metrics.contains("admission_requests_total{"), "nor is it counted: {metrics}");
 }
 

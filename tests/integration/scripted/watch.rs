@@ -6,7 +6,7 @@ use std::time::Duration;
 use lanekeeper::api::Api;
 use lanekeeper::cluster::{Kind, Options, Snapshot};
 use lanekeeper::k8s::Decoder;
-use lanekeeper::metrics::Metrics;
+use lanekeeper::metrics::{Certificates, Metrics};
 use lanekeeper::publish::{self, Snapshots, Watches};
 use lanekeeper::source::Live;
 use serde_json::json;
@@ -50,7 +50,7 @@ impl Followed {
     }
 
     fn errors_of(&self, kind: &str) -> bool {
-        let metrics = self.metrics.scrape(&self.snapshots, 0).unwrap();
+        let metrics = self.metrics.scrape(&self.snapshots, &Certificates::default()).unwrap();
         metrics.contains(&format!("lanekeeper_watch_errors_total{{kind=\"{kind}\"}}"))
     }
 
