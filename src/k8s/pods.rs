@@ -171,3 +171,114 @@ impl Decoder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A launcher pod that waits, with this put into it.
+    fn facts(change: impl FnOnce(&mut Value)) -> LauncherPod {
+        let mut pod = json!({
+            "metadata": {
+                "name": "p", "namespace": "ns", "uid": "u",
+                "labels": { "kubevirt.io": "virt-launcher", "vm.kubevirt.io/name": "vm" },
+                "annotations": { "k8s.v1.cni.cncf.io/networks": "a, other/b" },
+            },
+            "spec": {},
+            "status": { "phase": "Pending", "conditions": [
+                { "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }] },
+        });
+        change(&mut pod);
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        pod.facts(&Decoder::default()).unwrap()
+    }
+
+    #[test]
+    fn a_pod_waits_if_the_scheduler_found_no_host_for_it() {
+        let condition = |kind: &str, status: &str, reason: Value| {
+            let condition = json!({ "type": kind, "status": status, "reason": reason });
+            move |pod: &mut Value| pod["status"]["conditions"] = json!([condition])
+        };
+        let waits = |change: &dyn Fn(&mut Value)| facts(change).waiting.is_some();
+        assert!(waits(&|_| {}));
+        assert!(!waits(&condition("PodScheduled", "False", json!("SchedulingGated"))));
+        assert!(!waits(&condition("PodScheduled", "False", json!("SchedulerError"))));
+        assert!(!waits(&condition("PodScheduled", "False", Value::Null)));
+        assert!(!waits(&condition("PodScheduled", "True", json!("Unschedulable"))));
+        assert!(!waits(&condition("Ready", "False", json!("Unschedulable"))));
+        for none in [Value::Null, json!([]), json!([{}]), json!([{ "type": null }])] {
+            assert!(!waits(&|pod| pod["status"]["conditions"] = none.clone()), "{none}");
+        }
+        assert!(!waits(&|pod| pod["spec"]["nodeName"] = json!("h")), "it is bound");
+        assert!(waits(&|pod| pod["spec"]["nodeName"] = json!("")));
+        let deleted = json!("2026-01-01T00:00:00Z");
+        assert!(!waits(&|pod| pod["metadata"]["deletionTimestamp"] = deleted.clone()));
+        for (phase, waiting) in [("Succeeded", false), ("Failed", false), ("", true)] {
+            assert_eq!(waits(&|pod| pod["status"]["phase"] = json!(phase)), waiting, "{phase}");
+        }
+    }
+
+    #[test]
+    fn what_a_waiting_pod_says_is_read() {
+        let waiting = |change: &dyn Fn(&mut Value)| *facts(change).waiting.unwrap();
+        let plain = waiting(&|_| {});
+        assert_eq!((&*plain.uid, plain.nominated.as_deref()), ("u", None));
+        assert!(plain.hosts.is_any());
+        let nominated = |host: Value| {
+            waiting(&|pod| pod["status"]["nominatedNodeName"] = host.clone()).nominated
+        };
+        assert_eq!(nominated(json!("h")).as_deref(), Some("h"));
+        assert_eq!(nominated(json!("")), None);
+        assert_eq!(nominated(Value::Null), None);
+        let selecting = waiting(&|pod| pod["spec"]["nodeSelector"] = json!({ "zone": "1" }));
+        let zone = |value: &str| [("zone", value)].into_iter().collect();
+        assert!(
+            selecting.hosts.allows("h", &zone("1")) && !selecting.hosts.allows("h", &zone("2"))
+        );
+    }
+
+    #[test]
+    fn a_network_that_the_status_lacks_is_not_attached() {
+        let unattached = |status: Value| {
+            let pod = facts(|pod| {
+                pod["metadata"]["annotations"][NETWORK_STATUS] = status.clone();
+            });
+            pod.unattached.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let both = ["ns/a", "other/b"];
+        for (status, expected) in [
+            // No status, and one that can't be read, say nothing.
+            (json!(null), &[][..]),
+            (json!(""), &[]),
+            (json!("not JSON"), &[]),
+            (json!(r#"{"name":"ns/a"}"#), &[]),
+            (json!(r#"[{"name":7}]"#), &[]),
+            (json!(r#"["ns/a"]"#), &[]),
+            // Multus lists the cluster's own network first, under a name of its plug-in's choice.
+            (json!(r#"[{"name":"cbr0","interface":"eth0","default":true}]"#), &both),
+            (
+                json!(r#"[{"name":"k8s-pod-network"},{"name":"ns/a","interface":"net1"}]"#),
+                &both[1..],
+            ),
+            (json!(r#"[{"name":"a"}]"#), &both[1..]),
+            (json!(r#"[{"name":"b"}]"#), &both),
+            (json!(r#"[{"name":"other/b"}]"#), &both[..1]),
+            (json!(r#"[{"name":"other/b"},{"name":"ns/a"}]"#), &[]),
+            (json!(r#"[{"name":"other/a"}]"#), &both),
+            (json!(r#"[{"name":"Odd Name"},{"name":""},{}]"#), &both),
+            (json!("[]"), &both),
+        ] {
+            assert_eq!(unattached(status.clone()), expected, "{status}");
+        }
+        // The default network counts as any other that is asked for.
+        let default = facts(|pod| {
+            pod["metadata"]["annotations"] = json!({
+                "v1.multus-cni.io/default-network": "d",
+                NETWORK_STATUS: r#"[{"name":"kube-system/d","default":true}]"#,
+            });
+        });
+        assert_eq!((default.networks.vm_networks.len(), default.unattached.len()), (1, 0));
+    }
+}

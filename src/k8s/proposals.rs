@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cluster::{Kind, Name, VmNetwork};
+use crate::cluster::{ClusterNetwork, Kind, Name, VmNetwork};
 use crate::decide::review::{Proposal, Reviewed, Subject, Webhook, Write};
 
 use super::decode::{Decoder, Malformed, check_strings, read_text};
@@ -88,12 +88,15 @@ impl Request<'_> {
     /// The proposed change, or `None` if there is nothing to judge.
     fn proposal(&self, kind: Kind) -> Result<Option<Proposal>, Malformed> {
         Ok(match kind {
+            // What `ready` says, in a condition or a label, follows from other objects: no rule reads it.
             Kind::ClusterNetwork => {
-                self.write::<ClusterNetworkObject>()?.map(Proposal::ClusterNetwork)
+                let write = self.write::<ClusterNetworkObject>()?;
+                write.map(|write| {
+                    Proposal::ClusterNetwork(write.map(|it| ClusterNetwork { ready: None, ..it }))
+                })
             }
             Kind::NetworkConfig => self.network_config()?,
             Kind::VmNetwork => {
-                // The label `ready` follows from the cluster network, and no rule reads it.
                 let write = self.write::<NetworkAttachmentDefinition>()?;
                 write.map(|write| {
                     Proposal::VmNetwork(write.map(|it| VmNetwork { ready: None, ..it }))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{Key, MGMT, Name, Snapshot, UplinkMtu, effective_mtu};
-use crate::decide::review::vm_network_labels;
+use crate::decide::review::{MAX_MTU, MIN_MTU, vm_network_labels};
 
 use super::values::{ClusterNetworkUpdate, Update};
 
@@ -24,11 +24,13 @@ pub(super) fn cluster_network(snapshot: &Snapshot, name: &Name) -> Option<Update
 }
 
 /// The MTU of a cluster network's network configs, if there are any and they agree. While they
-/// differ, an administrator is changing it step by step. Records of `mgmt` do not count.
+/// differ, an administrator is changing it step by step. Records of `mgmt` do not count, nor does an MTU
+/// that `cn-mtu` refuses.
 fn configured_mtu(snapshot: &Snapshot, name: &Name) -> Option<i64> {
     let mtus: BTreeSet<i64> =
         snapshot.configs_of(name).map(|(_, config, _)| config.options.effective_mtu()).collect();
-    mtus.first().copied().filter(|_| mtus.len() == 1)
+    let in_range = |mtu: &i64| (MIN_MTU..=MAX_MTU).contains(mtu);
+    mtus.first().copied().filter(|mtu| mtus.len() == 1 && in_range(mtu))
 }
 
 /// The label `ready` of a VM network, if it is missing or differs from what the mutating webhook

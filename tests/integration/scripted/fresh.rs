@@ -409,6 +409,41 @@ async fn an_update_that_only_adds_a_finalizer_reads_nothing_and_is_admitted_what
         }
     }
 }
+
+/// The leader's own writes: they must cost no reads, nor be refused for an old fault.
+#[tokio::test(start_paused = true)]
+async fn an_update_of_what_ready_says_reads_nothing_and_is_admitted() {
+    let labels = |ready: Value| {
+        json!({ "network.harvesterhci.io/clusternetwork": "gone",
+                "network.harvesterhci.io/ready": ready })
+    };
+    let vm_network = |ready: Value| {
+        let mut nad = nad("odd", 5000);
+        nad["metadata"]["labels"] = labels(ready);
+        nad
+    };
+    let cluster_network = |status: &str| {
+        json!({
+            "metadata": { "name": "much-too-long-a-name",
+                          "annotations": { "network.harvesterhci.io/uplink-mtu": "odd" } },
+            "status": { "conditions": [{ "type": "ready", "status": status }] },
+        })
+    };
+    let nad_kind = (MULTUS, "NetworkAttachmentDefinition");
+    for ((group, kind), old, new) in [
+        (nad_kind, vm_network(json!("true")), vm_network(json!("false"))),
+        (nad_kind, vm_network(Value::Null), vm_network(json!("true"))),
+        ((HARVESTER, "ClusterNetwork"), cluster_network("True"), cluster_network("False")),
+    ] {
+        let body = review(group, kind, &old, &new);
+        for webhook in [Webhook::Validate, Webhook::Mutate] {
+            assert_eq!(asked(&body, webhook).await, [""; 0], "{kind}");
+        }
+        let answer = Server::new(Some(known())).post("/validate", body).await.json();
+        assert_eq!(answer["response"], json!({ "uid": "1", "allowed": true }), "{kind}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_update_of_a_vm_whose_network_no_watch_has_told_yet_keeps_its_affinity() {
     let mut old = vm(["unknown".to_owned()]);
