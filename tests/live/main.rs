@@ -16,9 +16,11 @@
 mod access;
 mod admission;
 mod certificates;
+mod cleanup;
 mod clients;
 mod controller;
 mod definitions;
+mod doctor;
 mod fixture;
 mod harvester;
 mod installation;
@@ -76,6 +78,7 @@ fn main() {
         certificates::an_installation_makes_its_own_certificates,
         certificates::nobody_notices_that_the_leaf_is_rotated,
         certificates::the_ca_changes_in_three_steps,
+        cleanup::nothing_of_ours_is_left,
         clients::clients_with_a_certificate_are_answered,
         clients::clients_without_one_get_401_and_cause_no_read,
         controller::labels_and_conditions_follow_the_network_configs,
@@ -84,6 +87,8 @@ fn main() {
         definitions::bond_options_are_kept_and_wrong_ones_refused,
         definitions::host_networks_are_kept_and_wrong_ones_refused,
         definitions::a_host_network_counts_once_its_kind_is_served,
+        doctor::each_fault_of_an_installation_is_found,
+        doctor::what_the_scheduler_lacks_is_found,
         harvester::nothing_of_ours_fights_harvesters_controllers,
         kustomize::a_real_kustomize_builds_what_is_printed,
         installation::every_overlay_passes_strict_validation,
