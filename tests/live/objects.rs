@@ -224,7 +224,10 @@ pub fn like(kind: &str, name: &str) -> Value {
         "Pod" => ("v1", Some("default")),
         // Ours.
         "Lease" => ("coordination.k8s.io/v1", Some(NAMESPACE)),
-        "Secret" => ("v1", Some(NAMESPACE)),
+        "Secret" | "Service" => ("v1", Some(NAMESPACE)),
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
+            ("admissionregistration.k8s.io/v1", None)
+        }
         _ => ("network.harvesterhci.io/v1beta1", None),
     };
     json!({
