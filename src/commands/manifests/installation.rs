@@ -55,9 +55,9 @@ pub enum Server {
 /// Who issues the serving certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Issuer {
-    /// The leader, which keeps it in the Secret [`SECRET`].
+    /// The leader, which keeps it in the Secret `lanekeeper-tls`.
     Leader,
-    /// cert-manager, which keeps it in the Secret [`CERT_MANAGER_SECRET`].
+    /// cert-manager, which keeps it in the Secret `lanekeeper-cert`.
     CertManager,
 }
 
