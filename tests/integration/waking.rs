@@ -36,6 +36,13 @@ fn waiting(name: &str, uid: &str, network: &str) -> Value {
     })
 }
 
+/// The same, with a nominated host.
+fn nominated_on(host: &str) -> Value {
+    let mut pod = waiting("p", "1", "net");
+    pod["status"]["nominatedNodeName"] = json!(host);
+    pod
+}
+
 /// Three hosts. The cluster network `a` is active on these of them.
 fn hosts(active: &[&str]) -> Vec<Value> {
     let node = |name: &&str| {
@@ -159,7 +166,8 @@ fn a_node_that_is_gone_is_not_touched() {
 
 #[test]
 fn a_pod_whose_sample_missed_its_hosts_is_nominated_on_one_after_the_other() {
-    let missed = one(&["h0", "h1", "h2"]);
+    let all = ["h0", "h1", "h2"];
+    let mut missed = one(&all);
     let mut waker = Waker::default();
     let mut nominated = BTreeSet::new();
     let (mut now, mut last) = (0, None);
@@ -172,6 +180,7 @@ fn a_pod_whose_sample_missed_its_hosts_is_nominated_on_one_after_the_other() {
         assert_ne!(last.as_ref(), Some(&hosts[0]), "it is another one");
         // The one that was nominated is touched, so that an older scheduler looks again.
         waker.nominated(pod, hosts[0].clone());
+        missed = snapshot(&all, &[nominated_on(&hosts[0])]);
         nominated.insert(hosts[0].clone());
         last = Some(hosts[0].clone());
         assert_eq!(waker.step(&missed, ms(now + 1_000)).touch, last);
@@ -179,6 +188,35 @@ fn a_pod_whose_sample_missed_its_hosts_is_nominated_on_one_after_the_other() {
         now += wait * 1_000;
     }
     assert_eq!(nominated.len(), 3, "all were tried");
+}
+
+#[test]
+fn a_first_nomination_that_the_scheduler_dropped_is_made_once_more() {
+    let all = ["h0", "h1", "h2"];
+    let dropped = one(&all);
+    let mut waker = Waker::default();
+    let first = waker.step(&dropped, ms(0)).nominations.remove(0);
+    waker.nominated(&first.pod, first.hosts[0].clone());
+    assert_eq!(waker.step(&dropped, ms(10)).again, Some(ms(1_010)));
+    assert!(waker.step(&dropped, ms(1_009)).nominations.is_empty());
+    let wake = waker.step(&dropped, ms(1_010));
+    assert_eq!(wake.nominations, [first.clone()], "on the same host");
+    assert_eq!(wake.again, Some(ms(6_010)));
+    // Once more, and not again and again: a host without room is dropped too.
+    waker.nominated(&first.pod, first.hosts[0].clone());
+    assert!(waker.step(&dropped, ms(6_009)).nominations.is_empty());
+    let next = waker.step(&dropped, ms(6_010)).nominations.remove(0);
+    assert_ne!(next.hosts[0], first.hosts[0]);
+
+    // One that stands is not made again.
+    let stands = snapshot(&all, &[nominated_on(&first.hosts[0])]);
+    let mut waker = Waker::default();
+    waker.step(&dropped, ms(0));
+    waker.nominated(&first.pod, first.hosts[0].clone());
+    assert_eq!(waker.step(&stands, ms(10)).again, Some(ms(1_010)));
+    let wake = waker.step(&stands, ms(1_010));
+    assert_eq!((wake.nominations.len(), wake.again), (0, Some(ms(5_000))));
+    assert_eq!(waker.step(&dropped, ms(4_999)).nominations, []);
 }
 
 #[test]

@@ -32,6 +32,10 @@ const AFTER_NOMINATION: [Duration; 4] = [
     Duration::from_secs(20),
     Duration::from_secs(30),
 ];
+/// How long after the first nomination of a pod it is checked that the scheduler did not drop it. If
+/// the scheduler was trying the pod when the nomination came, it finds no host and clears the field
+/// without having tried the nominated host. Among 5,000 hosts, this happened to one pod in fifty.
+const DROP_CHECK: Duration = Duration::from_secs(1);
 /// How long to leave a pod alone for which the scheduler evicts others. It is looked at again then.
 const AFTER_EVICTION: Duration = Duration::from_secs(5);
 /// The most hosts that are nominated in this time.
@@ -100,6 +104,49 @@ struct Turn {
     count: usize,
     /// The last one. The next one is another.
     last: Option<Name>,
+    /// Whether the next one is the last one once more.
+    repeats: bool,
+    /// Whether it was checked that the scheduler did not drop the first one.
+    drop_check: DropCheck,
+}
+
+/// A check that is made once for each pod.
+#[derive(Debug, Default)]
+enum DropCheck {
+    /// No nomination has been written.
+    #[default]
+    NotDue,
+    /// The first nomination was written since the last step.
+    Begins,
+    /// Due at this time.
+    Due(Duration),
+    /// Done.
+    Done,
+}
+
+impl Turn {
+    /// Makes the first nomination once more, if the scheduler dropped it.
+    fn check_drop(&mut self, facts: &Waiting, now: Duration) {
+        match self.drop_check {
+            DropCheck::Begins => self.drop_check = DropCheck::Due(now + DROP_CHECK),
+            DropCheck::Due(at) if at <= now => {
+                self.drop_check = DropCheck::Done;
+                if facts.nominated.is_none() && self.count == 1 {
+                    (self.due, self.count, self.repeats) = (now, 0, true);
+                }
+            }
+            DropCheck::NotDue | DropCheck::Due(_) | DropCheck::Done => {}
+        }
+    }
+
+    /// When there is something to do for the pod. No nomination can be made before `earliest`.
+    fn again(&self, earliest: Duration) -> Duration {
+        let due = self.due.max(earliest);
+        match self.drop_check {
+            DropCheck::Due(at) => due.min(at),
+            DropCheck::NotDue | DropCheck::Begins | DropCheck::Done => due,
+        }
+    }
 }
 
 impl Waker {
@@ -112,6 +159,9 @@ impl Waker {
             let before = earlier.remove(key).filter(|known| known.uid == facts.uid);
             let fit = fits.of(Cow::Borrowed(&pod.networks), &facts.hosts);
             let mut state = self.state(before.map(|known| known.state), fit, now);
+            if let State::Feasible(turn) = &mut state {
+                turn.check_drop(facts, now);
+            }
             if let State::Feasible(turn) = &mut state
                 && turn.due <= now
             {
@@ -145,6 +195,9 @@ impl Waker {
     pub fn nominated(&mut self, pod: &Key, host: Name) {
         if let Some(Known { state: State::Feasible(turn), .. }) = self.pods.get_mut(pod) {
             turn.last = Some(host.clone());
+            if matches!(turn.drop_check, DropCheck::NotDue) {
+                turn.drop_check = DropCheck::Begins;
+            }
         }
         self.touch.get_or_insert(host);
     }
@@ -184,6 +237,7 @@ impl Waker {
         let mut all = hosts(snapshot, needs, &facts.hosts, names);
         let last = all.iter().position(|host| Some(host) == turn.last.as_ref());
         let start = match last {
+            Some(last) if turn.repeats => last,
             Some(last) => last + 1,
             None => usize::try_from(FixedState::default().hash_one(pod)).unwrap_or_default(),
         };
@@ -191,6 +245,7 @@ impl Waker {
         all.rotate_left(start);
         all.truncate(MAX_CANDIDATES);
         turn.last = all.last().cloned();
+        turn.repeats = false;
         let wait = AFTER_NOMINATION.get(turn.count).or(AFTER_NOMINATION.last());
         turn.due = now + wait.copied().unwrap_or_default();
         turn.count += 1;
@@ -216,7 +271,7 @@ impl Waker {
         let full = self.counted.1 >= MAX_NOMINATIONS;
         let earliest = if full { self.counted.0 + NOMINATIONS_PER } else { Duration::ZERO };
         let due = self.pods.values().filter_map(|known| match &known.state {
-            State::Feasible(turn) => Some(turn.due.max(earliest)),
+            State::Feasible(turn) => Some(turn.again(earliest)),
             State::Infeasible | State::NeedsNothing => None,
         });
         let touch = self.touch.as_ref().and(self.touched).map(|touched| touched + TOUCH_INTERVAL);
