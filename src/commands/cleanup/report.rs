@@ -95,9 +95,8 @@ pub(super) fn table(report: &Report) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let _ = writeln!(
             text,
-            "{} VMIs keep the affinity, which can't be changed in a VMI, so they can't migrate and, \
-             if they wait for a host, can't start: {named}{more}. Restart their VMs",
-            report.vmis.len()
+            "VMIs that keep the affinity, which nobody may change in a VMI: {named}{more}. They can't \
+             migrate, and one that waits for a host can't start: restart their VMs"
         );
     }
     if report.labels_stay {
