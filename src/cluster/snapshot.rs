@@ -282,6 +282,16 @@ impl Snapshot {
         self.0.vmis.get(key).map(|vmi| &**vmi)
     }
 
+    /// All virtual machines.
+    pub fn vms(&self) -> impl Iterator<Item = (&Key, &Vm)> {
+        self.0.vms.iter().map(|(key, vm)| (key, &**vm))
+    }
+
+    /// All VMIs.
+    pub fn vmis(&self) -> impl Iterator<Item = (&Key, &Vmi)> {
+        self.0.vmis.iter().map(|(key, vmi)| (key, &**vmi))
+    }
+
     /// The keys of all VMs and VMIs. The key of a VM with a VMI appears twice.
     pub fn vms_and_vmis(&self) -> impl Iterator<Item = &Key> {
         self.0.vms.keys().chain(self.0.vmis.keys())

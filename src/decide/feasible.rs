@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use crate::cluster::{HostChoice, HostRef, Name, Selection, Snapshot};
+use crate::cluster::{HostChoice, HostRef, Name, Run, Selection, Snapshot};
 
 use super::needs::Needs;
 
@@ -41,6 +41,19 @@ impl<'s> Fits<'s> {
             Fit { needs, first }
         })
     }
+}
+
+/// The number of VMs that are asked to run, and of running VMIs without a VM, that no known host would
+/// keep.
+#[must_use]
+pub fn unschedulable(snapshot: &Snapshot) -> usize {
+    let mut fits = Fits::new(snapshot);
+    let to_run = snapshot.vms().filter(|(_, vm)| vm.run == Run::Asked && !vm.deleting);
+    let alone = snapshot.vmis().filter(|(key, vmi)| !vmi.finished && snapshot.vm(key).is_none());
+    let asked = to_run.map(|(_, vm)| (Cow::Borrowed(&vm.networks), &vm.hosts)).chain(
+        alone.filter_map(|(key, vmi)| Some((Cow::Owned(snapshot.selection_of(key)?), &vmi.hosts))),
+    );
+    asked.filter(|(networks, hosts)| fits.of(networks.clone(), hosts).first.is_none()).count()
 }
 
 /// Calls `with` with the hosts that would keep a pod or VM, in no order.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use prometheus::Error;
 
 use crate::cluster::{Kind, Snapshot};
+use crate::decide::feasible::unschedulable;
+use crate::decide::upkeep::cut_off;
 
 use super::registry::Registry;
 
@@ -42,6 +44,15 @@ pub(super) fn gauges(
         let active = active.unwrap_or_else(|| snapshot.count(Kind::Host));
         active_hosts.with_label_values(&[name]).set(number(active));
     }
+    registry
+        .gauge(
+            "vms_on_inactive_host",
+            "Running VMs on a host where a cluster network that they use is not active.",
+        )?
+        .set(number(snapshot.vmis().filter(|(key, _)| cut_off(snapshot, key).is_some()).count()));
+    registry
+        .gauge("vms_unschedulable", "VMs that are asked to run and that no known host can run.")?
+        .set(number(unschedulable(snapshot)));
     registry
         .seconds("snapshot_age_seconds", "Time since the last change took effect.")?
         .set(age.as_secs_f64());

@@ -17,6 +17,7 @@ mod crds;
 mod doctor;
 mod explain;
 mod extender;
+mod feasible;
 mod harness;
 mod installation;
 mod kustomize;

@@ -200,7 +200,7 @@ fn a_first_nomination_that_the_scheduler_dropped_is_made_once_more() {
     assert_eq!(waker.step(&dropped, ms(10)).again, Some(ms(1_010)));
     assert!(waker.step(&dropped, ms(1_009)).nominations.is_empty());
     let wake = waker.step(&dropped, ms(1_010));
-    assert_eq!(wake.nominations, [first.clone()], "on the same host");
+    assert_eq!(wake.nominations, std::slice::from_ref(&first), "on the same host");
     assert_eq!(wake.again, Some(ms(6_010)));
     // Once more, and not again and again: a host without room is dropped too.
     waker.nominated(&first.pod, first.hosts[0].clone());

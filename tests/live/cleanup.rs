@@ -32,7 +32,7 @@ fn ours(object: &Value) -> Vec<String> {
         found.push("its label".to_owned());
     }
     let managers = metadata["managedFields"].as_array().into_iter().flatten();
-    found.extend(managers.filter(|it| it["manager"] == "lanekeeper").map(|it| it.to_string()));
+    found.extend(managers.filter(|it| it["manager"] == "lanekeeper").map(ToString::to_string));
     // The mutation's labels on VM networks were asked for by those who made them.
     for map in ["labels", "annotations"] {
         let keys = metadata[map].as_object().into_iter().flatten().map(|(key, _)| key);
