@@ -156,7 +156,7 @@ impl Elector {
     }
 
     /// Returns whether no replica holds the Lease: it says so, or has not changed for as long as it
-    /// says. The Lease was read after `begun`.
+    /// says, and at least for `LEASE_DURATION`. The Lease was read after `begun`.
     fn is_free(&mut self, lease: &Value, spec: &Spec, begun: Instant) -> bool {
         if spec.holder_identity.as_deref().is_none_or(str::is_empty) {
             return true;
@@ -165,8 +165,9 @@ impl Elector {
         let version = version.unwrap_or_default();
         match &self.seen {
             Some((seen, since)) if seen == version => {
-                let duration = spec.lease_duration_seconds.map(Duration::from_secs);
-                begun.duration_since(*since) > duration.unwrap_or(LEASE_DURATION)
+                // A shorter one was written by hand, and its holder may still lead.
+                let seconds = spec.lease_duration_seconds.unwrap_or_default();
+                begun.duration_since(*since) > LEASE_DURATION.max(Duration::from_secs(seconds))
             }
             _ => {
                 // Counted from now and not from before the read: the Lease may have changed in
@@ -197,7 +198,7 @@ impl Elector {
 }
 
 fn spec(lease: &Value) -> Result<Spec, Error> {
-    let spec = lease.get("spec").cloned().unwrap_or(json!({}));
+    let spec = lease.get("spec").filter(|spec| !spec.is_null()).cloned().unwrap_or(json!({}));
     serde_json::from_value(spec).map_err(|error| Error::Unreadable(format!("the Lease: {error}")))
 }
 

@@ -91,3 +91,106 @@ impl Queue {
         self.waiting.is_empty() && std::mem::take(&mut self.overflowed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str) -> Target {
+        Target::Host(name.into())
+    }
+
+    fn numbered(numbers: std::ops::Range<usize>) -> impl Iterator<Item = Target> {
+        numbers.map(|number| host(&format!("h{number}")))
+    }
+
+    fn taken(queue: &mut Queue) -> Vec<Target> {
+        std::iter::from_fn(|| queue.take()).collect()
+    }
+
+    #[test]
+    fn each_target_waits_once_in_the_order_in_which_it_came() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.take(), None);
+        assert!(queue.add([host("b"), host("a"), host("b")]).is_empty());
+        assert!(queue.add([host("c"), host("a")]).is_empty());
+        assert_eq!(taken(&mut queue), [host("b"), host("a"), host("c")]);
+    }
+
+    #[test]
+    fn a_target_that_changes_while_it_is_written_waits_for_that() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.add([host("a")]);
+        assert_eq!(queue.take(), Some(host("a")));
+        queue.add([host("a"), host("b")]);
+        assert_eq!(queue.take(), Some(host("b")), "it holds up no other one");
+        assert_eq!(queue.take(), None);
+        queue.done(&host("a"), false, now);
+        assert_eq!(queue.take(), Some(host("a")));
+        queue.done(&host("a"), false, now);
+        queue.done(&host("b"), false, now);
+        assert_eq!(queue.take(), None);
+    }
+
+    #[test]
+    fn what_failed_comes_back_after_a_delay_that_doubles_up_to_a_minute() {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        queue.add([host("a")]);
+        let mut delays = Vec::new();
+        for _ in 0..9 {
+            assert_eq!(queue.take(), Some(host("a")));
+            queue.done(&host("a"), true, now);
+            let mut delay = 0;
+            while queue.take().is_none_or(|it| {
+                // It is put back for the loop above.
+                queue.in_flight.remove(&it);
+                queue.add([it]);
+                false
+            }) {
+                delay += 1;
+                now += Duration::from_secs(1);
+                queue.retry(now);
+            }
+            delays.push(delay);
+        }
+        assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        // Once it is written, it begins anew.
+        queue.take();
+        queue.done(&host("a"), false, now);
+        queue.retry(now + MAX_RETRY * 2);
+        assert_eq!(queue.take(), None);
+        queue.add([host("a")]);
+        queue.take();
+        queue.done(&host("a"), true, now);
+        queue.retry(now + FIRST_RETRY);
+        assert_eq!(queue.take(), Some(host("a")));
+    }
+
+    #[test]
+    fn what_failed_and_changes_does_not_wait_for_the_delay() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.add([host("a")]);
+        queue.take();
+        queue.done(&host("a"), true, now);
+        queue.add([host("a")]);
+        assert_eq!(queue.take(), Some(host("a")));
+        queue.retry(now + MAX_RETRY);
+        queue.done(&host("a"), false, now);
+        assert_eq!(queue.take(), None, "it was being written");
+    }
+
+    #[test]
+    fn more_than_may_wait_are_dropped_and_looked_for_once_the_rest_is_written() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        assert_eq!(queue.add(numbered(0..MAX_WAITING)), []);
+        assert!(!queue.take_overflow());
+        let dropped = queue.add(numbered(0..MAX_WAITING + 2));
+        assert_eq!(dropped, numbered(MAX_WAITING..MAX_WAITING + 2).collect::<Vec<_>>());
+        assert!(!queue.take_overflow(), "the rest waits");
+        while let Some(target) = queue.take() {
+            queue.done(&target, false, now);
+        }
+        assert!(queue.take_overflow());
+        assert!(!queue.take_overflow(), "once");
+    }
+}

@@ -2,6 +2,7 @@
 //! minutes takes milliseconds here, and the order is the test's.
 
 mod fresh;
+mod lease;
 mod networks;
 mod watch;
 
