@@ -125,7 +125,14 @@ struct Filters {
 }
 
 impl Filters {
-    fn start(port: u16, bundle: Vec<u8>) -> Self {
+    /// Begins once every replica knows the reference cluster.
+    async fn start(port: u16, bundle: Vec<u8>) -> Self {
+        let mut in_a_row = 0;
+        until("every replica to answer", async || {
+            in_a_row = if filter(port, &bundle).await.is_ok() { in_a_row + 1 } else { 0 };
+            (in_a_row == 10).then_some(())
+        })
+        .await;
         let stop = Arc::new(AtomicBool::new(false));
         let trusts = Arc::new(Mutex::new(bundle));
         let (stopped, trusted) = (stop.clone(), trusts.clone());
@@ -240,7 +247,7 @@ pub async fn nobody_notices_that_the_leaf_is_rotated() {
     let (plane, installed, replicas) = cluster().await;
     let bundle = content(&plane).await.remove("bundle.crt").unwrap();
     let load = Load::start(&plane.client);
-    let filters = Filters::start(installed.service.port, bundle.clone());
+    let filters = Filters::start(installed.service.port, bundle.clone()).await;
     let secret = like("Secret", "lanekeeper-tls");
     for _ in 0..2 {
         let mut authority = authority(&plane).await;
@@ -268,7 +275,7 @@ pub async fn the_ca_changes_in_three_steps() {
     let (mut plane, installed, replicas) = cluster().await;
     let old = content(&plane).await.remove("bundle.crt").unwrap();
     let load = Load::start(&plane.client);
-    let filters = Filters::start(installed.service.port, old.clone());
+    let filters = Filters::start(installed.service.port, old.clone()).await;
 
     let said = step(&plane, "next");
     assert!(said.contains("lanekeeper certs ca promote"), "{said}");
