@@ -299,7 +299,7 @@ impl<'c> Term<'c> {
         let (kind, result) = match done {
             Done::Target(target, result) => {
                 self.queue.done(&target, result.is_err(), Instant::now());
-                (kind_of(&target), result.map_err(|error| (format!("{target:?}"), error)))
+                (kind_of(&target), result.map_err(|error| (target.to_string(), error)))
             }
             Done::Nomination(pod, Ok(host)) => {
                 if let Some(host) = host {

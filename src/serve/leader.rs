@@ -76,9 +76,11 @@ pub(super) fn start(
     let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/lanekeeper");
     let elector = Elector::new(api.clone(), lease, identity, leadership.clone());
     let mut synced = snapshots.clone();
-    let elector = part(parts, "the election", |stop| async move {
-        synced.next().await;
-        elector.run(stop, terms).await;
+    let elector = part(parts, "the election", |mut stop| async move {
+        tokio::select! {
+            _ = synced.next() => elector.run(stop, terms).await,
+            _ = &mut stop => {}
+        }
     });
     let Duties { scope, issuer } = duties;
     let controller = Controller { api, snapshots, scope, issuer, metrics, leadership };

@@ -1,8 +1,9 @@
 //! What the leader keeps right, and what an object lacks.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use crate::cluster::{Inactive, Key, Name};
+use crate::cluster::{Inactive, Key, Kind, Name};
 
 /// An object that the leader keeps right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,18 @@ pub enum Target {
     VmNetwork(Key),
     /// A running VM, which gets an Event if it is cut off.
     Vmi(Key),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name): (Kind, &dyn fmt::Display) = match self {
+            Self::ClusterNetwork(name) => (Kind::ClusterNetwork, name),
+            Self::Host(name) => (Kind::Host, name),
+            Self::VmNetwork(key) => (Kind::VmNetwork, key),
+            Self::Vmi(key) => (Kind::Vmi, key),
+        };
+        write!(f, "{} {name}", kind.kubernetes())
+    }
 }
 
 /// What an object lacks.
