@@ -11,6 +11,7 @@ use lanekeeper::pki::names;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::controller;
 use crate::fixture::{ControlPlane, Installed, Replica, leader, until};
 use crate::objects::like;
 
@@ -134,6 +135,21 @@ impl Cluster {
         until("a leader", async || leader(&plane).await).await;
         Self { plane, installed, replica, authority }
     }
+}
+
+pub async fn an_installation_as_it_is_printed_passes() {
+    let (mut plane, installed, _replica) = controller::cluster(&[]).await;
+    installed.start_scheduler(&mut plane);
+    ready_replicas(&plane, 2).await;
+    let right = doctor(&plane, &[]).await;
+    assert_eq!(right.status, 0, "{:#?}", right.checks);
+    assert_eq!(right.those("ok").len(), 10, "{:#?}", right.checks);
+    // What somebody makes of caBundle, the leader corrects.
+    trust(&plane, &authority()).await;
+    until("the CA to be right again", async || {
+        (doctor(&plane, &[]).await.status == 0).then_some(())
+    })
+    .await;
 }
 
 pub async fn each_fault_of_an_installation_is_found() {

@@ -87,6 +87,7 @@ fn main() {
         definitions::bond_options_are_kept_and_wrong_ones_refused,
         definitions::host_networks_are_kept_and_wrong_ones_refused,
         definitions::a_host_network_counts_once_its_kind_is_served,
+        doctor::an_installation_as_it_is_printed_passes,
         doctor::each_fault_of_an_installation_is_found,
         doctor::what_the_scheduler_lacks_is_found,
         harvester::nothing_of_ours_fights_harvesters_controllers,
