@@ -6,7 +6,7 @@ use prometheus::Error;
 
 use crate::cluster::{Kind, Snapshot};
 use crate::decide::feasible::unschedulable;
-use crate::decide::upkeep::cut_off;
+use crate::decide::upkeep::count_cut_off;
 
 use super::registry::Registry;
 
@@ -49,7 +49,7 @@ pub(super) fn gauges(
             "vms_on_inactive_host",
             "Running VMs on a host where a cluster network that they use is not active.",
         )?
-        .set(number(snapshot.vmis().filter(|(key, _)| cut_off(snapshot, key).is_some()).count()));
+        .set(number(count_cut_off(snapshot)));
     registry
         .gauge("vms_unschedulable", "VMs that are asked to run and that no known host can run.")?
         .set(number(unschedulable(snapshot)));

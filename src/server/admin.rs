@@ -1,6 +1,7 @@
 //! The plain port: probes and metrics (docs/reference.md, "Ports"). Anyone may read it, so of the
 //! cluster it shows only counts and the names of cluster networks.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,7 @@ use crate::cluster::Kind;
 use crate::metrics::{Ca, Certificates, Metrics};
 use crate::pki::Validity;
 use crate::publish::{Published, Snapshots, Watches};
+use crate::threads::off_thread;
 
 use super::reply::text;
 
@@ -134,13 +136,21 @@ fn named(what: &str, kinds: &[Kind]) -> String {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let serving_expires = match &**admin.certificate.load() {
-        Certificate::Served(validity) => Some(validity.until),
-        Certificate::Missing(_) => None,
-    };
-    let ca = admin.ca.load().as_deref().copied();
-    match admin.metrics.scrape(&admin.snapshots, &Certificates { serving_expires, ca }) {
-        Ok(metrics) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics).into_response(),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    // On a large cluster, to count VMs takes a while.
+    let scraped = off_thread(true, move || {
+        let serving_expires = match &**admin.certificate.load() {
+            Certificate::Served(validity) => Some(validity.until),
+            Certificate::Missing(_) => None,
+        };
+        let ca = admin.ca.load().as_deref().copied();
+        admin.metrics.scrape(&admin.snapshots, &Certificates { serving_expires, ca })
+    });
+    let failed = |error: &dyn Display| text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    match scraped.await {
+        Ok(Ok(metrics)) => {
+            ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics).into_response()
+        }
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
     }
 }

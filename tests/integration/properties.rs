@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lanekeeper::cluster::{
     Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, HostChoice, Index,
     Key, Kind, Labels, LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options,
-    Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi, Waiting,
+    Run, Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi, Waiting,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::Filter;
@@ -155,12 +155,16 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
                 })
                 .boxed()
         }
-        Kind::Vm => (selection(), select(vec!["m0", "m1"]), any::<bool>())
-            .prop_map(|(networks, mac, deleting)| {
-                let macs = [(mac.into(), Key::in_namespace("ns", "n0"))].into();
-                Fact::Vm(Vm { networks, macs, deleting, ..Vm::default() })
-            })
-            .boxed(),
+        Kind::Vm => {
+            let run = select(vec![Run::Asked, Run::Halted, Run::Receiving]);
+            (selection(), select(vec!["m0", "m1"]), any::<bool>(), labels(), run)
+                .prop_map(|(networks, mac, deleting, labels, run)| {
+                    let macs = [(mac.into(), Key::in_namespace("ns", "n0"))].into();
+                    let hosts = HostChoice { labels, ..HostChoice::default() };
+                    Fact::Vm(Vm { networks, macs, deleting, hosts, run })
+                })
+                .boxed()
+        }
         Kind::Namespace => {
             any::<bool>().prop_map(|terminating| Fact::Namespace(Namespace { terminating })).boxed()
         }

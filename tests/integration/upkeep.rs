@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lanekeeper::cluster::{
-    Activation, Change, ClusterNetwork, Fact, Host, Kind, Labels, Name, Now, ObjectRef, Options,
-    Snapshot, UplinkMtu,
+    Activation, Change, ClusterNetwork, Fact, Host, Key, Kind, Labels, Name, Now, ObjectRef,
+    Options, Run, Snapshot, UplinkMtu,
 };
+use lanekeeper::decide::explain::Asked;
+use lanekeeper::decide::feasible::unschedulable;
 use lanekeeper::decide::upkeep::{
-    ClusterNetworkUpdate, CutOff, Scope, Target, Update, targets, update,
+    ClusterNetworkUpdate, CutOff, Scope, Target, Update, count_cut_off, cut_off, targets, update,
 };
+use lanekeeper::metrics::Certificates;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::harness::{snapshot_from, snapshot_with};
+use crate::harness::{Server, snapshot_from, snapshot_with};
 use crate::properties::{few_histories, histories, options, outcome, picture, synced};
 
 const PREFIX: &str = "network.harvesterhci.io/";
@@ -457,7 +460,7 @@ fn on_harvester_events_alone_are_made() {
         assert_eq!(update(&snapshot, &target, Scope::EventsOnly).is_some(), is_event);
     }
     let before = snapshot_with("", Options::default());
-    let vmi: BTreeSet<_> = [Target::Vmi(lanekeeper::cluster::Key::in_namespace("ns", "vm"))].into();
+    let vmi: BTreeSet<_> = [Target::Vmi(Key::in_namespace("ns", "vm"))].into();
     assert_eq!(targets(Some(&before), &snapshot, Scope::EventsOnly), vmi);
 }
 
@@ -618,6 +621,27 @@ fn a_difference_names_what_a_change_of_another_object_concerns() {
     );
 }
 
+#[test]
+fn a_vm_that_is_cut_off_is_counted_once() {
+    let on = |host: &str| vmi("net", json!({ "phase": "Running", "nodeName": host }));
+    let pods = || vec![pod("p", "h1", "net", "Running"), pod("q", "h2", "net", "Running")];
+    let mut other = on("h1");
+    other["metadata"]["name"] = json!("other");
+    for (objects, count) in [
+        (vec![], 0),
+        (vec![on("h0")], 0),
+        (vec![on("h1")], 1),
+        (vec![on("h1"), other], 2),
+        ([vec![on("h1"), node("h2", &[])], pods()].concat(), 1),
+    ] {
+        let snapshot = snapshot_from(right().into_iter().chain(objects), Options::default());
+        let server = Server::new(Some(snapshot));
+        let metrics = server.metrics.scrape(&server.snapshots, &Certificates::default()).unwrap();
+        let line = format!("\nlanekeeper_vms_on_inactive_host {count}\n");
+        assert!(metrics.contains(&line), "{line} {metrics}");
+    }
+}
+
 /// Objects and the index of them.
 struct World {
     objects: BTreeMap<ObjectRef, Now>,
@@ -630,7 +654,7 @@ impl World {
     }
 
     fn set(&mut self, kind: Kind, name: &Name, fact: Fact) {
-        let key = lanekeeper::cluster::Key::cluster_scoped(name.clone());
+        let key = Key::cluster_scoped(name.clone());
         self.objects.insert(ObjectRef { kind, key }, Now::Is(fact));
     }
 
@@ -652,10 +676,7 @@ impl World {
 
     /// Does what the writer does.
     fn write(&mut self, update: Update) {
-        let object = |kind, name: &Name| ObjectRef {
-            kind,
-            key: lanekeeper::cluster::Key::cluster_scoped(name.clone()),
-        };
+        let object = |kind, name: &Name| ObjectRef { kind, key: Key::cluster_scoped(name.clone()) };
         match update {
             Update::CreateMgmt => {
                 let mgmt = Fact::ClusterNetwork(ClusterNetwork::default());
@@ -765,6 +786,28 @@ proptest! {
         let mut other = World { objects: world.objects.clone(), options };
         let (by_difference, by_all) = (world.settle(Some(first)), other.settle(None));
         prop_assert_eq!(picture(&by_difference), picture(&by_all));
+    }
+
+    #[test]
+    fn what_metrics_count_is_what_is_told_one_by_one(
+        histories in histories(),
+        options in options(),
+    ) {
+        let mut index = synced(options);
+        for change in histories.concat() {
+            index.apply(change);
+        }
+        let snapshot = index.snapshot().unwrap();
+        let cut_off = snapshot.vmis().filter(|(key, _)| cut_off(&snapshot, key).is_some()).count();
+        prop_assert_eq!(count_cut_off(&snapshot), cut_off);
+        let vms = snapshot.vms().filter(|(_, vm)| vm.run == Run::Asked && !vm.deleting);
+        let vmis = snapshot.vmis().filter(|(key, vmi)| !vmi.finished && snapshot.vm(key).is_none());
+        let has_no_host = |key: &&Key| {
+            let asked = Asked::of(&snapshot, key).unwrap();
+            snapshot.every_host().all(|host| !asked.causes(&snapshot, host).is_empty())
+        };
+        let keys = vms.map(|(key, _)| key).chain(vmis.map(|(key, _)| key));
+        prop_assert_eq!(unschedulable(&snapshot), keys.filter(has_no_host).count());
     }
 
     #[test]
