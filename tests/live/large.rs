@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_hours(1);
 pub async fn pods_land_among_5_000_hosts() {
     const HOSTS: usize = 5_000;
     let (mut plane, installed, only) = large_cluster(HOSTS).await;
-    let _replica = installed.ready_replica("lanekeeper-0").await;
+    let replica = installed.ready_replica("lanekeeper-0").await;
     installed.keep_bundle(&plane).await;
     all_labelled(&plane, HOSTS).await;
     installed.start_scheduler(&mut plane);
@@ -36,6 +36,14 @@ pub async fn pods_land_among_5_000_hosts() {
         took[took.len() / 2],
         took[took.len() - 1]
     );
+    print_resources(&replica).await;
+}
+
+/// What the replica takes, for the requests and limits of the Deployment.
+async fn print_resources(replica: &Replica) {
+    let memory = replica.metric("process_resident_memory_bytes", &[]).await;
+    let cpu = replica.metric("process_cpu_seconds_total", &[]).await;
+    eprintln!("resident memory: {} MiB; CPU since its start: {cpu} s", memory >> 20);
 }
 
 async fn fresh_reads(replica: &Replica) -> u64 {
@@ -75,6 +83,7 @@ pub async fn all_of_15_000_hosts_are_relabelled() {
         i64::try_from(patches.len()).unwrap() * 1_000_000 / (last - first),
         fresh_reads(&replica).await - read,
     );
+    print_resources(&replica).await;
     assert_eq!(patches.len(), HOSTS, "one for each host");
     assert_eq!(fresh_reads(&replica).await, read, "our own writes caused no fresh read");
 }
