@@ -7,11 +7,11 @@ use std::sync::LazyLock;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use lanekeeper::cluster::{Index, Kind, Options, Snapshot};
-use lanekeeper::decide::filter::Filter;
+use lanekeeper::decide::filter::{Filter, Rejections};
 use lanekeeper::decide::needs::Needs;
 use lanekeeper::k8s::Decoder;
 use lanekeeper::k8s::extender::args;
-use lanekeeper::k8s::replies::{Rejections, filter_result};
+use lanekeeper::k8s::replies::filter_result;
 use serde_json::{Value, json};
 
 const HOSTS: usize = 15_000;
@@ -87,14 +87,14 @@ fn answer(body: &[u8]) -> Option<Vec<u8>> {
     let body = std::str::from_utf8(body).ok()?;
     let args = args(body).ok()?;
     let decoder = Decoder::default();
-    let needs = Needs::of(snapshot, &decoder.scheduled_pod(args.pod).ok()?.networks);
+    let needs = Needs::of(snapshot, &args.pod(&decoder).ok()?.networks);
     let mut filter = Filter::new(snapshot, &needs, args.candidates.len());
     for candidate in args.candidates.iter(body) {
         filter.candidate(&candidate.name(), || {
             args.candidates.are_nodes().then(|| candidate.host(&decoder))?
         });
     }
-    let reply = filter_result(args.candidates, filter.finish(), Rejections::Needed);
+    let reply = filter_result(args.candidates, filter.finish(Rejections::Needed));
     Some(reply.to_vec(body))
 }
 

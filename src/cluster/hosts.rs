@@ -65,6 +65,16 @@ impl HostSet {
         self.0.ones().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
     }
 
+    /// Adds a host of the same snapshot.
+    pub fn add(&mut self, host: HostRef<'_>) {
+        self.insert(host.number);
+    }
+
+    /// The members as bits of words, of which there may be fewer than hosts.
+    pub(super) fn words(&self) -> &[usize] {
+        self.0.as_slice()
+    }
+
     /// Returns whether the host is in the set.
     #[must_use]
     pub fn contains(&self, host: HostRef<'_>) -> bool {
@@ -138,6 +148,8 @@ pub(super) struct Hosts {
     table: Arc<Table>,
     /// By number; `None` if the number is free.
     facts: Vector<Option<Arc<Host>>>,
+    /// The witness hosts.
+    witnesses: Arc<HostSet>,
 }
 
 #[derive(Clone, Default)]
@@ -168,6 +180,10 @@ impl Hosts {
 
     pub(super) fn facts(&self, number: u32) -> Option<&Arc<Host>> {
         self.facts.get(number as usize)?.as_ref()
+    }
+
+    pub(super) fn witnesses(&self) -> &HostSet {
+        &self.witnesses
     }
 
     pub(super) fn name(&self, number: u32) -> &Name {
@@ -216,10 +232,15 @@ impl Hosts {
 
     /// Sets the facts of a host. A new host gets a number.
     pub(super) fn set(&mut self, name: &Name, host: Host) -> u32 {
-        if let Some(number) = self.find(name) {
-            self.facts.set(number as usize, Some(Arc::new(host)));
-            return number;
-        }
+        let witness = host.witness;
+        let number = self.find(name).unwrap_or_else(|| self.add(name));
+        self.facts.set(number as usize, Some(Arc::new(host)));
+        HostSet::put(&mut self.witnesses, number, witness);
+        number
+    }
+
+    /// Gives a host a number.
+    fn add(&mut self, name: &Name) -> u32 {
         let table = Arc::make_mut(&mut self.table);
         let number = table.free.pop().unwrap_or_else(|| {
             table.names.push(Name::default());
@@ -233,7 +254,6 @@ impl Hosts {
         numbers.insert_unique(hasher.hash_one(&**name), number, |&number| {
             hasher.hash_one(names.get(number as usize).map_or("", |name| name))
         });
-        self.facts.set(number as usize, Some(Arc::new(host)));
         number
     }
 
@@ -252,6 +272,7 @@ impl Hosts {
             }
             free.push(number);
             self.facts.set(number as usize, None);
+            HostSet::put(&mut self.witnesses, number, false);
         }
     }
 

@@ -411,7 +411,21 @@ impl<'s> Network<'s> {
     /// Why the cluster network is not active on the host; `None` if it is active.
     #[must_use]
     pub fn inactive(self, host: HostRef<'_>) -> Option<Inactive> {
-        self.state.inactive(self.name, host)
+        match self.known {
+            _ if **self.name == *MGMT => None,
+            Some(network) => network.inactive(self.state.hosts.witnesses(), host),
+            None => Some(Inactive::ClusterNetworkNotFound),
+        }
+    }
+
+    /// On how many of these hosts the cluster network is not active, by why.
+    pub fn count_inactive(self, hosts: &HostSet) -> impl Iterator<Item = (Inactive, u64)> {
+        let counts = match self.known {
+            _ if **self.name == *MGMT => Vec::new(),
+            Some(network) => network.count_inactive(self.state.hosts.witnesses(), hosts),
+            None => vec![(Inactive::ClusterNetworkNotFound, hosts.len() as u64)],
+        };
+        counts.into_iter().filter(|(_, count)| *count > 0)
     }
 
     /// Why the cluster network is not active on a host without a known Node object, judged by the

@@ -1,20 +1,32 @@
 //! Decides which candidates can run a pod (docs/reference.md, "Scheduler extender"). This is the
-//! hot path: a host that is kept costs one bit test, and a rejected one a few. Neither allocates
-//! memory.
+//! hot path: a host costs a look-up of its number and one bit test. Why hosts are rejected is counted
+//! by sets, and told host by host only if somebody reads it. No host allocates memory.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use crate::cluster::{Host, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
+use crate::cluster::{Host, HostRef, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
 
 use super::causes::Cause;
 use super::needs::Needs;
+
+/// When the causes of rejections are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rejections {
+    /// Only if no host is kept, since the scheduler uses the reasons only then.
+    #[default]
+    Needed,
+    /// Always.
+    All,
+}
 
 /// The outcome of every candidate, in the order of the request.
 #[must_use]
 pub struct Verdict {
     outcomes: Vec<Outcome>,
+    named: bool,
     rejections: Vec<Rejection>,
+    counts: Vec<(Cause, u64)>,
     kept: usize,
 }
 
@@ -25,9 +37,11 @@ pub struct Outcome(Option<NonZeroU32>);
 impl Outcome {
     /// The networks of the pod allow it to run on the host.
     pub const KEPT: Self = Self(None);
+    /// The host is rejected, and its causes are not named.
+    pub const REJECTED: Self = Self(Some(NonZeroU32::MAX));
 
     /// The host is rejected, for the causes at this index of [`Verdict::rejections`].
-    fn rejected(rejection: usize) -> Self {
+    fn named(rejection: usize) -> Self {
         // There are at most as many rejections as candidates, which are far fewer than 2^32.
         Self(NonZeroU32::MIN.checked_add(u32::try_from(rejection).unwrap_or(u32::MAX - 1)))
     }
@@ -38,26 +52,27 @@ impl Outcome {
         self == Self::KEPT
     }
 
-    /// The index into [`Verdict::rejections`], if the host is rejected.
+    /// The index into [`Verdict::rejections`], if the host is rejected and the causes are named.
     #[must_use]
     pub fn rejection(self) -> Option<usize> {
-        Some(self.0?.get() as usize - 1)
+        Some(self.0?.get() as usize - 1).filter(|_| self != Self::REJECTED)
     }
 }
 
-/// The causes for which a group of hosts is rejected.
+/// The causes for which a group of hosts is rejected: at least one, sorted by reason.
 #[derive(Debug)]
-pub struct Rejection {
-    /// At least one cause, sorted by reason.
-    pub causes: Vec<Cause>,
-    /// The number of hosts rejected for exactly these causes.
-    pub hosts: u64,
-}
+pub struct Rejection(pub Vec<Cause>);
 
 impl Verdict {
     /// Keeps all of this many candidates: the verdict for a pod that needs nothing.
     pub fn all_kept(candidates: usize) -> Self {
-        Self { outcomes: vec![Outcome::KEPT; candidates], rejections: Vec::new(), kept: candidates }
+        Self {
+            outcomes: vec![Outcome::KEPT; candidates],
+            named: false,
+            rejections: Vec::new(),
+            counts: Vec::new(),
+            kept: candidates,
+        }
     }
 
     /// The outcome of every candidate, in the order of the request.
@@ -78,10 +93,24 @@ impl Verdict {
         self.kept
     }
 
-    /// The rejections, each with a different set of causes.
+    /// Returns whether each rejected candidate has its causes among [`Verdict::rejections`].
+    #[must_use]
+    pub fn names_causes(&self) -> bool {
+        self.named
+    }
+
+    /// The rejections, each with a different set of causes. There may be none if causes are not
+    /// named.
     #[must_use]
     pub fn rejections(&self) -> &[Rejection] {
         &self.rejections
+    }
+
+    /// Each cause with the number of hosts that are rejected for it, named or not. A cause may occur
+    /// more than once.
+    #[must_use]
+    pub fn counts(&self) -> &[(Cause, u64)] {
+        &self.counts
     }
 }
 
@@ -96,21 +125,20 @@ pub struct Filter<'s> {
     /// The hosts on which all needed cluster networks are active.
     feasible: HostSet,
     walk: HostWalk<'s>,
-    /// The signature of the current candidate, in a buffer that all candidates share.
-    signature: Signature,
-    /// The index of the rejection for each signature.
-    by_signature: HashMap<Signature, usize>,
-    /// The last rejected signature with its index, since neighbours mostly have the same one.
-    last: (Signature, usize),
-    verdict: Verdict,
+    /// The known hosts that are rejected, in the order of the candidates, and as a set.
+    rejected: Vec<HostRef<'s>>,
+    rejected_set: HostSet,
+    /// The rejections so far: those of unknown hosts.
+    groups: Groups,
+    outcomes: Vec<Outcome>,
+    kept: usize,
 }
 
 impl<'s> Filter<'s> {
     /// A filter for a pod with these needs. `expected` is the number of candidates to come.
     #[must_use]
     pub fn new(snapshot: &'s Snapshot, needs: &'s Needs, expected: usize) -> Self {
-        let networks: Vec<_> =
-            needs.cluster_networks.iter().map(|name| snapshot.network(name)).collect();
+        let networks = needs.cluster_networks.iter().map(|name| snapshot.network(name)).collect();
         let feasible = if needs.everywhere.is_empty() {
             needs.active(snapshot).unwrap_or_default()
         } else {
@@ -118,94 +146,167 @@ impl<'s> Filter<'s> {
         };
         Self {
             needs,
-            signature: Vec::with_capacity(networks.len() + 1),
             networks,
             feasible,
             walk: snapshot.walk(),
-            by_signature: HashMap::default(),
-            last: (Vec::new(), 0),
-            verdict: Verdict {
-                outcomes: Vec::with_capacity(expected),
-                rejections: Vec::new(),
-                kept: 0,
-            },
+            rejected: Vec::new(),
+            rejected_set: HostSet::default(),
+            groups: Groups::default(),
+            outcomes: Vec::with_capacity(expected),
+            kept: 0,
         }
     }
 
     /// Decides on the next candidate. `labels` is called only for a host that is not known, and
     /// returns the labels in the request, if it contains any for the host.
+    #[inline]
     pub fn candidate(&mut self, name: &str, labels: impl FnOnce() -> Option<Host>) {
         if self.needs.nothing() {
             return self.keep();
         }
-        let mut known = true;
-        self.signature.clear();
         match self.walk.find(name) {
-            Some(host) if self.feasible.contains(host) => return self.keep(),
+            Some(host) if self.feasible.contains(host) => self.keep(),
             Some(host) => {
-                self.signature.extend(self.networks.iter().map(|network| network.inactive(host)));
+                self.rejected.push(host);
+                self.rejected_set.add(host);
+                self.outcomes.push(Outcome::REJECTED);
             }
-            None if self.networks.is_empty() => {}
-            None => {
-                let networks = self.networks.iter();
-                if let Some(host) = labels() {
-                    let name = Name::from(name);
-                    self.signature
-                        .extend(networks.map(|network| network.inactive_on_unknown(&name, &host)));
-                } else {
-                    known = false;
-                    // Without labels, only whether the cluster networks exist can be checked.
-                    self.signature.extend(networks.map(|network| {
-                        (!network.exists()).then_some(Inactive::ClusterNetworkNotFound)
-                    }));
-                }
-            }
+            None => self.unknown(name, labels()),
         }
-        if known && self.needs.everywhere.is_empty() && self.signature.iter().all(Option::is_none) {
-            return self.keep();
-        }
-        self.reject(known);
-    }
-
-    /// The verdict on all candidates so far.
-    pub fn finish(self) -> Verdict {
-        self.verdict
     }
 
     /// Keeps the next candidate unconditionally: the host to which the pod is already bound.
+    #[inline]
     pub fn keep(&mut self) {
-        self.verdict.outcomes.push(Outcome::KEPT);
-        self.verdict.kept += 1;
+        self.outcomes.push(Outcome::KEPT);
+        self.kept += 1;
     }
 
-    /// Rejects the candidate for the causes in its signature.
-    fn reject(&mut self, known: bool) {
-        // One more entry tells the signature of an unknown host from that of a known one.
-        if !known {
-            self.signature.push(None);
+    /// Decides on a host without a known Node object, by the labels in the request.
+    fn unknown(&mut self, name: &str, labels: Option<Host>) {
+        let networks = self.networks.iter();
+        // Without labels, only whether the cluster networks exist can be checked.
+        let signature: Signature = match &labels {
+            Some(host) => {
+                let name = Name::from(name);
+                networks.map(|network| network.inactive_on_unknown(&name, host)).collect()
+            }
+            None => networks
+                .map(|network| (!network.exists()).then_some(Inactive::ClusterNetworkNotFound))
+                .collect(),
+        };
+        let known = labels.is_some() || self.networks.is_empty();
+        if known && self.needs.everywhere.is_empty() && signature.iter().all(Option::is_none) {
+            return self.keep();
         }
-        let rejections = &mut self.verdict.rejections;
-        if self.last.0 != self.signature || rejections.is_empty() {
-            let index = self.by_signature.get(&self.signature).copied().unwrap_or_else(|| {
-                let mut causes = self.needs.everywhere.clone();
-                let results = self.networks.iter().zip(&self.signature);
-                causes.extend(results.filter_map(|(network, why)| {
-                    Some(Cause::Inactive { cluster_network: network.name().clone(), why: (*why)? })
-                }));
-                causes.extend((!known).then_some(Cause::HostUnknown));
-                causes.sort_by_cached_key(Cause::reason);
-                let index = rejections.len();
-                rejections.push(Rejection { causes, hosts: 0 });
-                self.by_signature.insert(self.signature.clone(), index);
-                index
-            });
-            self.last.0.clone_from(&self.signature);
-            self.last.1 = index;
+        let index = self.groups.index(&signature, !known, |signature| {
+            causes(self.needs, &self.networks, signature, !known)
+        });
+        self.groups.count(index);
+        self.outcomes.push(Outcome::named(index));
+    }
+
+    /// The verdict on all candidates so far.
+    pub fn finish(mut self, rejections: Rejections) -> Verdict {
+        let mut counts = self.groups.counts();
+        let known = self.rejected_set.len() as u64;
+        if known > 0 {
+            counts.extend(self.needs.everywhere.iter().map(|cause| (cause.clone(), known)));
+            for network in &self.networks {
+                let inactive = network.count_inactive(&self.rejected_set);
+                counts.extend(inactive.map(|(why, hosts)| (inactive_cause(*network, why), hosts)));
+            }
         }
-        let index = self.last.1;
-        if let Some(rejection) = rejections.get_mut(index) {
-            rejection.hosts += 1;
+        let named = rejections == Rejections::All || self.kept == 0;
+        if named {
+            self.name_causes();
         }
-        self.verdict.outcomes.push(Outcome::rejected(index));
+        let Self { outcomes, groups: Groups { rejections, .. }, kept, .. } = self;
+        Verdict { outcomes, named, rejections, counts, kept }
+    }
+
+    /// Looks up why each known host is rejected.
+    fn name_causes(&mut self) {
+        let mut signature = Signature::with_capacity(self.networks.len());
+        // Neighbours mostly have the same signature.
+        let mut last: Option<(Signature, Outcome)> = None;
+        let unnamed = self.outcomes.iter_mut().filter(|outcome| **outcome == Outcome::REJECTED);
+        for (outcome, host) in unnamed.zip(&self.rejected) {
+            signature.clear();
+            signature.extend(self.networks.iter().map(|network| network.inactive(*host)));
+            match &last {
+                Some((of, named)) if *of == signature => *outcome = *named,
+                _ => {
+                    let index = self.groups.index(&signature, false, |signature| {
+                        causes(self.needs, &self.networks, signature, false)
+                    });
+                    *outcome = Outcome::named(index);
+                    last = Some((signature.clone(), *outcome));
+                }
+            }
+        }
+    }
+}
+
+fn inactive_cause(network: Network<'_>, why: Inactive) -> Cause {
+    Cause::Inactive { cluster_network: network.name().clone(), why }
+}
+
+/// The causes of a rejection, sorted by reason.
+fn causes(
+    needs: &Needs,
+    networks: &[Network<'_>],
+    signature: &[Option<Inactive>],
+    unknown: bool,
+) -> Vec<Cause> {
+    let mut causes = needs.everywhere.clone();
+    let results = networks.iter().zip(signature);
+    causes.extend(results.filter_map(|(network, why)| Some(inactive_cause(*network, (*why)?))));
+    causes.extend(unknown.then_some(Cause::HostUnknown));
+    causes.sort_by_cached_key(Cause::reason);
+    causes
+}
+
+/// The rejections, by the signatures of their hosts and by whether these are unknown.
+#[derive(Default)]
+struct Groups {
+    rejections: Vec<Rejection>,
+    by_signature: HashMap<(Signature, bool), usize>,
+    /// The number of unknown hosts of each rejection.
+    unknown: Vec<u64>,
+}
+
+impl Groups {
+    /// The index of a rejection. `causes` is called for a new one.
+    fn index(
+        &mut self,
+        signature: &Signature,
+        unknown: bool,
+        causes: impl FnOnce(&Signature) -> Vec<Cause>,
+    ) -> usize {
+        let rejections = &mut self.rejections;
+        *self.by_signature.entry((signature.clone(), unknown)).or_insert_with_key(
+            |(signature, _)| {
+                rejections.push(Rejection(causes(signature)));
+                rejections.len() - 1
+            },
+        )
+    }
+
+    /// Counts an unknown host.
+    fn count(&mut self, index: usize) {
+        self.unknown.resize(self.rejections.len(), 0);
+        if let Some(count) = self.unknown.get_mut(index) {
+            *count += 1;
+        }
+    }
+
+    /// Each cause with the number of unknown hosts that are rejected for it.
+    fn counts(&self) -> Vec<(Cause, u64)> {
+        let of = |(Rejection(causes), count): (&Rejection, &u64)| {
+            let count = *count;
+            causes.iter().map(move |cause| (cause.clone(), count)).collect::<Vec<_>>()
+        };
+        self.rejections.iter().zip(&self.unknown).flat_map(of).collect()
     }
 }

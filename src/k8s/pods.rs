@@ -6,7 +6,7 @@ use crate::cluster::{Key, Kind, LauncherPod, Name, Selection, Waiting};
 
 use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, Malformed};
-use super::fold::{Folded, folded};
+use super::fold::{self, Folded, folded};
 use super::kubevirt::{has_ended, non_empty};
 use super::meta::{Annotations, Meta, NETWORK_STATUS, Object, StringMap, nullable};
 use super::multus::{pod_networks, unattached};
@@ -160,15 +160,27 @@ impl Decoder {
         let Folded(head) = serde_json::from_str::<Folded<PodHead>>(pod)?;
         let Folded(metadata) = head.metadata.unwrap_or_default();
         let Folded(spec) = head.spec.unwrap_or_default();
+        Ok(self.scheduled(metadata, spec))
+    }
+
+    /// Reads a pod that is not bound, in the layout in which Go writes it: its metadata comes first, and
+    /// the rest is not looked into. `None` for any other pod.
+    pub(super) fn pod_in_layout(&self, pod: &str) -> Option<ScheduledPod> {
+        let metadata = pod.strip_prefix(r#"{"metadata":"#)?;
+        let mut metadata = serde_json::Deserializer::from_str(metadata);
+        Some(self.scheduled(fold::object(&mut metadata).ok()?, PodHeadSpec::default()))
+    }
+
+    fn scheduled(&self, metadata: PodHeadMeta, spec: PodHeadSpec) -> ScheduledPod {
         let namespace = metadata.namespace.filter(|it| !it.is_empty());
         let namespace = namespace.unwrap_or_else(|| self.default_namespace.clone());
         let annotations = metadata.annotations.unwrap_or_default();
-        Ok(ScheduledPod {
+        ScheduledPod {
             name: metadata.name.unwrap_or_default(),
             networks: pod_networks(|key| annotations.get(key), &namespace, self),
             namespace,
             host: non_empty(spec.node_name),
-        })
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use crate::decide::causes::Cause;
 use crate::decide::filter::{Outcome, Verdict};
 
 use super::extender::{Candidate, Candidates};
 use super::victims;
+
+pub use crate::decide::filter::Rejections;
 
 /// A reply to the scheduler, which is written from the body of its request.
 pub struct Reply {
@@ -52,15 +53,49 @@ pub struct Progress {
     begun: bool,
 }
 
-/// When rejected hosts are named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rejections {
-    /// Only if no host is kept, since the scheduler uses the reasons only then.
-    #[default]
-    Needed,
-    /// Always.
-    All,
+/// What a reply is written to.
+pub trait Out {
+    /// Appends a part.
+    fn add(&mut self, part: &str);
+
+    /// The number of bytes that were appended.
+    fn length(&self) -> usize;
+
+    /// Expects this many bytes more.
+    fn reserve(&mut self, _: usize) {}
 }
+
+impl Out for Vec<u8> {
+    #[inline]
+    fn add(&mut self, part: &str) {
+        self.extend_from_slice(part.as_bytes());
+    }
+
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        self.reserve(more);
+    }
+}
+
+/// Counts bytes.
+struct Length(usize);
+
+impl Out for Length {
+    #[inline]
+    fn add(&mut self, part: &str) {
+        self.0 += part.len();
+    }
+
+    fn length(&self) -> usize {
+        self.0
+    }
+}
+
+/// The text of each score.
+const SCORES: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
 const EMPTY: Part = Part::Text(Cow::Borrowed(""));
 
@@ -72,10 +107,9 @@ fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// ExtenderFilterResult.
+/// ExtenderFilterResult. Rejected hosts are in it only if their causes are named.
 #[must_use]
-pub fn filter_result(candidates: Candidates, verdict: Verdict, rejections: Rejections) -> Reply {
-    let named = rejections == Rejections::All || verdict.kept() == 0;
+pub fn filter_result(candidates: Candidates, verdict: Verdict) -> Reply {
     let (before, between) = if candidates.are_nodes() {
         (
             r#"{"Nodes":{"metadata":{},"items":["#,
@@ -84,7 +118,7 @@ pub fn filter_result(candidates: Candidates, verdict: Verdict, rejections: Rejec
     } else {
         (r#"{"Nodes":null,"NodeNames":["#, r#"],"FailedNodes":{},"FailedAndUnresolvableNodes":{"#)
     };
-    let rejected = if named { Part::Rejected } else { EMPTY };
+    let rejected = if verdict.names_causes() { Part::Rejected } else { EMPTY };
     Reply {
         candidates,
         results: outcomes(verdict),
@@ -124,7 +158,7 @@ pub fn preemption_result(candidates: Candidates, verdict: Verdict) -> Reply {
 
 fn outcomes(verdict: Verdict) -> Results {
     let reasons = verdict.rejections().iter();
-    let reasons = reasons.map(|rejection| json_string(&reason(&rejection.causes))).collect();
+    let reasons = reasons.map(|rejection| json_string(&reason(&rejection.0))).collect();
     Results::Outcomes(verdict.into_outcomes(), reasons)
 }
 
@@ -135,12 +169,12 @@ impl Reply {
         &self,
         body: &str,
         progress: &mut Progress,
-        out: &mut Vec<u8>,
+        out: &mut impl Out,
         enough: usize,
     ) -> bool {
         while let Some(part) = self.parts.get(progress.part) {
             if let Part::Text(text) = part {
-                out.extend_from_slice(text.as_bytes());
+                out.add(text);
             } else {
                 while progress.position < self.candidates.len() {
                     let position = progress.position;
@@ -148,12 +182,17 @@ impl Reply {
                     if !self.mentions(part, position) {
                         continue;
                     }
-                    let Some(candidate) = self.candidates.get(body, position) else { break };
                     if std::mem::replace(&mut progress.begun, true) {
-                        out.push(b',');
+                        out.add(",");
                     }
-                    self.write_one(part, position, candidate, out);
-                    if out.len() >= enough {
+                    if let Part::Kept = part {
+                        let (run, next) = self.run(body, position, enough);
+                        out.add(run);
+                        progress.position = next;
+                    } else if let Some(candidate) = self.candidates.get(body, position) {
+                        self.write_one(part, position, candidate, out);
+                    }
+                    if out.length() >= enough {
                         return false;
                     }
                 }
@@ -163,12 +202,38 @@ impl Reply {
         true
     }
 
+    /// The number of bytes of the whole reply.
+    #[must_use]
+    pub fn length(&self, body: &str) -> usize {
+        let mut out = Length(0);
+        self.write(body, &mut Progress::default(), &mut out, usize::MAX);
+        out.0
+    }
+
     /// The whole reply at once.
     #[must_use]
     pub fn to_vec(&self, body: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(body.len());
+        let mut out = Vec::with_capacity(self.length(body));
         self.write(body, &mut Progress::default(), &mut out, usize::MAX);
         out
+    }
+
+    /// The items from this kept candidate on, as they stand in the body with one comma between them, and
+    /// the position of the candidate behind them. There are no more of them than it takes to have
+    /// `enough` bytes.
+    fn run<'a>(&self, body: &'a str, first: usize, enough: usize) -> (&'a str, usize) {
+        let mut next = first + 1;
+        let Some(mut items) = self.candidates.place(first) else { return ("", next) };
+        while items.len() < enough && self.mentions(&Part::Kept, next) {
+            let Some(item) = self.candidates.place(next) else { break };
+            let comma = body.as_bytes().get(items.end) == Some(&b',');
+            if !comma || item.start != items.end + 1 {
+                break;
+            }
+            items.end = item.end;
+            next += 1;
+        }
+        (body.get(items).unwrap_or_default(), next)
     }
 
     /// Returns whether a part of the reply says anything about a candidate.
@@ -192,35 +257,36 @@ impl Reply {
         part: &Part,
         position: usize,
         Candidate { quoted, item }: Candidate<'_>,
-        out: &mut Vec<u8>,
+        out: &mut impl Out,
     ) {
         match (part, &self.results) {
             (Part::Rejected, Results::Outcomes(outcomes, reasons)) => {
                 let rejection = outcomes.get(position).and_then(|outcome| outcome.rejection());
                 let reason = rejection.and_then(|rejection| reasons.get(rejection));
-                out.extend_from_slice(quoted.as_bytes());
-                out.push(b':');
-                out.extend_from_slice(reason.map_or("\"\"", |reason| reason).as_bytes());
+                out.add(quoted);
+                out.add(":");
+                out.add(reason.map_or("\"\"", |reason| reason));
             }
             (Part::Scored, Results::Scores(scores)) => {
                 let score = scores.get(position).copied().unwrap_or_default();
-                out.extend_from_slice(br#"{"Host":"#);
-                out.extend_from_slice(quoted.as_bytes());
-                // Writing to a Vec can't fail.
-                let _ = write!(out, r#","Score":{score}}}"#);
+                out.add(r#"{"Host":"#);
+                out.add(quoted);
+                out.add(r#","Score":"#);
+                out.add(SCORES.get(usize::from(score)).copied().unwrap_or("10"));
+                out.add("}");
             }
             (Part::Victims, _) => {
-                out.extend_from_slice(quoted.as_bytes());
-                out.push(b':');
+                out.add(quoted);
+                out.add(":");
                 if let Some(form) = self.candidates.victims() {
                     // One reservation, since a buffer that grows costs up to three times its bytes.
                     out.reserve(item.len());
-                    let mut append = |part: &str| out.extend_from_slice(part.as_bytes());
+                    let mut append = |part: &str| out.add(part);
                     // The victims were checked when the request was read, so this can't fail.
                     let _ = victims::write(item, form, &mut append);
                 }
             }
-            _ => out.extend_from_slice(item.as_bytes()),
+            _ => {}
         }
     }
 }

@@ -207,14 +207,12 @@ impl Metrics {
             FilterOutcome::Kept
         };
         self.filter_requests.with_label_values(&[outcome.label()]).inc();
-        for rejection in verdict.rejections() {
-            for cause in &rejection.causes {
-                let network = cause
-                    .cluster_network()
-                    .filter(|name| snapshot.is_some_and(|snapshot| snapshot.exists(name)));
-                let labels = [network.map_or("", |name| name), cause.code()];
-                self.filter_rejections.with_label_values(&labels).inc_by(rejection.hosts);
-            }
+        for (cause, hosts) in verdict.counts() {
+            let network = cause
+                .cluster_network()
+                .filter(|name| snapshot.is_some_and(|snapshot| snapshot.exists(name)));
+            let labels = [network.map_or("", |name| name), cause.code()];
+            self.filter_rejections.with_label_values(&labels).inc_by(*hosts);
         }
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::decide::filter::Rejections;
 use crate::decide::review::Policy;
 use crate::k8s::Decoder;
-use crate::k8s::replies::Rejections;
 use crate::metrics::Metrics;
 use crate::present::Present;
 use crate::publish::Snapshots;

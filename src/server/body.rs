@@ -172,23 +172,14 @@ impl RequestBody {
     /// An answer that is written from the request's body. If it is larger than a piece, each
     /// further piece is written only when the client has read the one before.
     pub fn reply(self, reply: Reply) -> Response {
-        let mut first = Vec::with_capacity(self.text.len().min(PIECE_SIZE) + 256);
-        let mut progress = Progress::default();
-        if reply.write(&self.text, &mut progress, &mut first, PIECE_SIZE) {
-            return self.answer(first);
-        }
-        let mut length = first.len();
-        let (mut ahead, mut piece) = (progress, Vec::with_capacity(PIECE_SIZE));
-        loop {
-            piece.clear();
-            let is_last = reply.write(&self.text, &mut ahead, &mut piece, PIECE_SIZE);
-            length += piece.len();
-            if is_last {
-                break;
-            }
+        let length = reply.length(&self.text);
+        if length <= PIECE_SIZE {
+            let mut whole = Vec::with_capacity(length);
+            reply.write(&self.text, &mut Progress::default(), &mut whole, length);
+            return self.answer(whole);
         }
         let left = length as u64;
-        let pieces = Pieces { body: self, reply, progress, first: Some(first), left };
+        let pieces = Pieces { body: self, reply, progress: Progress::default(), left };
         let mut response = json(Body::new(pieces));
         // Old Go clients close the connection after an answer without a Content-Length.
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
@@ -213,8 +204,6 @@ struct Pieces {
     body: RequestBody,
     reply: Reply,
     progress: Progress,
-    /// The first piece, which was written to find out whether there are more.
-    first: Option<Vec<u8>>,
     /// How many bytes are still to come.
     left: u64,
 }
@@ -231,11 +220,8 @@ impl HttpBody for Pieces {
             return Poll::Ready(None);
         }
         let this = &mut *self;
-        let piece = this.first.take().unwrap_or_else(|| {
-            let mut piece = Vec::with_capacity(PIECE_SIZE + 256);
-            this.reply.write(&this.body.text, &mut this.progress, &mut piece, PIECE_SIZE);
-            piece
-        });
+        let mut piece = Vec::with_capacity(PIECE_SIZE + 256);
+        this.reply.write(&this.body.text, &mut this.progress, &mut piece, PIECE_SIZE);
         this.left = this.left.saturating_sub(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }

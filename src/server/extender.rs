@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode};
 
 use crate::cluster::Snapshot;
-use crate::decide::filter::{Filter, Verdict};
+use crate::decide::filter::{Filter, Rejections, Verdict};
 use crate::decide::needs::Needs;
 use crate::decide::prioritize::{BEST, prioritize as decide_prioritize};
 use crate::k8s::ScheduledPod;
@@ -69,21 +69,23 @@ impl App {
         answer.into_response()
     }
 
-    fn pod(&self, pod: &str) -> Result<ScheduledPod, Refusal> {
-        let pod = self.settings.decoder.scheduled_pod(pod);
-        pod.map_err(|why| why.within("Pod").into())
+    fn pod(&self, args: &Args<'_>) -> Result<ScheduledPod, Refusal> {
+        args.pod(&self.settings.decoder).map_err(|why| why.within("Pod").into())
     }
 
     fn filter(&self, mut body: RequestBody) -> HandlerResult {
         let started = Instant::now();
-        let Args { pod, candidates } = args(body.text())?;
-        let pod = self.pod(pod)?;
+        let args = args(body.text())?;
+        let pod = self.pod(&args)?;
+        let candidates = args.candidates;
         body.charge(candidates.cost())?;
         let current = self.snapshots.current();
         let snapshot = current.snapshot();
         let verdict = match snapshot {
             _ if pod.networks.is_empty() => Verdict::all_kept(candidates.len()),
-            Some(snapshot) => self.verdict(snapshot, &pod, &candidates, body.text()),
+            Some(snapshot) => {
+                self.verdict(snapshot, &pod, &candidates, body.text(), self.settings.rejections)
+            }
             None => {
                 self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
                 return Ok(body.answer(filter_error(NOT_SYNCED)));
@@ -98,7 +100,7 @@ impl App {
             pod = &*pod.name,
             "filtered"
         );
-        Ok(body.reply(filter_result(candidates, verdict, self.settings.rejections)))
+        Ok(body.reply(filter_result(candidates, verdict)))
     }
 
     /// The verdict on all candidates.
@@ -108,6 +110,7 @@ impl App {
         pod: &ScheduledPod,
         candidates: &Candidates,
         body: &str,
+        rejections: Rejections,
     ) -> Verdict {
         let needs = Needs::of(snapshot, &pod.networks);
         let mut filter = Filter::new(snapshot, &needs, candidates.len());
@@ -122,12 +125,13 @@ impl App {
                 candidates.are_nodes().then(|| candidate.host(&self.settings.decoder))?
             });
         }
-        filter.finish()
+        filter.finish(rejections)
     }
 
     fn prioritize(&self, mut body: RequestBody) -> HandlerResult {
-        let Args { pod, candidates } = args(body.text())?;
-        let pod = self.pod(pod)?;
+        let args = args(body.text())?;
+        let pod = self.pod(&args)?;
+        let candidates = args.candidates;
         body.charge(candidates.cost())?;
         let current = self.snapshots.current();
         let scores = match current.snapshot() {
@@ -142,8 +146,9 @@ impl App {
     }
 
     fn preempt(&self, mut body: RequestBody) -> HandlerResult {
-        let Args { pod, candidates } = preemption_args(body.text())?;
-        let pod = self.pod(pod)?;
+        let args = preemption_args(body.text())?;
+        let pod = self.pod(&args)?;
+        let candidates = args.candidates;
         body.charge(candidates.cost())?;
         let verdict = if pod.networks.is_empty() {
             Verdict::all_kept(candidates.len())
@@ -152,7 +157,7 @@ impl App {
             let Some(snapshot) = current.snapshot() else {
                 return Err(Refusal::not_synced());
             };
-            self.verdict(snapshot, &pod, &candidates, body.text())
+            self.verdict(snapshot, &pod, &candidates, body.text(), Rejections::Needed)
         };
         tracing::debug!(
             candidates = candidates.len(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use http::StatusCode;
 use lanekeeper::cluster::{Activation, Options};
-use lanekeeper::k8s::replies::Rejections;
+use lanekeeper::decide::filter::Rejections;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

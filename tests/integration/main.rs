@@ -21,6 +21,7 @@ mod feasible;
 mod harness;
 mod installation;
 mod kustomize;
+mod layout;
 mod manifests;
 mod mutation;
 mod plan;

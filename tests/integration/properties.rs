@@ -10,7 +10,7 @@ use lanekeeper::cluster::{
     Run, Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi, Waiting,
 };
 use lanekeeper::decide::causes::Cause;
-use lanekeeper::decide::filter::Filter;
+use lanekeeper::decide::filter::{Filter, Rejections, Verdict};
 use lanekeeper::decide::needs::Needs;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -515,7 +515,7 @@ proptest! {
     fn a_verdict_partitions_its_candidates(
         histories in histories(),
         asked in selection(),
-        candidates in proptest::collection::vec(select(vec!["h0", "h1", "h2", "h3", "other"]), 0..8),
+        candidates in subsequence(vec!["h0", "h1", "h2", "h3", "other", "another"], 0..6).prop_shuffle(),
     ) {
         let mut index = synced(Options::default());
         for change in histories.concat() {
@@ -527,12 +527,10 @@ proptest! {
         for name in &candidates {
             filter.candidate(name, || None);
         }
-        let verdict = filter.finish();
+        let verdict = filter.finish(Rejections::All);
         prop_assert_eq!(verdict.outcomes().len(), candidates.len());
         let kept = verdict.outcomes().iter().filter(|it| it.is_kept()).count();
         prop_assert_eq!(verdict.kept(), kept);
-        let rejected: u64 = verdict.rejections().iter().map(|it| it.hosts).sum();
-        prop_assert_eq!(kept as u64 + rejected, candidates.len() as u64);
         for (candidate, outcome) in candidates.iter().zip(verdict.outcomes()) {
             let host = snapshot.host(candidate);
             let active = |host| {
@@ -541,17 +539,45 @@ proptest! {
             let should = needs.nothing()
                 || needs.everywhere.is_empty() && host.is_some_and(active);
             match outcome.rejection() {
-                None => prop_assert!(should),
+                None => prop_assert!(should && outcome.is_kept()),
                 Some(place) => {
                     prop_assert!(!should);
-                    let causes = &verdict.rejections()[place].causes;
+                    let causes = &verdict.rejections()[place].0;
                     prop_assert!(!causes.is_empty());
                     let reasons: Vec<_> = causes.iter().map(Cause::reason).collect();
                     prop_assert!(reasons.is_sorted(), "{:?}", reasons);
                 }
             }
         }
+        // What is counted is what is named, whether it is named or not.
+        let mut named = BTreeMap::new();
+        for outcome in verdict.outcomes() {
+            for cause in outcome.rejection().map_or(&[][..], |place| &verdict.rejections()[place].0) {
+                *named.entry(cause.reason()).or_default() += 1;
+            }
+        }
+        prop_assert_eq!(&counted(&verdict), &named);
+        let mut filter = Filter::new(&snapshot, &needs, candidates.len());
+        for name in &candidates {
+            filter.candidate(name, || None);
+        }
+        let unnamed = filter.finish(Rejections::Needed);
+        prop_assert_eq!(counted(&unnamed), named);
+        prop_assert_eq!(unnamed.names_causes(), unnamed.kept() == 0);
+        for (outcome, full) in unnamed.outcomes().iter().zip(verdict.outcomes()) {
+            prop_assert_eq!(outcome.is_kept(), full.is_kept());
+            prop_assert!(!unnamed.names_causes() || outcome == full);
+        }
     }
+}
+
+/// The number of hosts that are rejected for each cause.
+fn counted(verdict: &Verdict) -> BTreeMap<String, u64> {
+    let mut counted = BTreeMap::new();
+    for (cause, hosts) in verdict.counts() {
+        *counted.entry(cause.reason()).or_default() += hosts;
+    }
+    counted
 }
 
 #[test]

@@ -40,34 +40,6 @@ enum Report {
 }
 
 impl State {
-    /// Why the cluster network is not active on the host; `None` if it is active.
-    pub(in crate::cluster) fn inactive(
-        &self,
-        cluster_network: &str,
-        host: HostRef<'_>,
-    ) -> Option<Inactive> {
-        if cluster_network == MGMT {
-            return None;
-        }
-        let Some(network) =
-            self.networks.get(cluster_network).filter(|network| network.facts.is_some())
-        else {
-            return Some(Inactive::ClusterNetworkNotFound);
-        };
-        if network.active.has(host.number) {
-            return None;
-        }
-        Some(if self.hosts.facts(host.number).is_some_and(|facts| facts.witness) {
-            Inactive::WitnessHost
-        } else if !network.covered.has(host.number) {
-            Inactive::HostNotCovered
-        } else if network.not_ready.has(host.number) {
-            Inactive::UplinkNotReady
-        } else {
-            Inactive::UplinkNotReported
-        })
-    }
-
     /// Why the cluster network is not active on a host without a known Node object, judged by the
     /// labels in a request; `None` if it is active.
     pub(in crate::cluster) fn inactive_on_unknown(
@@ -156,6 +128,62 @@ impl State {
             }
         }
         report
+    }
+}
+
+impl NetworkState {
+    /// Why the cluster network, which is not `mgmt`, is not active on the host; `None` if it is
+    /// active.
+    pub(in crate::cluster) fn inactive(
+        &self,
+        witnesses: &HostSet,
+        host: HostRef<'_>,
+    ) -> Option<Inactive> {
+        let number = host.number;
+        if self.facts.is_none() {
+            Some(Inactive::ClusterNetworkNotFound)
+        } else if self.active.has(number) {
+            None
+        } else if witnesses.has(number) {
+            Some(Inactive::WitnessHost)
+        } else if !self.covered.has(number) {
+            Some(Inactive::HostNotCovered)
+        } else if self.not_ready.has(number) {
+            Some(Inactive::UplinkNotReady)
+        } else {
+            Some(Inactive::UplinkNotReported)
+        }
+    }
+
+    /// On how many of these hosts the cluster network, which is not `mgmt`, is not active, by why.
+    pub(in crate::cluster) fn count_inactive(
+        &self,
+        witnesses: &HostSet,
+        hosts: &HostSet,
+    ) -> Vec<(Inactive, u64)> {
+        if self.facts.is_none() {
+            return vec![(Inactive::ClusterNetworkNotFound, hosts.len() as u64)];
+        }
+        let (mut witness, mut not_covered, mut not_ready, mut not_reported) = (0, 0, 0, 0);
+        for (at, word) in hosts.words().iter().enumerate() {
+            let of = |set: &HostSet| set.words().get(at).copied().unwrap_or_default();
+            let mut left = word & !of(&self.active);
+            let mut take = |these: usize| {
+                let taken = left & these;
+                left &= !these;
+                u64::from(taken.count_ones())
+            };
+            witness += take(of(witnesses));
+            not_covered += take(!of(&self.covered));
+            not_ready += take(of(&self.not_ready));
+            not_reported += take(usize::MAX);
+        }
+        vec![
+            (Inactive::WitnessHost, witness),
+            (Inactive::HostNotCovered, not_covered),
+            (Inactive::UplinkNotReady, not_ready),
+            (Inactive::UplinkNotReported, not_reported),
+        ]
     }
 }
 
