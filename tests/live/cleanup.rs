@@ -49,7 +49,7 @@ fn ours(object: &Value) -> Vec<String> {
 }
 
 /// Everything of ours in objects of every kind.
-async fn all_of_ours(plane: &ControlPlane) -> Vec<String> {
+pub async fn all_of_ours(plane: &ControlPlane) -> Vec<String> {
     let discovery = Discovery::new(plane.client.clone()).run().await.unwrap();
     let mut found = Vec::new();
     let mut kinds = 0;

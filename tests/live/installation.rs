@@ -91,7 +91,7 @@ pub async fn a_pod_of_ours_passes_the_strictest_standard() {
 }
 
 /// Makes a host with these labels and taints.
-async fn make_host(plane: &ControlPlane, name: &str, labels: &[&str], taints: &[(&str, &str)]) {
+pub async fn make_host(plane: &ControlPlane, name: &str, labels: &[&str], taints: &[(&str, &str)]) {
     let mut host = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
@@ -141,7 +141,7 @@ pub async fn replicas_are_spread_over_hosts_where_there_are_some() {
 }
 
 /// kube-scheduler with a rendered configuration, as this user.
-fn start_scheduler(folder: &Path, mut configuration: Value, kubeconfig: &Path) -> Process {
+pub fn start_scheduler(folder: &Path, mut configuration: Value, kubeconfig: &Path) -> Process {
     configuration["clientConnection"]["kubeconfig"] = json!(kubeconfig);
     let file = folder.join("rendered.yaml");
     fs::write(&file, configuration.to_string()).unwrap();

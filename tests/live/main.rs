@@ -28,6 +28,7 @@ mod kustomize;
 mod large;
 mod objects;
 mod protection;
+mod readme;
 mod replicas;
 mod scheduling;
 mod source;
@@ -102,6 +103,7 @@ fn main() {
         protection::a_network_that_only_a_new_launcher_pod_names_is_looked_up,
         protection::a_move_to_another_cluster_protects_the_source_alone,
         protection::a_finalizer_is_set_whatever_else_is_wrong_and_nothing_is_read,
+        readme::the_commands_for_a_cluster_work_as_they_stand,
         replicas::either_of_two_replicas_may_die,
         replicas::an_update_of_both_replicas_is_not_noticed,
         scheduling::pods_land_where_their_networks_are,
