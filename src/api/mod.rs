@@ -27,7 +27,7 @@ use crate::threads::{LARGE_JSON, off_thread};
 pub use error::Error;
 pub use events::{Event, Events};
 pub use object::RawObject;
-pub use write::{FIELD_MANAGER, WRITE_TIMEOUT, collection_of, path_of};
+pub use write::{FIELD_MANAGER, WRITE_TIMEOUT};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -168,7 +168,7 @@ impl Pages<'_> {
         }
         let query = self.query();
         let accept = if self.which.metadata { METADATA_LIST } else { "application/json" };
-        let list: List = self.api.get_json(&collection(self.kind, None), &query, accept).await?;
+        let list: List = self.api.get_json(&collection_of(self.kind, None), &query, accept).await?;
         self.after = Some(list.metadata.after).filter(|token| !token.is_empty());
         self.ended = self.after.is_none();
         self.version = list.metadata.resource_version;
@@ -203,8 +203,15 @@ pub struct Api {
     agent: Arc<str>,
 }
 
-/// The path of a kind's objects.
-fn collection(kind: Kind, namespace: Option<&str>) -> String {
+/// The path of an object of a watched kind.
+#[must_use]
+pub fn path_of(object: &ObjectRef) -> String {
+    format!("{}/{}", collection_of(object.kind, object.key.namespace()), object.key.name())
+}
+
+/// The path of a watched kind's objects.
+#[must_use]
+pub fn collection_of(kind: Kind, namespace: Option<&str>) -> String {
     let (group, version) = group_and_version(kind);
     let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
     let namespace = namespace.map(|it| format!("/namespaces/{it}")).unwrap_or_default();
@@ -327,8 +334,7 @@ impl Api {
         if !is_dns_subdomain(object.key.name()) || !namespace.is_none_or(is_dns_subdomain) {
             return Ok(None);
         }
-        let path = format!("{}/{}", collection(object.kind, namespace), object.key.name());
-        match self.get_json(&path, "", "application/json").await {
+        match self.get_json(&path_of(object), "", "application/json").await {
             Ok(object) => Ok(Some(object)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -369,7 +375,7 @@ impl Api {
     async fn events(&self, kind: Kind, more: &[(&str, &str)]) -> Result<Events, Error> {
         let query = watch_query(kind, more);
         let accept = if metadata_is_enough(kind) { METADATA } else { "application/json" };
-        let path = collection(kind, None);
+        let path = collection_of(kind, None);
         let body = in_time(self.send(&path, &query, accept)).await?;
         Ok(Events::of(body))
     }

@@ -7,9 +7,7 @@ use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
 use serde_json::Value;
 
-use crate::cluster::{Kind, ObjectRef};
-
-use super::{Api, Error, MAX_ANSWER, MAX_REFUSAL, collection};
+use super::{Api, Error, MAX_ANSWER, MAX_REFUSAL};
 
 /// How long the answer to a single read or write may take. It is shorter than the time between the
 /// end of a leader's term and the beginning of the next one (`controller::lease`), so that a write
@@ -20,18 +18,6 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
 const DRY_RUN_TIMEOUT: Duration = Duration::from_secs(35);
 /// The name under which the API server records which fields we set.
 pub const FIELD_MANAGER: &str = "lanekeeper";
-
-/// The path of an object of a watched kind.
-#[must_use]
-pub fn path_of(object: &ObjectRef) -> String {
-    format!("{}/{}", collection(object.kind, object.key.namespace()), object.key.name())
-}
-
-/// The path under which objects of a watched kind are created.
-#[must_use]
-pub fn collection_of(kind: Kind, namespace: Option<&str>) -> String {
-    collection(kind, namespace)
-}
 
 /// How a patch is read.
 #[derive(Clone, Copy)]
