@@ -18,6 +18,7 @@ use kube::client::Body;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cluster::{Change, Kind, Name, Now, ObjectRef, is_dns_subdomain};
 use crate::k8s::objects::{LAUNCHER_PODS, group_and_version, metadata_is_enough};
@@ -71,6 +72,9 @@ pub enum ConnectError {
     /// The configuration can't be used to connect.
     #[error(transparent)]
     Client(#[from] kube::Error),
+    /// The runtime of a command can't be started.
+    #[error("can't start the runtime: {0}")]
+    Runtime(std::io::Error),
 }
 
 /// Makes a client from this kubeconfig, or else from the environment. Sends no request yet.
@@ -91,6 +95,17 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     // kube's own retries would hide the reason of a failure for fifteen attempts.
     config.default_retry = false;
     Ok(Client::try_from(config)?)
+}
+
+/// Makes a client as [`connect`] does, and the runtime on which a command runs its requests.
+///
+/// # Errors
+/// As for [`connect`], or if the runtime can't be started.
+pub fn with_runtime(kubeconfig: Option<&Path>) -> Result<(Runtime, Api), ConnectError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(ConnectError::Runtime)?;
+    let client = runtime.block_on(connect(kubeconfig))?;
+    Ok((runtime, Api::new(client)))
 }
 
 /// Which objects of a kind to list, and how much of each.

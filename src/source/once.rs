@@ -47,9 +47,6 @@ pub enum OnceError {
     /// The API server can't be read.
     #[error(transparent)]
     Live(#[from] ReadError),
-    /// The runtime can't be started.
-    #[error("can't start the runtime: {0}")]
-    Runtime(std::io::Error),
 }
 
 impl Once {
@@ -68,11 +65,7 @@ impl Once {
         decoder: Decoder,
         options: Options,
     ) -> Result<Self, OnceError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(OnceError::Runtime)?;
-        let api = runtime.block_on(async { api::connect(kubeconfig).await.map(Api::new) })?;
+        let (runtime, api) = api::with_runtime(kubeconfig)?;
         Ok(Self::Live { runtime, api, decoder, options })
     }
 

@@ -54,9 +54,6 @@ pub struct Answer {
 /// Why there is no answer, or a step was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The runtime can't be started.
-    #[error("can't start the runtime: {0}")]
-    Runtime(#[from] std::io::Error),
     /// The API server can't be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -99,11 +96,8 @@ pub enum Error {
 /// # Errors
 /// If something can't be read or written, or a step is refused.
 pub fn certs(settings: &Certs, action: Action) -> Result<Answer, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let api = Api::new(api::connect(settings.kubeconfig.as_deref()).await?);
-        certs_of(&api, &settings.namespace, action, OffsetDateTime::now_utc()).await
-    })
+    let (runtime, api) = api::with_runtime(settings.kubeconfig.as_deref())?;
+    runtime.block_on(certs_of(&api, &settings.namespace, action, OffsetDateTime::now_utc()))
 }
 
 /// Does what is asked for in the cluster of this API server, at `now`, as [`certs`] does.

@@ -8,9 +8,6 @@ use crate::commands::{NAME, WriteError};
 /// Why nothing was cleaned, or not all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The runtime can't be started.
-    #[error("can't start the runtime: {0}")]
-    Runtime(#[from] std::io::Error),
     /// The API server can't be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -52,11 +52,8 @@ pub fn cleanup(
     form: Form,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Cleaned, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let api = Api::new(api::connect(settings.kubeconfig.as_deref()).await?);
-        cleanup_of(&api, settings, form, notice).await
-    })
+    let (runtime, api) = api::with_runtime(settings.kubeconfig.as_deref())?;
+    runtime.block_on(cleanup_of(&api, settings, form, notice))
 }
 
 /// Cleans the cluster of this API server, as [`cleanup`] does.

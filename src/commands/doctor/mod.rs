@@ -53,9 +53,6 @@ pub struct Diagnosis {
 /// Why there is no diagnosis.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The runtime can't be started.
-    #[error("can't start the runtime: {0}")]
-    Runtime(#[from] std::io::Error),
     /// The API server can't be connected to.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -69,11 +66,8 @@ pub enum Error {
 /// # Errors
 /// If no API server is named, or the answer can't be written. What else fails is in the answer.
 pub fn doctor(settings: &Doctor, form: Form) -> Result<Diagnosis, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let api = Api::new(api::connect(settings.kubeconfig.as_deref()).await?);
-        diagnosis_of(&api, settings, form).await
-    })
+    let (runtime, api) = api::with_runtime(settings.kubeconfig.as_deref())?;
+    runtime.block_on(diagnosis_of(&api, settings, form))
 }
 
 /// Makes all checks of the cluster of this API server, as [`doctor`] does.
