@@ -5,15 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::NAME;
-
 /// How long a term lasts if its Lease does not say so. Kubernetes' own components use this value.
 const USUAL_DURATION: u64 = 15;
-
-/// The path of the Lease.
-pub(super) fn path(namespace: &str) -> String {
-    format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{NAME}")
-}
 
 /// The term of a leader, as its last renewal left it.
 #[derive(Clone, Debug, PartialEq, Eq)]

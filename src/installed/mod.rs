@@ -1,5 +1,5 @@
-//! The objects of our own installation that hold certificates: the Secret, and the webhook
-//! configurations with the CAs that the API server trusts.
+//! The objects of our own installation: their names and paths, and those that hold certificates: the
+//! Secret, and the webhook configurations with the CAs that the API server trusts.
 
 mod secret;
 mod webhooks;
@@ -11,3 +11,15 @@ pub use webhooks::{Configuration, WebhookError, Webhooks};
 /// their configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the
 /// affinity of a VM on every write.
 pub const NAME: &str = "lanekeeper";
+
+/// The path of the leader's Lease.
+#[must_use]
+pub fn lease_path(namespace: &str) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{NAME}")
+}
+
+/// The path of the Deployment.
+#[must_use]
+pub fn deployment_path(namespace: &str) -> String {
+    format!("/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}")
+}

@@ -49,7 +49,9 @@ impl Webhooks {
         }
     }
 
-    fn path(self) -> String {
+    /// The path of the configuration.
+    #[must_use]
+    pub fn path(self) -> String {
         let plural = self.kind().to_ascii_lowercase();
         format!("/apis/admissionregistration.k8s.io/v1/{plural}s/{NAME}")
     }

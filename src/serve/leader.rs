@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use crate::api::Api;
 use crate::controller::{Controller, Elector, Issuer, Leadership, identity};
 use crate::decide::upkeep::Scope;
+use crate::installed::lease_path;
 use crate::metrics::Metrics;
 use crate::publish::Snapshots;
 
@@ -73,8 +74,7 @@ pub(super) fn start(
     let api = api.identified(&identity);
     let leadership = Leadership::default();
     let (terms, told) = watch::channel(false);
-    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/lanekeeper");
-    let elector = Elector::new(api.clone(), lease, identity, leadership.clone());
+    let elector = Elector::new(api.clone(), lease_path(namespace), identity, leadership.clone());
     let mut synced = snapshots.clone();
     let elector = part(parts, "the election", |mut stop| async move {
         tokio::select! {

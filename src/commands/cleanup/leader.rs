@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::commands::NAME;
-use crate::commands::lease::{self, Observer, Term};
+use crate::commands::lease::{Observer, Term};
+use crate::installed::{deployment_path, lease_path};
 
 use super::error::Error;
 
@@ -19,7 +20,7 @@ pub(super) async fn leader(api: &Api, namespace: &str) -> Result<Option<String>,
 }
 
 async fn term(api: &Api, namespace: &str) -> Result<Option<Term>, Error> {
-    let lease = api.get_value(&lease::path(namespace)).await;
+    let lease = api.get_value(&lease_path(namespace)).await;
     let lease = lease
         .map_err(|why| Error::Request { what: format!("get Lease {namespace}/{NAME}"), why })?;
     Ok(Term::of(lease.as_ref()))
@@ -70,8 +71,7 @@ pub(super) async fn wait(
 
 /// What an administrator does to stop the leader.
 async fn how_to_stop(api: &Api, namespace: &str) -> String {
-    let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}");
-    match api.get_value(&path).await {
+    match api.get_value(&deployment_path(namespace)).await {
         Ok(None) => "Stop the server, which runs outside the cluster".to_owned(),
         _ => format!("Stop it: kubectl -n {namespace} scale deployment {NAME} --replicas 0"),
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::api::{self, Api, Error as ApiError};
 use crate::cluster::Kind;
+use crate::installed::Webhooks;
 
 use super::{Form, NAME};
 
@@ -94,11 +95,8 @@ async fn run(api: &Api, settings: &Cleanup, notice: &mut dyn FnMut(&str)) -> Res
 /// Deletes our webhook configurations. Returns those that there were.
 async fn delete_webhooks(api: &Api, dry_run: bool) -> Result<Vec<&'static str>, Error> {
     let mut found = Vec::new();
-    for (kind, plural) in [
-        ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
-        ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
-    ] {
-        let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}/{NAME}");
+    for webhooks in Webhooks::ALL {
+        let (kind, path) = (webhooks.kind(), webhooks.path());
         let failed =
             |verb: &str, why| Error::Request { what: format!("{verb} {kind} {NAME}"), why };
         if api.get_value(&path).await.map_err(|why| failed("get", why))?.is_none() {

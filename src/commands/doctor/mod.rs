@@ -108,7 +108,7 @@ async fn checks(api: &Api, settings: &Doctor) -> Result<Vec<Check>, WriteError> 
     let secret = Secret::read(api, namespace).await;
     let expected = webhook_configurations(namespace);
     let mut is_registered = false;
-    match webhooks::read(api, &expected).await {
+    match webhooks::read(api).await {
         Ok(found) => {
             is_registered = found.first().is_some_and(|validating| !validating.is_null());
             checks.push(webhooks::registered(&expected, &found));

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::api::{Api, Error};
 use crate::commands::NAME;
+use crate::installed::Webhooks;
 
 use super::check::Check;
 use super::secret::{SECRET, Secret};
@@ -21,17 +22,15 @@ pub(super) const CA: &str = "webhook-ca";
 const APPLY: &str = "apply the webhook configurations that `lanekeeper manifests` of this version \
                      prints";
 
-/// Reads both webhook configurations, in the order of the expected ones. One that does not exist is
-/// null.
+/// Reads both webhook configurations, in the order of [`Webhooks::ALL`], which is that of the expected
+/// ones. One that does not exist is null.
 ///
 /// # Errors
 /// If one can't be read.
-pub(super) async fn read(api: &Api, expected: &[Value]) -> Result<Vec<Value>, Error> {
+pub(super) async fn read(api: &Api) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
-    for configuration in expected {
-        let plural = format!("{}s", kind(configuration).to_lowercase());
-        let path = format!("/apis/admissionregistration.k8s.io/v1/{plural}/{NAME}");
-        found.push(api.get_value(&path).await?.unwrap_or_default());
+    for webhooks in Webhooks::ALL {
+        found.push(api.get_value(&webhooks.path()).await?.unwrap_or_default());
     }
     Ok(found)
 }

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::api::{Api, Error};
 use crate::commands::NAME;
-use crate::commands::lease::{self, Observer, Term};
+use crate::commands::lease::{Observer, Term};
+use crate::installed::{deployment_path, lease_path};
 
 use super::check::Check;
 
@@ -19,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads the Deployment, if there is one.
 pub(super) async fn deployment(api: &Api, namespace: &str) -> Result<Option<Value>, Error> {
-    api.get_value(&format!("/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}")).await
+    api.get_value(&deployment_path(namespace)).await
 }
 
 /// Checks that as many replicas are ready as are wanted.
@@ -57,7 +58,7 @@ pub(super) fn replicas(deployment: &Result<Option<Value>, Error>, namespace: &st
 /// Checks that a replica holds the Lease and renews it. The clocks of the leader and of this machine
 /// may differ, so a Lease that looks old is watched for as long as it lasts.
 pub(super) async fn leader(api: &Api, namespace: &str) -> Check {
-    let path = lease::path(namespace);
+    let path = lease_path(namespace);
     let mut observer = Observer::default();
     let mut first = None;
     loop {
