@@ -4,7 +4,7 @@
 mod secret;
 mod webhooks;
 
-pub use secret::{SECRET, Secret, SecretError, data_of};
+pub use secret::{SECRET, Secret, SecretError, repair};
 pub use webhooks::{Configuration, WebhookError, Webhooks};
 
 /// The name of all our objects but the Secret. The API server calls mutating webhooks in the order of

@@ -36,10 +36,8 @@ pub enum SecretError {
     /// A CA in it is missing or can't be used.
     #[error(
         "Secret {namespace}/{SECRET} is damaged: {why}. No new CA is made, since kube-scheduler and \
-         the API server trust this one. Restore the Secret from a backup. If there is none, empty \
-         it with `kubectl -n {namespace} patch secret {SECRET} --type=merge -p '{{\"data\":null}}'`: \
-         the leader then makes a new CA; give the output of `lanekeeper certs ca show` to every \
-         kube-scheduler, and restart it"
+         the API server trust this one; {}",
+        repair(namespace)
     )]
     Damaged {
         /// Its namespace.
@@ -47,6 +45,16 @@ pub enum SecretError {
         /// What is wrong.
         why: pki::Error,
     },
+}
+
+/// What an administrator does about a damaged Secret.
+#[must_use]
+pub fn repair(namespace: &str) -> String {
+    format!(
+        "restore the Secret from a backup. If there is none, empty it with `kubectl -n {namespace} \
+         patch secret {SECRET} --type=merge -p '{{\"data\":null}}'`: the leader then makes a new CA; \
+         give the output of `lanekeeper certs ca show` to every kube-scheduler, and restart it"
+    )
 }
 
 impl SecretError {
@@ -129,8 +137,7 @@ impl Secret {
 }
 
 /// The data of a Secret, decoded.
-#[must_use]
-pub fn data_of(object: &Value) -> Content {
+fn data_of(object: &Value) -> Content {
     let data = object.get("data").and_then(Value::as_object);
     // The API server refuses data that is not base64.
     let decoded = |value: &Value| STANDARD.decode(value.as_str()?).ok();

@@ -4,13 +4,17 @@ use k8s_openapi::jiff::Timestamp;
 use time::{Duration, OffsetDateTime};
 
 use crate::commands::NAME;
+use crate::installed::{SECRET, SecretError, repair};
 use crate::pki::authority::{Authority, LeafDue, Step};
 
 use super::check::Check;
-use super::secret::{SECRET, Secret};
 
 pub(super) const CERTIFICATE: &str = "certificate";
 pub(super) const AUTHORITY: &str = "ca";
+
+/// The CA that the Secret holds, and what it issued. There is none in an empty Secret: the serving
+/// certificate comes from elsewhere, or is yet to be issued.
+pub(super) type Held = Result<Option<Authority>, SecretError>;
 
 /// How late the leader may rotate the serving certificate.
 const SLACK: Duration = Duration::minutes(10);
@@ -23,35 +27,30 @@ fn shown(seconds: i64) -> String {
 /// The authority of the Secret, or else the answer of a check.
 fn authority_of<'s>(
     name: &'static str,
-    secret: &'s Secret,
+    secret: &'s Held,
     namespace: &str,
 ) -> Result<&'s Authority, Check> {
     match secret {
-        Secret::Holds(authority) => Ok(authority),
-        Secret::Unread(why) => {
+        Ok(Some(authority)) => Ok(authority),
+        Err(SecretError::Request { why, .. }) => {
             Err(Check::unread(name, &format!("get Secret {namespace}/{SECRET}"), why))
         }
-        Secret::Empty => {
+        Ok(None) | Err(SecretError::Missing { .. }) => {
             let says = format!(
                 "Secret {namespace}/{SECRET} is empty: the serving certificate is given with \
                  --tls-cert, or the leader has yet to issue one"
             );
             Err(Check::skipped(name, says))
         }
-        Secret::Damaged(why) => {
-            let remedy = format!(
-                "restore the Secret from a backup. If there is none, empty it with `kubectl -n \
-                 {namespace} patch secret {SECRET} --type=merge -p '{{\"data\":null}}'`, give the \
-                 output of `lanekeeper certs ca show` to every kube-scheduler, and restart it"
-            );
+        Err(SecretError::Damaged { why, .. }) => {
             let says = format!("Secret {namespace}/{SECRET} is damaged: {why}");
-            Err(Check::failed(name, says, remedy))
+            Err(Check::failed(name, says, repair(namespace)))
         }
     }
 }
 
 /// Checks the serving certificate, which the leader rotates after two thirds of its life.
-pub(super) fn serving(secret: &Secret, now: OffsetDateTime, namespace: &str) -> Check {
+pub(super) fn serving(secret: &Held, now: OffsetDateTime, namespace: &str) -> Check {
     let authority = match authority_of(CERTIFICATE, secret, namespace) {
         Ok(authority) => authority,
         Err(check) => return check,
@@ -75,7 +74,7 @@ pub(super) fn serving(secret: &Secret, now: OffsetDateTime, namespace: &str) -> 
 }
 
 /// Checks the CA, and says which step of a change of CA is due.
-pub(super) fn authority(secret: &Secret, now: OffsetDateTime, namespace: &str) -> Check {
+pub(super) fn authority(secret: &Held, now: OffsetDateTime, namespace: &str) -> Check {
     let authority = match authority_of(AUTHORITY, secret, namespace) {
         Ok(authority) => authority,
         Err(check) => return check,
@@ -129,7 +128,7 @@ mod tests {
         let made = OffsetDateTime::now_utc();
         let mut authority = Authority::make(&alt_names(), made).unwrap();
         change(&mut authority, made + time);
-        let secret = Secret::of(&authority.content());
+        let secret = Ok(Some(authority));
         [serving(&secret, made + time, "ns"), super::authority(&secret, made + time, "ns")]
     }
 
@@ -172,14 +171,19 @@ mod tests {
     fn a_secret_without_a_ca_is_no_fault_and_a_damaged_one_is() {
         let now = OffsetDateTime::now_utc();
         let both =
-            |secret: &Secret| [serving(secret, now, "ns"), super::authority(secret, now, "ns")];
-        let statuses = |secret: &Secret| both(secret).map(|check| check.status);
-        assert_eq!(statuses(&Secret::of(&[].into())), [Status::Skipped; 2]);
-        let error = crate::api::Error::Forbidden("no".into());
-        assert_eq!(statuses(&Secret::Unread(error)), [Status::Unknown; 2]);
+            |secret: &Held| [serving(secret, now, "ns"), super::authority(secret, now, "ns")];
+        let statuses = |secret: &Held| both(secret).map(|check| check.status);
+        assert_eq!(statuses(&Ok(None)), [Status::Skipped; 2]);
+        let namespace = "ns".to_owned();
+        let missing = SecretError::Missing { namespace: namespace.clone() };
+        assert_eq!(statuses(&Err(missing)), [Status::Skipped; 2]);
+        let why = crate::api::Error::Forbidden("no".into());
+        let unread = SecretError::Request { verb: "read", namespace: namespace.clone(), why };
+        assert_eq!(statuses(&Err(unread)), [Status::Unknown; 2]);
         let mut content = Authority::make(&alt_names(), now).unwrap().content();
         content.remove("ca.key");
-        let [_, ca] = both(&Secret::of(&content));
+        let damaged = Authority::read(&content);
+        let [_, ca] = both(&damaged.map_err(|why| SecretError::Damaged { namespace, why }));
         assert_eq!(ca.status, Status::Failed);
         assert!(ca.says.contains("ca.key") && ca.remedy.unwrap().contains("backup"));
     }

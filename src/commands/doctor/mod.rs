@@ -9,7 +9,6 @@ mod canary;
 mod certificate;
 mod check;
 mod cluster;
-mod secret;
 mod webhooks;
 mod workload;
 
@@ -19,13 +18,13 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::api::{self, Api, ConnectError};
+use crate::installed::Secret;
 
 use super::manifests::webhook_configurations;
 use super::{Form, WriteError};
 
 use answer::{Question, SCHEDULER};
 use check::{Check, Report, Status};
-use secret::Secret;
 
 /// Which installation to check, and how.
 #[derive(Clone, Debug)]
@@ -105,7 +104,7 @@ async fn checks(api: &Api, settings: &Doctor) -> Result<Vec<Check>, WriteError> 
     let are_served = definitions.status == Status::Ok;
     checks.push(definitions);
 
-    let secret = Secret::read(api, namespace).await;
+    let secret = Secret::read(api, namespace).await.and_then(|secret| secret.authority());
     let expected = webhook_configurations(namespace);
     let mut is_registered = false;
     match webhooks::read(api).await {

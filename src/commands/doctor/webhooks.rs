@@ -1,20 +1,17 @@
 //! Whether our webhooks are registered as `lanekeeper manifests` prints them, and trust the CA in
 //! use.
 
-use std::collections::BTreeSet;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::api::{Api, Error};
 use crate::commands::NAME;
-use crate::installed::Webhooks;
+use crate::installed::{SECRET, SecretError, Webhooks};
+use crate::pki::{Certificate, Pem};
 
+use super::certificate::Held;
 use super::check::Check;
-use super::secret::{SECRET, Secret};
 
 pub(super) const WEBHOOKS: &str = "webhooks";
 pub(super) const CA: &str = "webhook-ca";
@@ -78,28 +75,27 @@ pub(super) fn registered(expected: &[Value], found: &[Value]) -> Check {
     }
 }
 
-/// The certificates in PEM. A text that holds something else has none.
-fn certificates(pem: &[u8]) -> BTreeSet<Vec<u8>> {
-    let read: Result<Vec<CertificateDer<'static>>, _> =
-        CertificateDer::pem_slice_iter(pem).collect();
-    read.unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect()
-}
-
 /// Checks that each webhook trusts every CA of the Secret.
-pub(super) fn ca(found: &[Value], secret: &Secret, namespace: &str) -> Check {
-    if let Secret::Unread(why) = secret {
+pub(super) fn ca(found: &[Value], secret: &Held, namespace: &str) -> Check {
+    if let Err(SecretError::Request { why, .. }) = secret {
         return Check::unread(CA, &format!("get Secret {namespace}/{SECRET}"), why);
     }
-    let in_use = secret.trusted();
+    let in_use = match secret {
+        Ok(Some(authority)) => authority.cas(),
+        _ => Vec::new(),
+    };
     let (mut without, mut wrong, mut count) = (Vec::new(), Vec::new(), 0);
     for webhook in found.iter().flat_map(webhooks) {
         count += 1;
         let bundle = webhook.pointer("/clientConfig/caBundle").and_then(Value::as_str);
         let bundle = bundle.and_then(|it| STANDARD.decode(it).ok()).unwrap_or_default();
-        let trusted = certificates(&bundle);
+        // What holds something else than certificates is not used.
+        let trusted = Certificate::all(&Pem { name: "caBundle", bytes: &bundle });
+        let trusted = trusted.unwrap_or_default();
+        let is_trusted = |ca: &Certificate| trusted.iter().any(|trusted| trusted.der == ca.der);
         if trusted.is_empty() {
             without.push(name(webhook));
-        } else if !in_use.is_subset(&trusted) {
+        } else if !in_use.iter().all(|(_, ca)| is_trusted(ca)) {
             wrong.push(name(webhook));
         }
     }
@@ -129,8 +125,8 @@ pub(super) fn ca(found: &[Value], secret: &Secret, namespace: &str) -> Check {
         return Check::failed(CA, faults.join("; "), remedy);
     }
     match secret {
-        Secret::Holds(_) => Check::ok(CA, "every webhook trusts the CA in use"),
-        Secret::Damaged(_) => Check::skipped(CA, "needs the check `ca` to pass"),
+        Ok(Some(_)) => Check::ok(CA, "every webhook trusts the CA in use"),
+        Err(SecretError::Damaged { .. }) => Check::skipped(CA, "needs the check `ca` to pass"),
         _ => {
             let says = format!(
                 "Secret {namespace}/{SECRET} is empty: there is no CA to compare caBundle with"
@@ -187,16 +183,21 @@ mod tests {
     #[test]
     fn each_webhook_must_trust_every_ca_of_the_secret() {
         let now = OffsetDateTime::now_utc();
+        let held = |authority: &Authority| {
+            let namespace = "ns".to_owned();
+            let read = Authority::read(&authority.content());
+            read.map_err(|why| SecretError::Damaged { namespace, why })
+        };
         let make = || Authority::make(&AltNames::new(), now).unwrap();
         let pem = |authority: &Authority| String::from_utf8(authority.bundle()).unwrap();
         let (mut ours, other) = (make(), make());
         let old = pem(&ours);
-        let only_old = Secret::of(&ours.content());
+        let only_old = held(&ours);
         ours.add_next(now).unwrap();
         let both = pem(&ours);
-        let two = Secret::of(&ours.content());
-        let (other, none) = (pem(&other), Secret::of(&[].into()));
-        let check = |bundles: &[&str], secret: &Secret| {
+        let two = held(&ours);
+        let (other, none) = (pem(&other), Ok(None));
+        let check = |bundles: &[&str], secret: &Held| {
             let webhooks: Vec<Value> = bundles
                 .iter()
                 .map(|bundle| {
@@ -223,7 +224,8 @@ mod tests {
         }
         assert!(check(&[&other], &only_old).remedy.unwrap().contains("`leader`"));
         assert!(check(&[""], &none).remedy.unwrap().contains("--ca-file"));
-        let unread = ca(&[], &Secret::Unread(Error::Forbidden("no".into())), "ns");
-        assert_eq!(unread.status, Status::Unknown);
+        let why = Error::Forbidden("no".into());
+        let unread = SecretError::Request { verb: "read", namespace: "ns".to_owned(), why };
+        assert_eq!(ca(&[], &Err(unread), "ns").status, Status::Unknown);
     }
 }
