@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::api::{Api, Error};
+use crate::commands::manifests::{container_security, pod_security};
 
 use super::answer::{NO_SUCH_NETWORK, Question, SCHEDULER, verdict};
 use super::check::Check;
@@ -137,11 +138,7 @@ fn canary(scheduler: &str, deployment: Option<&Value>) -> Value {
             "requests": { "devices.kubevirt.io/tun": "1" },
             "limits": { "devices.kubevirt.io/tun": "1" },
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"] },
-            "readOnlyRootFilesystem": true,
-        },
+        "securityContext": container_security(),
     });
     if let Some(container) = container.as_object_mut().filter(|_| image.is_some()) {
         container.insert("args".to_owned(), json!(["--version"]));
@@ -162,11 +159,7 @@ fn canary(scheduler: &str, deployment: Option<&Value>) -> Value {
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "tolerations": [{ "operator": "Exists" }],
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 65532,
-                "seccompProfile": { "type": "RuntimeDefault" },
-            },
+            "securityContext": pod_security(),
             "containers": [container],
         },
     })

@@ -19,6 +19,7 @@ use installation::{cluster_object, set};
 
 pub use installation::{Installation, Issuer, Overlay, Server};
 pub use wiring::{Address, Hosts, Scheduler, Wiring, wiring};
+pub(super) use workload::{container_security, pod_security};
 
 /// Writes all documents as one stream of YAML.
 ///

@@ -124,7 +124,7 @@ fn pod(installation: &Installation, image: &str) -> Value {
 }
 
 /// The security context of a pod that passes the Pod Security Standard `restricted`.
-pub(super) fn pod_security() -> Value {
+pub fn pod_security() -> Value {
     json!({
         "runAsNonRoot": true,
         "runAsUser": USER,
@@ -134,7 +134,7 @@ pub(super) fn pod_security() -> Value {
 }
 
 /// The security context of a container of such a pod.
-pub(super) fn container_security() -> Value {
+pub fn container_security() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "readOnlyRootFilesystem": true,
