@@ -39,10 +39,12 @@ impl Needs {
     }
 
     /// The hosts on which all needed cluster networks are active; `None`, which stands for every
-    /// host, if none is needed.
+    /// host, if none is needed apart from `mgmt`.
     #[must_use]
     pub fn active(&self, snapshot: &Snapshot) -> Option<HostSet> {
-        all_active(snapshot, &self.cluster_networks)
+        let active =
+            self.cluster_networks.iter().filter_map(|name| snapshot.network(name).active());
+        active.reduce(|all, active| all.intersection(&active))
     }
 
     /// Returns whether every host meets these needs.
@@ -50,13 +52,4 @@ impl Needs {
     pub fn nothing(&self) -> bool {
         self.cluster_networks.is_empty() && self.everywhere.is_empty()
     }
-}
-
-/// The hosts on which all of these cluster networks are active; `None`, which stands for every
-/// host, if there are none apart from `mgmt`.
-pub(super) fn all_active(snapshot: &Snapshot, cluster_networks: &[Name]) -> Option<HostSet> {
-    cluster_networks
-        .iter()
-        .filter_map(|name| snapshot.network(name).active())
-        .reduce(|all, active| all.intersection(&active))
 }

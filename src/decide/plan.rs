@@ -8,7 +8,7 @@ use crate::cluster::{
 };
 
 use super::explain::Asked;
-use super::needs::all_active;
+use super::feasible::hosts;
 
 /// Calls `visit` with each part of a change, in order, and the state with all the other parts
 /// applied. Each half of the parts is applied once for all of the other half, so that `n` parts cost
@@ -56,14 +56,6 @@ pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
     Effects { cluster_networks, vms: vms.collect() }
 }
 
-/// The hosts on which all of these cluster networks are active.
-fn hosts(snapshot: &Snapshot, cluster_networks: &[Name]) -> BTreeSet<Name> {
-    match all_active(snapshot, cluster_networks) {
-        Some(active) => snapshot.names(&active).into_iter().cloned().collect(),
-        None => snapshot.hosts().into_iter().map(|host| host.name().clone()).collect(),
-    }
-}
-
 /// The hosts that VMs can run on. VMs that need the same cluster networks and allow the same hosts
 /// share the answer.
 struct FeasibleHosts<'s> {
@@ -90,18 +82,12 @@ impl<'s> FeasibleHosts<'s> {
         if !needs.everywhere.is_empty() || needs.vm_networks.iter().any(is_gone) {
             return Some(&self.nowhere);
         }
-        let snapshot = self.snapshot;
-        let networks = needs.cluster_networks;
-        let hosts =
-            self.known.entry((networks, choice)).or_insert_with_key(|(networks, choice)| {
-                let mut hosts = hosts(snapshot, networks);
-                hosts.retain(|name| {
-                    choice.is_any()
-                        || snapshot.host(name).is_some_and(|host| snapshot.allows(choice, host))
-                });
-                hosts
-            });
-        Some(hosts)
+        let asked = (needs.cluster_networks.clone(), choice);
+        Some(self.known.entry(asked).or_insert_with_key(|(_, choice)| {
+            hosts(self.snapshot, &needs, choice, |hosts| {
+                hosts.map(|host| host.name().clone()).collect()
+            })
+        }))
     }
 }
 
