@@ -68,17 +68,10 @@ async fn pods(plane: &ControlPlane) -> Vec<Value> {
     answer["items"].as_array().unwrap().clone()
 }
 
-fn deployment() -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "lanekeeper", "namespace": "lanekeeper-system"},
-    })
-}
-
 /// What the Deployment's controller would say.
 async fn ready_replicas(plane: &ControlPlane, ready: u32) {
     let status = json!({"status": {"replicas": 2, "readyReplicas": ready}});
-    plane.merge_status(&deployment(), &status).await;
+    plane.merge_status(&like("Deployment", "lanekeeper"), &status).await;
 }
 
 fn authority() -> Authority {

@@ -224,6 +224,7 @@ pub fn like(kind: &str, name: &str) -> Value {
         "Pod" => ("v1", Some("default")),
         // Ours.
         "Lease" => ("coordination.k8s.io/v1", Some(NAMESPACE)),
+        "Deployment" => ("apps/v1", Some(NAMESPACE)),
         "Secret" | "Service" => ("v1", Some(NAMESPACE)),
         "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
             ("admissionregistration.k8s.io/v1", None)

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cleanup::all_of_ours;
-use crate::fixture::{
-    self, ControlPlane, Forwarder, Installed, NAMESPACE, Process, project, until,
-};
+use crate::fixture::{self, ControlPlane, Forwarder, Installed, Process, project, until};
 use crate::installation::{make_host, start_scheduler};
 use crate::objects::{documents, launcher_pod, like, vmi};
 
@@ -104,16 +102,9 @@ exec '{lanekeeper}' \"$@\"
     }
 }
 
-fn deployment() -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "lanekeeper", "namespace": NAMESPACE},
-    })
-}
-
 /// Writes what the Deployment's controller would: all of its replicas are there.
 async fn rolled_out(plane: &ControlPlane) {
-    let deployment = plane.get(&deployment()).await.unwrap();
+    let deployment = plane.get(&like("Deployment", "lanekeeper")).await.unwrap();
     let replicas = &deployment["spec"]["replicas"];
     let status = json!({
         "observedGeneration": deployment["metadata"]["generation"],
@@ -197,7 +188,7 @@ pub async fn the_commands_for_a_cluster_work_as_they_stand() {
         let printed = terminal.run(command).await;
         if command.contains("| kubectl apply") {
             // As the Deployment's controller and the kubelet do.
-            let applied = plane.get(&deployment()).await.unwrap();
+            let applied = plane.get(&like("Deployment", "lanekeeper")).await.unwrap();
             let service = service.take().expect("one installation");
             let installed = installed.insert(Installed::of(&plane, service, vec![applied]).await);
             for name in ["lanekeeper-0", "lanekeeper-1"] {
