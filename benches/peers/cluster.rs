@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{fmt, fs};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub const HOSTS: usize = 15_000;
 const CLUSTER_NETWORKS: usize = 64;
@@ -63,7 +63,7 @@ pub struct Question {
 impl Ask {
     /// Requests as the scheduler sends them: each about the hosts that follow those of the last one.
     pub fn questions(self) -> Vec<Question> {
-        let item = if self.kind == Kind::Names { 30 } else { NODE_SIZE };
+        let item = if self.kind == Kind::Names { 15 } else { NODE_SIZE };
         let count = (MAX_BODY_BYTES / (item * self.candidates)).clamp(2, MAX_BODIES);
         // Not a divisor of the number of hosts, so that the scheduler's start moves.
         (0..count).map(|turn| self.question(turn * (self.candidates + 1_237) % HOSTS)).collect()
@@ -124,7 +124,7 @@ fn scatter(number: usize) -> usize {
 }
 
 fn name(host: usize) -> String {
-    format!("worker-{host:05}.example.com")
+    format!("worker-{host:05}")
 }
 
 fn network(number: usize) -> String {
@@ -200,13 +200,16 @@ fn node(template: &str, host: usize) -> String {
     template.replace(r#""example.com/LABELS":"""#, &labels.join(",")).replace("NAME", &name(host))
 }
 
-/// Writes the manifests that the servers read.
+/// Writes the manifests that the servers read. Nodes have the labels that network configs select by.
 pub fn write(folder: &Path) {
-    let template = node_template();
     let nodes = (0..HOSTS).map(|host| {
-        let node: Value = serde_json::from_str(&node(&template, host)).unwrap();
+        let labels = (0..LABELS).map(|label| {
+            (format!("example.com/uplink-{label}"), json!(format!("v{}", value(host, label))))
+        });
+        let labels: Map<_, _> =
+            labels.chain([("kubernetes.io/hostname".to_owned(), json!(name(host)))]).collect();
         json!({ "apiVersion": "v1", "kind": "Node",
-                "metadata": { "name": name(host), "labels": node["metadata"]["labels"] } })
+                "metadata": { "name": name(host), "labels": labels } })
     });
     let group = "network.harvesterhci.io/v1beta1";
     let cluster_networks = (0..CLUSTER_NETWORKS).map(|number| {

@@ -261,7 +261,7 @@ fn main() {
     let mut cases = Vec::new();
     for (ask, connections, rejections) in bench.cases() {
         let case = bench.case(ask, connections, &rejections);
-        println!("\n{}", case.table());
+        println!("{}", case.table());
         cases.push(case);
     }
     for (name, _) in bench.programs.iter().filter(|(_, it)| matches!(it, Program::Ours(_))) {

@@ -144,10 +144,10 @@ impl Case {
         for ours in self.servers.iter().filter(|server| server.is_ours) {
             let name = &ours.name;
             let cpu = floor.cpu_of(ours);
-            let _ = write!(text, "  {name}: p50 ÷ floor's {}", ours.p50_to(floor));
-            let _ = write!(text, "; CPU ÷ floor's {cpu}");
+            let _ = write!(text, "  {name}: p50 ÷ floor's: {}", ours.p50_to(floor));
+            let _ = write!(text, "; CPU ÷ floor's: {cpu}");
             if let Some(go) = self.server("go") {
-                let _ = write!(text, "; go's CPU ÷ {name}'s {}", ours.cpu_of(go));
+                let _ = write!(text, "; go's CPU ÷ {name}: {}", ours.cpu_of(go));
             }
             text.push('\n');
         }
@@ -163,9 +163,9 @@ const SUMMARY: [(Kind, usize); 4] =
 pub fn summary(cases: &[Case], ours: &str, rejections: &str) -> String {
     let mut text = format!("{ours}, --rejections={rejections}, one connection\n");
     let mut row = |title: &str, cells: [String; 4]| {
-        let _ = write!(text, "  {title:<28}");
+        let _ = write!(text, "  {title:<24}");
         for cell in cells {
-            let _ = write!(text, "{cell:>24}");
+            let _ = write!(text, "{cell:>22}");
         }
         text.push('\n');
     };
@@ -185,12 +185,12 @@ pub fn summary(cases: &[Case], ours: &str, rejections: &str) -> String {
     row("floor: CPU µs", cells(&|case, _| Some(micros(case.server("floor")?.cpu().median))));
     row("go: CPU µs", cells(&|case, _| Some(micros(case.server("go")?.cpu().median))));
     let times = |case: &Case, ours: &Measured| Some(ours.cpu_of(case.server("go")?).to_string());
-    row(&format!("go's CPU ÷ {ours}'s"), cells(&times));
+    row(&format!("go's CPU ÷ {ours}"), cells(&times));
     let to_floor = |case: &Case, ours: &Measured| {
         let floor = case.server("floor")?;
         Some(ours.p50_to(floor).to_string())
     };
-    row(&format!("{ours}'s p50 ÷ floor's"), cells(&to_floor));
+    row(&format!("{ours}: p50 ÷ floor's"), cells(&to_floor));
     row(&format!("{ours}: peak MB"), cells(&|_, ours| Some(megabytes(ours.peak))));
     text
 }

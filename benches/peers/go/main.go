@@ -149,7 +149,7 @@ func (index *index) filter(args *extender.ExtenderArgs) *extender.ExtenderFilter
 	if args.NodeNames != nil {
 		kept := make([]string, 0, len(*args.NodeNames))
 		for _, name := range *args.NodeNames {
-			if why := index.rejection(name, needed); why == "" {
+			if why := rejection(name, needed); why == "" {
 				kept = append(kept, name)
 			} else {
 				result.FailedAndUnresolvableNodes[name] = why
@@ -160,7 +160,7 @@ func (index *index) filter(args *extender.ExtenderArgs) *extender.ExtenderFilter
 	}
 	result.Nodes = &v1.NodeList{}
 	for _, node := range args.Nodes.Items {
-		if why := index.rejection(node.Name, needed); why == "" {
+		if why := rejection(node.Name, needed); why == "" {
 			result.Nodes.Items = append(result.Nodes.Items, node)
 		} else {
 			result.FailedAndUnresolvableNodes[node.Name] = why
@@ -169,31 +169,38 @@ func (index *index) filter(args *extender.ExtenderArgs) *extender.ExtenderFilter
 	return result
 }
 
+// need is a cluster network that the pod needs, and what is said of a host without it.
+type need struct {
+	activeHosts map[string]bool
+	reason      string
+}
+
 // needed returns the cluster networks of the VM networks that the pod asks for.
-func (index *index) needed(pod *v1.Pod) ([]string, error) {
+func (index *index) needed(pod *v1.Pod) ([]need, error) {
 	var asked []struct{ Name, Namespace string }
 	if err := json.Unmarshal([]byte(pod.Annotations[networksAnnotation]), &asked); err != nil {
 		return nil, err
 	}
-	var needed []string
+	var needed []need
 	for _, network := range asked {
 		key := network.Namespace + "/" + network.Name
 		clusterNetwork, ok := index.clusterNetworks[key]
 		if !ok {
 			return nil, fmt.Errorf("VM network %s does not exist", key)
 		}
-		needed = append(needed, clusterNetwork)
+		reason := fmt.Sprintf("cluster network %s is not active on this host", clusterNetwork)
+		needed = append(needed, need{index.activeHosts[clusterNetwork], reason})
 	}
 	return needed, nil
 }
 
 // rejection returns why the host is rejected, or nothing.
-func (index *index) rejection(host string, needed []string) string {
-	var missing []string
-	for _, clusterNetwork := range needed {
-		if !index.activeHosts[clusterNetwork][host] {
-			missing = append(missing, fmt.Sprintf("cluster network %s is not active on this host", clusterNetwork))
+func rejection(host string, needed []need) string {
+	var reasons []string
+	for _, need := range needed {
+		if !need.activeHosts[host] {
+			reasons = append(reasons, need.reason)
 		}
 	}
-	return strings.Join(missing, "; ")
+	return strings.Join(reasons, "; ")
 }
