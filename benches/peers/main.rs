@@ -34,6 +34,10 @@ use load::{Connection, request};
 use report::{Case, Measured};
 use servers::{Program, Server, Setting};
 
+/// After this time, a case begins no further round: sixteen requests of 52 MB at the same time take
+/// the Go extender half a minute.
+const CASE_TIME: Duration = Duration::from_secs(45);
+
 /// Measures our program beside a floor and a Go extender. Without arguments: every size, from 1, 4
 /// and 16 connections, and from one connection also three VM networks and --rejections=all.
 #[derive(Parser)]
@@ -58,6 +62,7 @@ struct Arguments {
     /// The order of the candidates.
     #[arg(long, value_enum, default_value = "listed")]
     order: Order,
+    /// The most rounds of a case. After 45 seconds no further round begins.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How long a round asks one server. It is warmed up for a fifth of that before.
@@ -189,7 +194,11 @@ impl Bench {
         }
         let time = Duration::from_secs_f64(self.arguments.seconds);
         let mut rounds: Vec<Vec<_>> = servers.iter().map(|_| Vec::new()).collect();
-        for _ in 0..self.arguments.rounds {
+        let begun = Instant::now();
+        for round in 0..self.arguments.rounds {
+            if round > 0 && begun.elapsed() > CASE_TIME {
+                break;
+            }
             for (server, rounds) in servers.iter().zip(&mut rounds) {
                 rounds.push(load::round(&self.client, server, &requests, connections, time));
             }

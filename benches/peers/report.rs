@@ -110,12 +110,13 @@ impl Case {
     /// The case as a table, and the ratios below it.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{}, {} connection(s), --rejections={}; request {} KB, reply {} KB\n",
+            "{}, {} connection(s), --rejections={}; request {} KB, reply {} KB; {} round(s)\n",
             self.ask,
             self.connections,
             self.rejections,
             thousands(self.request as u64 / 1000),
             thousands(self.reply as u64 / 1000),
+            self.servers[0].rounds.len(),
         );
         let mut line = |cells: [&str; 8]| {
             let [name, cells @ ..] = cells;
