@@ -112,19 +112,22 @@ fn programs(arguments: &Arguments) -> Vec<(String, Program)> {
     programs
 }
 
+/// The encoding/json that Go has by default since 1.27. It takes a quarter less CPU time.
+const GO_EXPERIMENT: (&str, &str) = ("GOEXPERIMENT", "jsonv2");
+
 /// Builds the Go extender. Returns its path.
 fn go_peer() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/go");
     let peer = Path::new(env!("CARGO_BIN_EXE_lanekeeper")).with_file_name("peers").join("peer");
     let go = |arguments: &[&str]| {
         let mut command = Command::new("go");
-        command.args(arguments).current_dir(&source);
+        command.args(arguments).current_dir(&source).env(GO_EXPERIMENT.0, GO_EXPERIMENT.1);
         command
     };
     let built = go(&["build", "-o"]).arg(&peer).arg(".").status();
     assert!(built.expect("Go is needed, or --no-go").success(), "the Go extender does not build");
     let version = go(&["env", "GOVERSION"]).output().unwrap().stdout;
-    println!("Go: {}", String::from_utf8_lossy(&version).trim());
+    println!("Go: {}, with {}", String::from_utf8_lossy(&version).trim(), GO_EXPERIMENT.1);
     peer
 }
 
