@@ -4,6 +4,7 @@
 //! Other modules use names, [`HostSet`]s and [`HostRef`]s.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
@@ -11,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use imbl::Vector;
 
+use super::host_names::HostNames;
 use super::names::Name;
 use super::selectors::Labels;
 
@@ -68,6 +70,28 @@ impl HostSet {
     /// Adds a host of the same snapshot.
     pub fn add(&mut self, host: HostRef<'_>) {
         self.insert(host.number);
+    }
+
+    /// The first number from `from` on that is in the set, or that is not.
+    fn next(&self, from: u32, inside: bool) -> u32 {
+        let words = self.words();
+        let flip = if inside { 0 } else { usize::MAX };
+        let mut at = (from / usize::BITS) as usize;
+        let mut low = from % usize::BITS;
+        while let Some(word) = words.get(at) {
+            let left = ((word ^ flip) >> low) << low;
+            if left != 0 {
+                return u32::try_from(at).unwrap_or_default() * usize::BITS + left.trailing_zeros();
+            }
+            at += 1;
+            low = 0;
+        }
+        // Beyond its words, nothing is in the set.
+        if inside {
+            u32::MAX
+        } else {
+            from.max(u32::try_from(at).unwrap_or(u32::MAX) * usize::BITS)
+        }
     }
 
     /// The members as bits of words, of which there may be fewer than hosts.
@@ -157,6 +181,7 @@ struct Table {
     numbers: HashTable<u32>,
     /// By number; empty if the number is free.
     names: Vec<Name>,
+    text: HostNames,
     free: Vec<u32>,
     hasher: FixedState,
 }
@@ -165,6 +190,12 @@ impl Table {
     fn find(&self, name: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(name);
         self.numbers.find(hash, |&number| self.is(number, name)).copied()
+    }
+
+    /// The host of this name, which is in quotes.
+    fn find_quoted(&self, quoted: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(quoted.get(1..quoted.len() - 1)?);
+        self.numbers.find(hash, |&number| self.text.is(number, quoted)).copied()
     }
 
     fn is(&self, number: u32, name: &str) -> bool {
@@ -250,6 +281,7 @@ impl Hosts {
         if let Some(place) = table.names.get_mut(number as usize) {
             *place = name.clone();
         }
+        table.text.set(number, Some(name));
         let Table { numbers, names, hasher, .. } = table;
         numbers.insert_unique(hasher.hash_one(&**name), number, |&number| {
             hasher.hash_one(names.get(number as usize).map_or("", |name| name))
@@ -261,7 +293,7 @@ impl Hosts {
     pub(super) fn remove(&mut self, name: &str) {
         let hash = self.table.hasher.hash_one(name);
         let table = Arc::make_mut(&mut self.table);
-        let Table { numbers, names, free, .. } = table;
+        let Table { numbers, names, free, text, .. } = table;
         let found = numbers.find_entry(hash, |&number| {
             names.get(number as usize).is_some_and(|known| **known == *name)
         });
@@ -271,6 +303,7 @@ impl Hosts {
                 *place = Name::default();
             }
             free.push(number);
+            text.set(number, None);
             self.facts.set(number as usize, None);
             HostSet::put(&mut self.witnesses, number, false);
         }
@@ -296,6 +329,75 @@ impl<'s> HostWalk<'s> {
         self.next = number.wrapping_add(1);
         let name = self.table.names.get(number as usize)?;
         Some(HostRef { number, name })
+    }
+
+    /// The hosts whose names `list` begins with, for as long as these are in the order in which the
+    /// hosts were added, or only the first one. A list has names as JSON strings without escapes, with
+    /// one comma between them. `None` if the first name is that of no host.
+    pub fn run(&mut self, list: &str) -> Option<HostRun<'s>> {
+        let text = &self.table.text;
+        let mut numbers = text.run(self.next, list);
+        if numbers.is_empty() {
+            let end = memchr::memchr(b'"', list.get(1..)?.as_bytes())? + 2;
+            let number = self.table.find_quoted(list.get(..end)?)?;
+            if !matches!(list.as_bytes().get(end), Some(b',') | None) {
+                return None;
+            }
+            numbers = number..number + 1;
+        }
+        self.next = numbers.end;
+        (!numbers.is_empty()).then_some(HostRun { text, numbers })
+    }
+}
+
+/// Hosts whose names follow one another in a list.
+pub struct HostRun<'s> {
+    text: &'s HostNames,
+    numbers: Range<u32>,
+}
+
+impl HostRun<'_> {
+    /// The number of hosts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// The number of bytes that they take in the list, with a comma behind each.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.place(self.numbers.clone()).len()
+    }
+
+    /// Adds the hosts to a set.
+    pub fn add_to(&self, hosts: &mut HostSet) {
+        if self.len() == 1 {
+            return hosts.insert(self.numbers.start);
+        }
+        hosts.0.grow(self.numbers.end as usize);
+        hosts.0.insert_range(self.numbers.start as usize..self.numbers.end as usize);
+    }
+
+    /// Calls `take` with each longest part of the run whose hosts are all in the set: the number of
+    /// hosts, and where their names lie in the list, from the beginning of the run on.
+    pub fn each_part_in(&self, hosts: &HostSet, mut take: impl FnMut(usize, Range<usize>)) {
+        if self.len() == 1 {
+            if hosts.has(self.numbers.start) {
+                take(1, 0..self.bytes() - 1);
+            }
+            return;
+        }
+        let begin = self.text.place(self.numbers.clone()).start;
+        let mut next = self.numbers.start;
+        while next < self.numbers.end {
+            let start = hosts.next(next, true).min(self.numbers.end);
+            let end = hosts.next(start, false).min(self.numbers.end);
+            if start < end {
+                let place = self.text.place(start..end);
+                take((end - start) as usize, place.start - begin..place.end - begin - 1);
+            }
+            next = end;
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod difference;
 mod facts;
+mod host_names;
 mod hosts;
 mod index;
 mod mtu;
@@ -23,7 +24,7 @@ pub use facts::{
     Change, ClusterNetwork, Fact, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
     Migration, Namespace, Now, Run, Selection, UplinkMtu, UplinkStatus, Vm, Vmi, Waiting,
 };
-pub use hosts::{Host, HostRef, HostSet, HostWalk};
+pub use hosts::{Host, HostRef, HostRun, HostSet, HostWalk};
 pub use index::Index;
 pub use mtu::{DEFAULT_MTU, effective_mtu};
 pub use names::{Key, Kind, MGMT, Name, ObjectRef, is_dns_subdomain};

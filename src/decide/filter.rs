@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 use crate::cluster::{Host, HostRef, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
 
@@ -27,6 +28,7 @@ pub struct Verdict {
     named: bool,
     rejections: Vec<Rejection>,
     counts: Vec<(Cause, u64)>,
+    candidates: usize,
     kept: usize,
 }
 
@@ -71,6 +73,7 @@ impl Verdict {
             named: false,
             rejections: Vec::new(),
             counts: Vec::new(),
+            candidates,
             kept: candidates,
         }
     }
@@ -85,6 +88,12 @@ impl Verdict {
     #[must_use]
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.outcomes
+    }
+
+    /// The number of candidates.
+    #[must_use]
+    pub fn candidates(&self) -> usize {
+        self.candidates
     }
 
     /// The number of candidates that are kept.
@@ -125,12 +134,15 @@ pub struct Filter<'s> {
     /// The hosts on which all needed cluster networks are active.
     feasible: HostSet,
     walk: HostWalk<'s>,
-    /// The known hosts that are rejected, in the order of the candidates, and as a set.
+    /// The known hosts that are candidates.
+    asked: HostSet,
+    /// Those that are rejected, in the order of the candidates.
     rejected: Vec<HostRef<'s>>,
-    rejected_set: HostSet,
     /// The rejections so far: those of unknown hosts.
     groups: Groups,
     outcomes: Vec<Outcome>,
+    /// The number of candidates that were decided on by [`Filter::run`].
+    in_runs: usize,
     kept: usize,
 }
 
@@ -149,10 +161,11 @@ impl<'s> Filter<'s> {
             networks,
             feasible,
             walk: snapshot.walk(),
+            asked: HostSet::default(),
             rejected: Vec::new(),
-            rejected_set: HostSet::default(),
             groups: Groups::default(),
             outcomes: Vec::with_capacity(expected),
+            in_runs: 0,
             kept: 0,
         }
     }
@@ -167,12 +180,37 @@ impl<'s> Filter<'s> {
         match self.walk.find(name) {
             Some(host) if self.feasible.contains(host) => self.keep(),
             Some(host) => {
+                self.asked.add(host);
                 self.rejected.push(host);
-                self.rejected_set.add(host);
                 self.outcomes.push(Outcome::REJECTED);
             }
             None => self.unknown(name, labels()),
         }
+    }
+
+    /// Decides on the candidates whose names a list begins with, as [`HostWalk::run`] finds them, and
+    /// hands the parts of the list with kept hosts to `keep`. Returns how many hosts and how many bytes
+    /// these were: none if the first name is that of no host. No candidate gets an outcome.
+    pub fn run(
+        &mut self,
+        list: &str,
+        mut keep: impl FnMut(Range<usize>),
+    ) -> Option<(usize, usize)> {
+        let run = self.walk.run(list)?;
+        run.add_to(&mut self.asked);
+        let kept = &mut self.kept;
+        run.each_part_in(&self.feasible, |hosts, part| {
+            *kept += hosts;
+            keep(part);
+        });
+        self.in_runs += run.len();
+        Some((run.len(), run.bytes()))
+    }
+
+    /// The number of candidates that are kept so far.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.kept
     }
 
     /// Keeps the next candidate unconditionally: the host to which the pod is already bound.
@@ -209,11 +247,12 @@ impl<'s> Filter<'s> {
     /// The verdict on all candidates so far.
     pub fn finish(mut self, rejections: Rejections) -> Verdict {
         let mut counts = self.groups.counts();
-        let known = self.rejected_set.len() as u64;
+        let rejected = self.asked.difference(&self.feasible);
+        let known = rejected.len() as u64;
         if known > 0 {
             counts.extend(self.needs.everywhere.iter().map(|cause| (cause.clone(), known)));
             for network in &self.networks {
-                let inactive = network.count_inactive(&self.rejected_set);
+                let inactive = network.count_inactive(&rejected);
                 counts.extend(inactive.map(|(why, hosts)| (inactive_cause(*network, why), hosts)));
             }
         }
@@ -221,8 +260,9 @@ impl<'s> Filter<'s> {
         if named {
             self.name_causes();
         }
-        let Self { outcomes, groups: Groups { rejections, .. }, kept, .. } = self;
-        Verdict { outcomes, named, rejections, counts, kept }
+        let Self { outcomes, groups: Groups { rejections, .. }, in_runs, kept, .. } = self;
+        let candidates = outcomes.len() + in_runs;
+        Verdict { outcomes, named, rejections, counts, candidates, kept }
     }
 
     /// Looks up why each known host is rejected.

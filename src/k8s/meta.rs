@@ -1,5 +1,6 @@
 //! The metadata that all objects have in common.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -157,8 +158,8 @@ impl StringMap {
 impl<'de> Deserialize<'de> for StringMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut map = BTreeMap::new();
-        entries(deserializer, |key: String, value: Option<String>| {
-            map.insert(key, value);
+        entries(deserializer, |key, value| {
+            map.insert(key.into_owned(), value.map(Cow::into_owned));
             if map.len() > MAX_LABELS {
                 return Err(D::Error::custom(format_args!(
                     "Too many: must have at most {MAX_LABELS} items"
@@ -183,9 +184,9 @@ impl Annotations {
 impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut map = BTreeMap::new();
-        entries(deserializer, |key: String, value: Option<String>| {
+        entries(deserializer, |key, value| {
             if let Some(known) = ANNOTATIONS.iter().find(|known| **known == key) {
-                map.insert(*known, value.unwrap_or_default());
+                map.insert(*known, value.unwrap_or_default().into_owned());
             }
             Ok(())
         })?;
@@ -196,13 +197,17 @@ impl<'de> Deserialize<'de> for Annotations {
 /// Reads a map of strings entry by entry, up to `MAX_BYTES` in total.
 fn entries<'de, D: Deserializer<'de>>(
     deserializer: D,
-    on_entry: impl FnMut(String, Option<String>) -> Result<(), D::Error>,
+    on_entry: impl FnMut(Cow<'de, str>, Option<Cow<'de, str>>) -> Result<(), D::Error>,
 ) -> Result<(), D::Error> {
     struct Entries<F>(F);
 
+    /// Borrowed unless it has escapes.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
     impl<'de, F, E> Visitor<'de> for Entries<F>
     where
-        F: FnMut(String, Option<String>) -> Result<(), E>,
+        F: FnMut(Cow<'de, str>, Option<Cow<'de, str>>) -> Result<(), E>,
         E: serde::de::Error,
     {
         type Value = ();
@@ -213,8 +218,9 @@ fn entries<'de, D: Deserializer<'de>>(
 
         fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             let mut bytes = 0;
-            while let Some((key, value)) = map.next_entry::<String, Option<String>>()? {
-                bytes += key.len() + value.as_ref().map_or(0, String::len);
+            while let Some((Text(key), value)) = map.next_entry::<Text<'_>, Option<Text<'_>>>()? {
+                let value = value.map(|Text(value)| value);
+                bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
                 if bytes > MAX_BYTES {
                     return Err(A::Error::custom(format_args!(
                         "Too long: may not be more than {MAX_BYTES} bytes together"

@@ -3,11 +3,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::decide::causes::Cause;
-use crate::decide::filter::{Outcome, Verdict};
+use crate::decide::filter::{Filter, Outcome, Verdict};
 
-use super::extender::{Candidate, Candidates};
+use super::decode::{MAX_CANDIDATES, check_name};
+use super::extender::{Candidate, Candidates, is_plain};
 use super::victims;
 
 pub use crate::decide::filter::Rejections;
@@ -94,6 +96,11 @@ impl Out for Length {
     }
 }
 
+// Parts of an ExtenderFilterResult.
+const NAMES: &str = r#"{"Nodes":null,"NodeNames":["#;
+const REJECTED: &str = r#"],"FailedNodes":{},"FailedAndUnresolvableNodes":{"#;
+const END: &str = r#"},"Error":""}"#;
+
 /// The text of each score.
 const SCORES: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
@@ -116,14 +123,60 @@ pub fn filter_result(candidates: Candidates, verdict: Verdict) -> Reply {
             r#"]},"NodeNames":null,"FailedNodes":{},"FailedAndUnresolvableNodes":{"#,
         )
     } else {
-        (r#"{"Nodes":null,"NodeNames":["#, r#"],"FailedNodes":{},"FailedAndUnresolvableNodes":{"#)
+        (NAMES, REJECTED)
     };
     let rejected = if verdict.names_causes() { Part::Rejected } else { EMPTY };
     Reply {
         candidates,
         results: outcomes(verdict),
-        parts: [text(before), Part::Kept, text(between), rejected, text(r#"},"Error":""}"#)],
+        parts: [text(before), Part::Kept, text(between), rejected, text(END)],
     }
+}
+
+/// ExtenderFilterResult of a filter that decides on a list of names, without the rejected ones. The
+/// list is that of [`extender::pod_and_names`]. `None` if no host is kept, or if anything about the
+/// list is unusual: then the filter is of no more use.
+///
+/// [`extender::pod_and_names`]: super::extender::pod_and_names
+#[must_use]
+pub fn kept_names(list: &str, filter: &mut Filter<'_>) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(NAMES.len() + list.len() + REJECTED.len() + END.len());
+    out.add(NAMES);
+    let (mut at, mut candidates) = (0, 0);
+    while at < list.len() {
+        let rest = list.get(at..)?;
+        let mut keep = |part: Range<usize>| {
+            if out.len() > NAMES.len() {
+                out.add(",");
+            }
+            out.add(rest.get(part).unwrap_or_default());
+        };
+        let (hosts, bytes) = if let Some(known) = filter.run(rest, &mut keep) {
+            known
+        } else {
+            let name = rest.get(..memchr::memchr_iter(b'"', rest.as_bytes()).nth(1)? + 1)?;
+            let inner = name.strip_prefix('"')?.strip_suffix('"')?;
+            check_name(name).ok().filter(|()| is_plain(inner))?;
+            let before = filter.kept();
+            filter.candidate(inner, || None);
+            if filter.kept() > before {
+                keep(0..name.len());
+            }
+            (1, name.len() + 1)
+        };
+        candidates += hosts;
+        at += bytes;
+        if !matches!(list.as_bytes().get(at - 1), Some(b',') | None) {
+            return None;
+        }
+    }
+    // Each name but the last has a comma behind it.
+    if at != list.len() + 1 || candidates > MAX_CANDIDATES || filter.kept() == 0 {
+        return None;
+    }
+    out.add(REJECTED);
+    out.add(END);
+    Some(out)
 }
 
 /// An ExtenderFilterResult with an error: the pod fails this scheduling cycle and is retried.

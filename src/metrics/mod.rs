@@ -201,7 +201,7 @@ impl Metrics {
     /// label, since anyone who may create VM networks could make up names without end.
     pub fn filtered(&self, snapshot: Option<&Snapshot>, verdict: &Verdict, took: Duration) {
         self.filter_duration.observe(took.as_secs_f64());
-        let outcome = if verdict.kept() == 0 && !verdict.outcomes().is_empty() {
+        let outcome = if verdict.kept() == 0 && verdict.candidates() > 0 {
             FilterOutcome::NoneKept
         } else {
             FilterOutcome::Kept

@@ -130,7 +130,7 @@ impl Bodies {
             if needed > bytes.capacity() {
                 // A vector doubles by itself, beyond the promised size and what was reserved.
                 let more = match promised {
-                    Some(promised) => (2 * bytes.capacity()).min(promised),
+                    Some(promised) => (4 * bytes.capacity()).min(promised),
                     None => bytes.capacity() + bytes.capacity() / 4,
                 };
                 bytes.reserve_exact(more.max(needed) - bytes.len());

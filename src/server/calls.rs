@@ -30,7 +30,13 @@ pub(super) async fn admit(
         return Refusal::new(StatusCode::UNAUTHORIZED, why).into_response();
     }
     let id = CALLS.fetch_add(1, Ordering::Relaxed);
-    let span = tracing::info_span!("call", id, path = request.uri().path());
+    let path = request.uri().path();
+    // Of the scheduler's requests, which come one for each pod, nothing is logged but details.
+    let span = if path.starts_with("/scheduler/") {
+        tracing::debug_span!("call", id, path)
+    } else {
+        tracing::info_span!("call", id, path)
+    };
     let mut answer = next.run(request).instrument(span).await;
     if app.is_draining() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

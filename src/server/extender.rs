@@ -13,8 +13,8 @@ use crate::decide::filter::{Filter, Rejections, Verdict};
 use crate::decide::needs::Needs;
 use crate::decide::prioritize::{BEST, prioritize as decide_prioritize};
 use crate::k8s::ScheduledPod;
-use crate::k8s::extender::{Args, Candidate, Candidates, args, preemption_args};
-use crate::k8s::replies::{filter_error, filter_result, preemption_result, priorities};
+use crate::k8s::extender::{Args, Candidate, Candidates, args, pod_and_names, preemption_args};
+use crate::k8s::replies::{filter_error, filter_result, kept_names, preemption_result, priorities};
 use crate::metrics::{FilterOutcome, Verb, VerbOutcome};
 use crate::threads::off_thread;
 
@@ -75,6 +75,10 @@ impl App {
 
     fn filter(&self, mut body: RequestBody) -> HandlerResult {
         let started = Instant::now();
+        let quick = self.settings.rejections == Rejections::Needed;
+        if let Some(reply) = quick.then(|| self.kept_names(&mut body, started)).flatten() {
+            return Ok(body.answer(reply));
+        }
         let args = args(body.text())?;
         let pod = self.pod(&args)?;
         let candidates = args.candidates;
@@ -84,23 +88,51 @@ impl App {
         let verdict = match snapshot {
             _ if pod.networks.is_empty() => Verdict::all_kept(candidates.len()),
             Some(snapshot) => {
-                self.verdict(snapshot, &pod, &candidates, body.text(), self.settings.rejections)
+                let rejections = self.settings.rejections;
+                self.verdict(snapshot, &pod, &candidates, body.text(), rejections)
             }
             None => {
                 self.metrics.filter_without_verdict(FilterOutcome::NotSynced);
                 return Ok(body.answer(filter_error(NOT_SYNCED)));
             }
         };
-        self.metrics.filtered(snapshot, &verdict, started.elapsed());
+        self.filtered(snapshot, &pod, &verdict, started);
+        Ok(body.reply(filter_result(candidates, verdict)))
+    }
+
+    /// Answers a request of the usual kind: kube-scheduler names hosts, and some are kept. `None` for
+    /// any other.
+    fn kept_names(&self, body: &mut RequestBody, started: Instant) -> Option<Vec<u8>> {
+        body.charge(body.text().len()).ok()?;
+        let (pod, names) = pod_and_names(body.text(), &self.settings.decoder)?;
+        let current = self.snapshots.current();
+        let snapshot = current.snapshot()?;
+        let needs = Needs::of(snapshot, &pod.networks);
+        if needs.nothing() {
+            return None;
+        }
+        let mut filter = Filter::new(snapshot, &needs, 0);
+        let reply = kept_names(names, &mut filter)?;
+        self.filtered(Some(snapshot), &pod, &filter.finish(Rejections::Needed), started);
+        Some(reply)
+    }
+
+    fn filtered(
+        &self,
+        snapshot: Option<&Snapshot>,
+        pod: &ScheduledPod,
+        verdict: &Verdict,
+        started: Instant,
+    ) {
+        self.metrics.filtered(snapshot, verdict, started.elapsed());
         tracing::debug!(
-            candidates = candidates.len(),
+            candidates = verdict.candidates(),
             kept = verdict.kept(),
             asked = ?pod.networks.vm_networks,
             namespace = &*pod.namespace,
             pod = &*pod.name,
             "filtered"
         );
-        Ok(body.reply(filter_result(candidates, verdict)))
     }
 
     /// The verdict on all candidates.

@@ -3,8 +3,10 @@
 use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use axum::middleware::AddExtension;
@@ -15,6 +17,7 @@ use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
 use tower_layer::Layer as _;
@@ -30,6 +33,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most open connections on the HTTPS port. The scheduler and the API server keep only a few.
 const MAX_CONNECTIONS: usize = 512;
+/// The most threads that serve HTTPS.
+const MAX_THREADS: usize = 4;
 /// The most open connections on the plain port.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
@@ -47,8 +52,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves HTTPS until `handle` ends it. Each handshake uses the certificate that `tls` has then.
 ///
+/// A connection stays on one thread, so that no other thread is woken for a request: kube-scheduler
+/// waits for each answer, so what counts is how long one takes.
+///
 /// # Errors
-/// If the socket can't be used.
+/// If the socket can't be used, or a thread can't be started.
 pub async fn https(
     listener: TcpListener,
     tls: RustlsConfig,
@@ -56,9 +64,23 @@ pub async fn https(
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
     let limited = Limited(Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(limited);
-    let server = axum_server::from_tcp(listener)?.acceptor(Identified(acceptor));
-    bounded(server).handle(handle).serve(router.into_make_service()).await
+    let mut threads = JoinSet::new();
+    for _ in 0..available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS) {
+        let acceptor = RustlsAcceptor::new(tls.clone()).handshake_timeout(HANDSHAKE_TIMEOUT);
+        let acceptor = Identified(acceptor.acceptor(limited.clone()));
+        let (listener, router, handle) = (listener.try_clone()?, router.clone(), handle.clone());
+        threads.spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let server = axum_server::from_tcp(listener)?.acceptor(acceptor);
+                bounded(server).handle(handle).serve(router.into_make_service()).await
+            })
+        });
+    }
+    while let Some(ended) = threads.join_next().await {
+        ended.map_err(io::Error::other)??;
+    }
+    Ok(())
 }
 
 /// Serves plain HTTP until `handle` ends it.

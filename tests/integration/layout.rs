@@ -1,12 +1,16 @@
 //! The reader of kube-scheduler's own layout says what the general reader says.
 
-use lanekeeper::decide::filter::Verdict;
+use lanekeeper::cluster::{Key, Options, Selection, Snapshot};
+use lanekeeper::decide::filter::{Filter, Rejections, Verdict};
+use lanekeeper::decide::needs::Needs;
 use lanekeeper::k8s::Decoder;
-use lanekeeper::k8s::extender::{Args, any_args, args};
-use lanekeeper::k8s::replies::filter_result;
+use lanekeeper::k8s::extender::{Args, any_args, args, pod_and_names};
+use lanekeeper::k8s::replies::{filter_result, kept_names};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::json;
+
+use crate::harness::snapshot_from;
 
 /// What is read from a request: the pod, the names, and the candidates as a reply has them that keeps
 /// all.
@@ -161,5 +165,76 @@ fn another_layout_is_left_to_the_general_reader() {
             args(&body).is_ok(),
             serde_json::from_str::<Vec<&str>>(list).is_ok() || list.contains("u0061")
         );
+    }
+}
+
+/// Hosts in the order in which they were added, every third of them with the network.
+fn cluster() -> Snapshot {
+    let host = |number: usize| {
+        let labels = json!({ "third": (number % 3).to_string() });
+        json!({ "apiVersion": "v1", "kind": "Node",
+                "metadata": { "name": format!("h{number}"), "labels": labels } })
+    };
+    let group = "network.harvesterhci.io/v1beta1";
+    let objects = vec![
+        json!({ "apiVersion": group, "kind": "ClusterNetwork", "metadata": { "name": "cn" } }),
+        json!({ "apiVersion": group, "kind": "VlanConfig", "metadata": { "name": "vc" },
+                "spec": { "clusterNetwork": "cn", "nodeSelector": { "third": "1" } } }),
+        json!({ "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+                "metadata": { "name": "net", "namespace": "default",
+                              "labels": { "network.harvesterhci.io/clusternetwork": "cn" } } }),
+    ];
+    snapshot_from((0..70).map(host).chain(objects), Options::default())
+}
+
+proptest! {
+    #[test]
+    fn a_list_of_names_is_answered_as_one_candidate_after_the_other(
+        runs in proptest::collection::vec((0_usize..70, 1_usize..40, any::<bool>()), 0..6),
+        odd in proptest::option::of((text(), any::<Index>())),
+        tail in select(vec!["", "", "", ",", "]", " ", "\u{1}", ",\"", "x"]),
+    ) {
+        let mut names = Vec::new();
+        for (first, count, backwards) in runs {
+            let mut run: Vec<_> = (first..first + count).map(|it| format!("h{it}")).collect();
+            if backwards {
+                run.reverse();
+            }
+            names.extend(run);
+        }
+        if let Some((odd, at)) = odd {
+            names.insert(at.index(names.len() + 1), odd);
+        }
+        let list = serde_json::to_string(&names).unwrap();
+        let list = format!("{}{tail}", &list[1..list.len() - 1]);
+        let body = format!(r#"{{"Pod":{{"metadata":{{"annotations":{{}}}}}},"Nodes":null,"NodeNames":[{list}]}}"#);
+        let snapshot = cluster();
+        let selection = Selection::of(vec![Key::in_namespace("default", "net")], Vec::new());
+        let needs = Needs::of(&snapshot, &selection);
+
+        let general = any_args(&body).ok().map(|args| {
+            let mut filter = Filter::new(&snapshot, &needs, args.candidates.len());
+            for candidate in args.candidates.iter(&body) {
+                filter.candidate(&candidate.name(), || None);
+            }
+            let verdict = filter.finish(Rejections::Needed);
+            let told = (verdict.kept(), verdict.candidates(), format!("{:?}", verdict.counts()));
+            (String::from_utf8(filter_result(args.candidates, verdict).to_vec(&body)).unwrap(), told)
+        });
+        let (_, found) = pod_and_names(&body, &Decoder::default()).unwrap();
+        prop_assert_eq!(found, &*list);
+        let mut filter = Filter::new(&snapshot, &needs, 0);
+        let quick = kept_names(found, &mut filter).map(|reply| {
+            let verdict = filter.finish(Rejections::Needed);
+            let told = (verdict.kept(), verdict.candidates(), format!("{:?}", verdict.counts()));
+            (String::from_utf8(reply).unwrap(), told)
+        });
+        let escaped = |name: &String| name.contains(['"', '\\', '\n', '\0']);
+        let plain = tail.is_empty() && !names.iter().any(escaped);
+        match general {
+            Some((reply, told)) if told.0 > 0 && plain => prop_assert_eq!(quick, Some((reply, told))),
+            // Blanks are left to the general reader.
+            _ => prop_assert_eq!(quick, None, "{}", body),
+        }
     }
 }

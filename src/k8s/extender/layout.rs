@@ -5,7 +5,10 @@
 //! a string. So a mark with quotes, such as `"NodeNames":[`, stands where that member is written,
 //! and nothing that somebody writes into a pod or a Node looks like it.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::arch::all::packedpair::HeuristicFrequencyRank;
+use memchr::memmem::{Finder, FinderBuilder};
 
 use crate::k8s::decode::{MAX_CANDIDATES, check_name};
 
@@ -14,36 +17,60 @@ use super::candidates::{Places, Span};
 const POD: &str = r#"{"Pod":"#;
 const METADATA: &str = r#"{"metadata":{"#;
 /// A pod that is bound, which the scheduler asks about only for a deferred resize.
-const BOUND: &str = r#""nodeName":"#;
-const NAMES: &str = r#","Nodes":null,"NodeNames":["#;
+static BOUND: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(r#""nodeName":"#));
+static NAMES: LazyLock<Finder<'_>> =
+    LazyLock::new(|| Finder::new(r#","Nodes":null,"NodeNames":["#));
 const NAMES_END: &str = "]}";
-const NODES: &str = r#","Nodes":{"metadata":{},"items":["#;
+static NODES: LazyLock<Finder<'_>> =
+    LazyLock::new(|| Finder::new(r#","Nodes":{"metadata":{},"items":["#));
 const NODES_END: &str = r#"]},"NodeNames":null}"#;
 /// A Node begins so, since its name is the first member of its first member.
 const NODE: &str = r#"{"metadata":{"name":""#;
-const NEXT_NODE: &str = r#"},{"metadata":{"name":""#;
+static NEXT_NODE: LazyLock<Finder<'_>> = LazyLock::new(|| {
+    FinderBuilder::new().build_forward_with_ranker(InNodes, r#"},{"metadata":{"name":""#)
+});
+
+/// How often a byte occurs in Nodes. A brace with an `m` behind it is rare, though neither is by itself.
+struct InNodes;
+
+impl HeuristicFrequencyRank for InNodes {
+    fn rank(&self, byte: u8) -> u8 {
+        match byte {
+            b'm' => 0,
+            b'{' => 1,
+            _ => u8::MAX,
+        }
+    }
+}
 
 /// The pod of ExtenderArgs, unparsed, and the candidates. `None` if the body has another layout, or
 /// exceeds a limit, or if the pod may be bound.
 pub(super) fn args(body: &str) -> Option<(&str, Places)> {
-    let rest = body.strip_prefix(POD).filter(|rest| rest.starts_with(METADATA))?;
-    let split = |mark: &str| {
-        let at = memmem::find(rest.as_bytes(), mark.as_bytes())?;
-        let pod = rest.get(..at)?;
-        let bound = memmem::find(pod.as_bytes(), BOUND.as_bytes()).is_some();
-        (!bound).then_some((pod, rest.get(at + mark.len()..)?))
-    };
     if body.ends_with(NODES_END) {
-        let (pod, list) = split(NODES)?;
+        let (pod, list) = split(body, &NODES)?;
         Some((pod, Places::Nodes(nodes(list.strip_suffix(NODES_END)?)?)))
     } else {
-        let (pod, list) = split(NAMES)?;
-        Some((pod, Places::Names(names(list.strip_suffix(NAMES_END)?)?)))
+        let (pod, list) = pod_and_names(body)?;
+        Some((pod, Places::Names(names(list)?)))
     }
 }
 
+/// The pod of ExtenderArgs and the elements of the list of names, both unparsed.
+pub(super) fn pod_and_names(body: &str) -> Option<(&str, &str)> {
+    split(body.strip_suffix(NAMES_END)?, &NAMES)
+}
+
+/// The pod, and what stands behind the mark that follows it.
+fn split<'a>(body: &'a str, mark: &Finder<'_>) -> Option<(&'a str, &'a str)> {
+    let rest = body.strip_prefix(POD).filter(|rest| rest.starts_with(METADATA))?;
+    let at = mark.find(rest.as_bytes())?;
+    let pod = rest.get(..at)?;
+    let bound = BOUND.find(pod.as_bytes()).is_some();
+    (!bound).then_some((pod, rest.get(at + mark.needle().len()..)?))
+}
+
 /// Returns whether a part of the body is free of what JSON escapes within a string.
-fn is_plain(part: &str) -> bool {
+pub(in crate::k8s) fn is_plain(part: &str) -> bool {
     // Without a branch for each byte, the compiler looks at many at once.
     !part.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'\\'))
 }
@@ -77,7 +104,7 @@ fn names(list: &str) -> Option<Vec<Span>> {
 /// The places of Nodes that are separated by one comma each, and of their names.
 fn nodes(list: &str) -> Option<Vec<(Span, Span)>> {
     let mut pairs = Vec::new();
-    let mut starts = memmem::find_iter(list.as_bytes(), NEXT_NODE.as_bytes());
+    let mut starts = NEXT_NODE.find_iter(list.as_bytes());
     let mut start = 0;
     while start < list.len() {
         let end = starts.next().map_or(list.len(), |at| at + 1);

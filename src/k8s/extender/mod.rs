@@ -10,6 +10,7 @@ use super::ScheduledPod;
 use super::decode::{Decoder, Malformed};
 
 pub use candidates::{Candidate, Candidates};
+pub(super) use layout::is_plain;
 
 /// ExtenderArgs: a pod and the candidate hosts for it.
 pub struct Args<'a> {
@@ -46,6 +47,14 @@ impl Args<'_> {
 pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
     check_size(body)?;
     layout::args(body).map_or_else(|| any_args(body), |read| Ok(Args::of(body, read, true)))
+}
+
+/// The pod of ExtenderArgs and its list of names, in the layout that kube-scheduler writes. The list is
+/// what stands between its brackets, unread. `None` for any other request.
+#[must_use]
+pub fn pod_and_names<'a>(body: &'a str, decoder: &Decoder) -> Option<(ScheduledPod, &'a str)> {
+    let (pod, names) = layout::pod_and_names(body)?;
+    Some((decoder.pod_in_layout(pod)?, names))
 }
 
 /// Reads ExtenderArgs in any layout.
