@@ -39,7 +39,9 @@ impl HostNames {
     /// Where the elements of these numbers lie in the text.
     pub fn place(&self, numbers: Range<u32>) -> Range<usize> {
         let end = |number: u32| match number.checked_sub(1) {
-            Some(last) => self.ends.get(last as usize).map_or(self.text.len(), |end| *end as usize),
+            Some(before) => {
+                self.ends.get(before as usize).map_or(self.text.len(), |end| *end as usize)
+            }
             None => 0,
         };
         end(numbers.start)..end(numbers.end)
@@ -48,14 +50,14 @@ impl HostNames {
     /// The numbers from `first` on whose names `list` begins with, each with a comma behind it or at the
     /// end of the list.
     pub fn run(&self, first: u32, list: &str) -> Range<u32> {
-        let from = self.place(first..first).start;
+        let begin = self.place(first..first).start;
         let (text, list) = (self.text.as_bytes(), list.as_bytes());
-        let common = common(text.get(from..).unwrap_or_default(), list);
+        let common = common(text.get(begin..).unwrap_or_default(), list);
         let ends = self.ends.get(first as usize..).unwrap_or_default();
-        let whole = ends.iter().take_while(|end| **end as usize - from <= common).count();
+        let whole = ends.iter().take_while(|end| **end as usize - begin <= common).count();
         // The last name of a list has no comma behind it.
-        let last = ends.get(whole).is_some_and(|end| *end as usize - from == list.len() + 1);
-        let count = whole + usize::from(last && common == list.len() && !list.is_empty());
+        let cut = ends.get(whole).is_some_and(|end| *end as usize - begin == list.len() + 1);
+        let count = whole + usize::from(cut && common == list.len() && !list.is_empty());
         first..first + u32::try_from(count).unwrap_or_default()
     }
 }

@@ -335,8 +335,7 @@ impl<'s> HostWalk<'s> {
     /// hosts were added, or only the first one. A list has names as JSON strings without escapes, with
     /// one comma between them. `None` if the first name is that of no host.
     pub fn run(&mut self, list: &str) -> Option<HostRun<'s>> {
-        let text = &self.table.text;
-        let mut numbers = text.run(self.next, list);
+        let mut numbers = self.table.text.run(self.next, list);
         if numbers.is_empty() {
             let end = memchr::memchr(b'"', list.get(1..)?.as_bytes())? + 2;
             let number = self.table.find_quoted(list.get(..end)?)?;
@@ -346,32 +345,32 @@ impl<'s> HostWalk<'s> {
             numbers = number..number + 1;
         }
         self.next = numbers.end;
-        (!numbers.is_empty()).then_some(HostRun { text, numbers })
+        (!numbers.is_empty()).then_some(HostRun { table: self.table, numbers })
     }
 }
 
 /// Hosts whose names follow one another in a list.
 pub struct HostRun<'s> {
-    text: &'s HostNames,
+    table: &'s Table,
     numbers: Range<u32>,
 }
 
-impl HostRun<'_> {
+impl<'s> HostRun<'s> {
     /// The number of hosts.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.numbers.len()
     }
 
     /// The number of bytes that they take in the list, with a comma behind each.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.place(self.numbers.clone()).len()
+        self.table.text.place(self.numbers.clone()).len()
     }
 
     /// Adds the hosts to a set.
     pub fn add_to(&self, hosts: &mut HostSet) {
-        if self.len() == 1 {
+        if self.count() == 1 {
             return hosts.insert(self.numbers.start);
         }
         hosts.0.grow(self.numbers.end as usize);
@@ -381,23 +380,39 @@ impl HostRun<'_> {
     /// Calls `take` with each longest part of the run whose hosts are all in the set: the number of
     /// hosts, and where their names lie in the list, from the beginning of the run on.
     pub fn each_part_in(&self, hosts: &HostSet, mut take: impl FnMut(usize, Range<usize>)) {
-        if self.len() == 1 {
+        if self.count() == 1 {
             if hosts.has(self.numbers.start) {
                 take(1, 0..self.bytes() - 1);
             }
             return;
         }
-        let begin = self.text.place(self.numbers.clone()).start;
+        let text = &self.table.text;
+        let begin = text.place(self.numbers.clone()).start;
         let mut next = self.numbers.start;
         while next < self.numbers.end {
             let start = hosts.next(next, true).min(self.numbers.end);
             let end = hosts.next(start, false).min(self.numbers.end);
             if start < end {
-                let place = self.text.place(start..end);
+                let place = text.place(start..end);
                 take((end - start) as usize, place.start - begin..place.end - begin - 1);
             }
             next = end;
         }
+    }
+
+    /// The hosts that are not in the set, each with where its name lies in the list, from the beginning
+    /// of the run on.
+    pub fn hosts_outside<'a>(
+        &'a self,
+        hosts: &'a HostSet,
+    ) -> impl Iterator<Item = (HostRef<'s>, Range<usize>)> + 'a {
+        let Table { text, names, .. } = self.table;
+        let begin = text.place(self.numbers.clone()).start;
+        self.numbers.clone().filter(|number| !hosts.has(*number)).filter_map(move |number| {
+            let place = text.place(number..number + 1);
+            let host = HostRef { number, name: names.get(number as usize)? };
+            Some((host, place.start - begin..place.end - begin - 1))
+        })
     }
 }
 

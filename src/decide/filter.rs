@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use crate::cluster::{Host, HostRef, HostSet, HostWalk, Inactive, Name, Network, Snapshot};
+use crate::cluster::{
+    Host, HostRef, HostRun, HostSet, HostWalk, Inactive, Name, Network, Snapshot,
+};
 
 use super::causes::Cause;
 use super::needs::Needs;
@@ -27,6 +29,7 @@ pub struct Verdict {
     outcomes: Vec<Outcome>,
     named: bool,
     rejections: Vec<Rejection>,
+    rejected: Vec<(Range<usize>, usize)>,
     counts: Vec<(Cause, u64)>,
     candidates: usize,
     kept: usize,
@@ -72,6 +75,7 @@ impl Verdict {
             outcomes: vec![Outcome::KEPT; candidates],
             named: false,
             rejections: Vec::new(),
+            rejected: Vec::new(),
             counts: Vec::new(),
             candidates,
             kept: candidates,
@@ -115,6 +119,13 @@ impl Verdict {
         &self.rejections
     }
 
+    /// Of a list of names, where each rejected one lies, and its index into [`Verdict::rejections`].
+    /// Empty if causes are not named.
+    #[must_use]
+    pub fn rejected(&self) -> &[(Range<usize>, usize)] {
+        &self.rejected
+    }
+
     /// Each cause with the number of hosts that are rejected for it, named or not. A cause may occur
     /// more than once.
     #[must_use]
@@ -141,9 +152,19 @@ pub struct Filter<'s> {
     /// The rejections so far: those of unknown hosts.
     groups: Groups,
     outcomes: Vec<Outcome>,
-    /// The number of candidates that were decided on by [`Filter::run`].
+    /// The candidates of a list, which have no outcomes but for single ones.
+    listed: Vec<Listed<'s>>,
+    /// The number of those that have none.
     in_runs: usize,
     kept: usize,
+}
+
+/// Candidates of a list of names.
+enum Listed<'s> {
+    /// Known hosts, and where their names begin.
+    Run(HostRun<'s>, usize),
+    /// One that has an outcome, and where its name lies.
+    Single(Range<usize>),
 }
 
 impl<'s> Filter<'s> {
@@ -162,9 +183,10 @@ impl<'s> Filter<'s> {
             feasible,
             walk: snapshot.walk(),
             asked: HostSet::default(),
-            rejected: Vec::new(),
+            rejected: Vec::with_capacity(expected),
             groups: Groups::default(),
             outcomes: Vec::with_capacity(expected),
+            listed: Vec::new(),
             in_runs: 0,
             kept: 0,
         }
@@ -184,33 +206,44 @@ impl<'s> Filter<'s> {
                 self.rejected.push(host);
                 self.outcomes.push(Outcome::REJECTED);
             }
-            None => self.unknown(name, labels()),
+            None => self.unknown(name, labels().as_ref()),
         }
     }
 
-    /// Decides on the candidates whose names a list begins with, as [`HostWalk::run`] finds them, and
-    /// hands the parts of the list with kept hosts to `keep`. Returns how many hosts and how many bytes
-    /// these were: none if the first name is that of no host. No candidate gets an outcome.
+    /// Decides on the candidates whose names stand in a list from `at` on, as [`HostWalk::run`] finds
+    /// them, and hands the parts of the list with kept hosts to `keep`. Returns how many bytes these
+    /// were; `None` if the first name is that of no host.
+    #[inline]
     pub fn run(
         &mut self,
         list: &str,
+        at: usize,
         mut keep: impl FnMut(Range<usize>),
-    ) -> Option<(usize, usize)> {
-        let run = self.walk.run(list)?;
+    ) -> Option<usize> {
+        let run = self.walk.run(list.get(at..)?)?;
         run.add_to(&mut self.asked);
         let kept = &mut self.kept;
         run.each_part_in(&self.feasible, |hosts, part| {
             *kept += hosts;
-            keep(part);
+            keep(at + part.start..at + part.end);
         });
-        self.in_runs += run.len();
-        Some((run.len(), run.bytes()))
+        let bytes = run.bytes();
+        self.in_runs += run.count();
+        self.listed.push(Listed::Run(run, at));
+        Some(bytes)
     }
 
-    /// The number of candidates that are kept so far.
+    /// Decides on a candidate whose name lies there in a list. Returns whether it is kept.
+    pub fn single(&mut self, name: &str, place: Range<usize>) -> bool {
+        self.candidate(name, || None);
+        self.listed.push(Listed::Single(place));
+        self.outcomes.last() == Some(&Outcome::KEPT)
+    }
+
+    /// The number of candidates so far.
     #[must_use]
-    pub fn kept(&self) -> usize {
-        self.kept
+    pub fn candidates(&self) -> usize {
+        self.outcomes.len() + self.in_runs
     }
 
     /// Keeps the next candidate unconditionally: the host to which the pod is already bound.
@@ -221,10 +254,10 @@ impl<'s> Filter<'s> {
     }
 
     /// Decides on a host without a known Node object, by the labels in the request.
-    fn unknown(&mut self, name: &str, labels: Option<Host>) {
+    fn unknown(&mut self, name: &str, labels: Option<&Host>) {
         let networks = self.networks.iter();
         // Without labels, only whether the cluster networks exist can be checked.
-        let signature: Signature = match &labels {
+        let signature: Signature = match labels {
             Some(host) => {
                 let name = Name::from(name);
                 networks.map(|network| network.inactive_on_unknown(&name, host)).collect()
@@ -257,34 +290,55 @@ impl<'s> Filter<'s> {
             }
         }
         let named = rejections == Rejections::All || self.kept == 0;
-        if named {
-            self.name_causes();
-        }
-        let Self { outcomes, groups: Groups { rejections, .. }, in_runs, kept, .. } = self;
-        let candidates = outcomes.len() + in_runs;
-        Verdict { outcomes, named, rejections, counts, candidates, kept }
+        let rejected = if named { self.name_causes() } else { Vec::new() };
+        let candidates = self.candidates();
+        let Self { outcomes, groups: Groups { rejections, .. }, kept, .. } = self;
+        Verdict { outcomes, named, rejections, rejected, counts, candidates, kept }
     }
 
-    /// Looks up why each known host is rejected.
-    fn name_causes(&mut self) {
-        let mut signature = Signature::with_capacity(self.networks.len());
+    /// Looks up why each known host is rejected. Returns the rejected ones of a list.
+    fn name_causes(&mut self) -> Vec<(Range<usize>, usize)> {
+        let Self { needs, networks, feasible, asked, rejected, groups, outcomes, listed, .. } =
+            self;
+        let mut signature = Signature::with_capacity(networks.len());
         // Neighbours mostly have the same signature.
-        let mut last: Option<(Signature, Outcome)> = None;
-        let unnamed = self.outcomes.iter_mut().filter(|outcome| **outcome == Outcome::REJECTED);
-        for (outcome, host) in unnamed.zip(&self.rejected) {
+        let mut last: Option<(Signature, usize)> = None;
+        let mut rejection = |host: HostRef<'_>| {
             signature.clear();
-            signature.extend(self.networks.iter().map(|network| network.inactive(*host)));
+            signature.extend(networks.iter().map(|network| network.inactive(host)));
             match &last {
-                Some((of, named)) if *of == signature => *outcome = *named,
+                Some((of, index)) if *of == signature => *index,
                 _ => {
-                    let index = self.groups.index(&signature, false, |signature| {
-                        causes(self.needs, &self.networks, signature, false)
-                    });
-                    *outcome = Outcome::named(index);
-                    last = Some((signature.clone(), *outcome));
+                    let causes = |of: &Signature| causes(needs, networks, of, false);
+                    let index = groups.index(&signature, false, causes);
+                    last = Some((signature.clone(), index));
+                    index
+                }
+            }
+        };
+        let unnamed = outcomes.iter_mut().filter(|outcome| **outcome == Outcome::REJECTED);
+        for (outcome, host) in unnamed.zip(rejected.iter()) {
+            *outcome = Outcome::named(rejection(*host));
+        }
+        let mut singles = outcomes.iter();
+        let mut places = Vec::with_capacity(asked.len());
+        for listed in listed.iter() {
+            match listed {
+                Listed::Run(run, at) => {
+                    let hosts = run.hosts_outside(feasible);
+                    places.extend(
+                        hosts.map(|(host, place)| {
+                            (at + place.start..at + place.end, rejection(host))
+                        }),
+                    );
+                }
+                Listed::Single(place) => {
+                    let index = singles.next().and_then(|outcome| outcome.rejection());
+                    places.extend(index.map(|index| (place.clone(), index)));
                 }
             }
         }
+        places
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::decide::causes::Cause;
 use crate::decide::filter::{Filter, Outcome, Verdict};
 
-use super::decode::{MAX_CANDIDATES, check_name};
+use super::decode::check_name;
 use super::extender::{Candidate, Candidates, is_plain};
 use super::victims;
 
@@ -133,50 +133,74 @@ pub fn filter_result(candidates: Candidates, verdict: Verdict) -> Reply {
     }
 }
 
-/// ExtenderFilterResult of a filter that decides on a list of names, without the rejected ones. The
-/// list is that of [`extender::pod_and_names`]. `None` if no host is kept, or if anything about the
-/// list is unusual: then the filter is of no more use.
+/// The most candidates of a list that is decided on at once: each may cost 80 bytes.
+const MAX_LISTED: usize = 20_000;
+/// The most bytes of the answer to a list that is written at once.
+const MAX_AT_ONCE: usize = 2 << 20;
+
+/// Decides on a list of names, which is that of [`extender::pod_and_names`], and writes the
+/// ExtenderFilterResult and the verdict. `None` if anything about the list is unusual, or it or
+/// the answer is very long.
 ///
 /// [`extender::pod_and_names`]: super::extender::pod_and_names
 #[must_use]
-pub fn kept_names(list: &str, filter: &mut Filter<'_>) -> Option<Vec<u8>> {
+pub fn filter_list(
+    list: &str,
+    mut filter: Filter<'_>,
+    rejections: Rejections,
+) -> Option<(Vec<u8>, Verdict)> {
     let mut out = Vec::with_capacity(NAMES.len() + list.len() + REJECTED.len() + END.len());
     out.add(NAMES);
-    let (mut at, mut candidates) = (0, 0);
+    let mut at = 0;
     while at < list.len() {
-        let rest = list.get(at..)?;
-        let mut keep = |part: Range<usize>| {
+        let mut keep = |place: Range<usize>| {
             if out.len() > NAMES.len() {
                 out.add(",");
             }
-            out.add(rest.get(part).unwrap_or_default());
+            out.add(list.get(place).unwrap_or_default());
         };
-        let (hosts, bytes) = if let Some(known) = filter.run(rest, &mut keep) {
-            known
+        at += if let Some(bytes) = filter.run(list, at, &mut keep) {
+            bytes
         } else {
-            let name = rest.get(..memchr::memchr_iter(b'"', rest.as_bytes()).nth(1)? + 1)?;
+            let rest = list.get(at..)?;
+            let end = memchr::memchr_iter(b'"', rest.as_bytes()).nth(1)? + 1;
+            let name = rest.get(..end)?;
             let inner = name.strip_prefix('"')?.strip_suffix('"')?;
             check_name(name).ok().filter(|()| is_plain(inner))?;
-            let before = filter.kept();
-            filter.candidate(inner, || None);
-            if filter.kept() > before {
-                keep(0..name.len());
+            if filter.single(inner, at..at + end) {
+                keep(at..at + end);
             }
-            (1, name.len() + 1)
+            end + 1
         };
-        candidates += hosts;
-        at += bytes;
-        if !matches!(list.as_bytes().get(at - 1), Some(b',') | None) {
+        let comma = matches!(list.as_bytes().get(at - 1), Some(b',') | None);
+        if !comma || filter.candidates() > MAX_LISTED {
             return None;
         }
     }
     // Each name but the last has a comma behind it.
-    if at != list.len() + 1 || candidates > MAX_CANDIDATES || filter.kept() == 0 {
+    if at != list.len() + 1 {
         return None;
     }
+    let verdict = filter.finish(rejections);
     out.add(REJECTED);
+    let reasons: Vec<_> =
+        verdict.rejections().iter().map(|it| json_string(&reason(&it.0))).collect();
+    let longest = reasons.iter().map(String::len).max().unwrap_or_default();
+    let most = list.len() + verdict.rejected().len() * (longest + 2);
+    if most > MAX_AT_ONCE {
+        return None;
+    }
+    out.reserve(most);
+    for (position, (place, reason)) in verdict.rejected().iter().enumerate() {
+        if position > 0 {
+            out.add(",");
+        }
+        out.add(list.get(place.clone()).unwrap_or_default());
+        out.add(":");
+        out.add(reasons.get(*reason).map_or("\"\"", |reason| reason));
+    }
     out.add(END);
-    Some(out)
+    Some((out, verdict))
 }
 
 /// An ExtenderFilterResult with an error: the pod fails this scheduling cycle and is retried.

@@ -14,7 +14,9 @@ use crate::decide::needs::Needs;
 use crate::decide::prioritize::{BEST, prioritize as decide_prioritize};
 use crate::k8s::ScheduledPod;
 use crate::k8s::extender::{Args, Candidate, Candidates, args, pod_and_names, preemption_args};
-use crate::k8s::replies::{filter_error, filter_result, kept_names, preemption_result, priorities};
+use crate::k8s::replies::{
+    filter_error, filter_list, filter_result, preemption_result, priorities,
+};
 use crate::metrics::{FilterOutcome, Verb, VerbOutcome};
 use crate::threads::off_thread;
 
@@ -75,8 +77,8 @@ impl App {
 
     fn filter(&self, mut body: RequestBody) -> HandlerResult {
         let started = Instant::now();
-        let quick = self.settings.rejections == Rejections::Needed;
-        if let Some(reply) = quick.then(|| self.kept_names(&mut body, started)).flatten() {
+        if let Some(reply) = self.filter_list(body.text(), started) {
+            body.charge(reply.len())?;
             return Ok(body.answer(reply));
         }
         let args = args(body.text())?;
@@ -100,20 +102,18 @@ impl App {
         Ok(body.reply(filter_result(candidates, verdict)))
     }
 
-    /// Answers a request of the usual kind: kube-scheduler names hosts, and some are kept. `None` for
-    /// any other.
-    fn kept_names(&self, body: &mut RequestBody, started: Instant) -> Option<Vec<u8>> {
-        body.charge(body.text().len()).ok()?;
-        let (pod, names) = pod_and_names(body.text(), &self.settings.decoder)?;
+    /// Answers a request of the usual kind, in which kube-scheduler names hosts. `None` for any other.
+    fn filter_list(&self, body: &str, started: Instant) -> Option<Vec<u8>> {
+        let (pod, names) = pod_and_names(body, &self.settings.decoder)?;
         let current = self.snapshots.current();
         let snapshot = current.snapshot()?;
         let needs = Needs::of(snapshot, &pod.networks);
         if needs.nothing() {
             return None;
         }
-        let mut filter = Filter::new(snapshot, &needs, 0);
-        let reply = kept_names(names, &mut filter)?;
-        self.filtered(Some(snapshot), &pod, &filter.finish(Rejections::Needed), started);
+        let filter = Filter::new(snapshot, &needs, 0);
+        let (reply, verdict) = filter_list(names, filter, self.settings.rejections)?;
+        self.filtered(Some(snapshot), &pod, &verdict, started);
         Some(reply)
     }
 

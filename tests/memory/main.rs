@@ -202,6 +202,16 @@ fn bodies(size: usize) -> Vec<(&'static str, &'static str, String)> {
             ),
         ]);
     }
+    // In kube-scheduler's own layout, of at most 100,000 names.
+    let head = format!(r#"{{{POD},"Nodes":null,"NodeNames":["#);
+    for (what, name) in [
+        ("known names", r#""h""#.to_owned()),
+        ("unknown names", r#""x""#.to_owned()),
+        ("long names", format!(r#""{}""#, "x".repeat(250))),
+    ] {
+        let size = size.min(head.len() + 99_000 * (name.len() + 1));
+        all.push(("/scheduler/filter", what, filled(&head, &name, "]}", size)));
+    }
     let meta = r#""NodeNameToMetaVictims":{"#;
     let full = r#""NodeNameToVictims":{"#;
     let pods = r#"{"metadata":{"uid":"3b1c9a7e","name":"p"}}"#;

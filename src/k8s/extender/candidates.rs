@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::cluster::Host;
+use crate::cluster::{Host, HostRef};
 use crate::decide::filter::Outcome;
 use crate::k8s::decode::{Decoder, read_text};
 use crate::k8s::meta::Object as _;
@@ -113,7 +113,8 @@ impl Candidates {
             Places::Names(_) => size_of::<Span>(),
             Places::Nodes(_) | Places::Victims(..) => size_of::<(Span, Span)>(),
         };
-        self.len() * (span + size_of::<Outcome>())
+        // Beside its place and its outcome, the filter remembers a host that it rejects.
+        self.len() * (span + size_of::<Outcome>() + size_of::<HostRef<'_>>())
     }
 
     /// Returns whether the candidates are whole Nodes.
