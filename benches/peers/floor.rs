@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 type Reply = Arc<Mutex<Bytes>>;
 
 /// The runtime, as `serve` makes it.
-fn runtime() -> Runtime {
+pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
 }
 

@@ -14,6 +14,7 @@
 
 mod cluster;
 mod floor;
+mod instructions;
 mod load;
 mod report;
 mod servers;
@@ -26,10 +27,11 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use clap::Parser;
+use clap::builder::ArgPredicate;
 use rustls::ClientConfig;
 use serde_json::Value;
 
-use cluster::{Ask, Kind, Order};
+use cluster::{Ask, Kind, Order, Question};
 use load::{Connection, request};
 use report::{Case, Measured};
 use servers::{Program, Server, Setting};
@@ -47,6 +49,7 @@ struct Arguments {
         long,
         value_delimiter = ',',
         default_value = "100,1000,5000,15000,100-nodes,1000-nodes,5000-nodes",
+        default_value_if("instructions", ArgPredicate::IsPresent, "100,1000,15000,100-nodes,1000-nodes"),
         value_parser = size
     )]
     sizes: Vec<(Kind, usize)>,
@@ -75,6 +78,14 @@ struct Arguments {
     /// Leave the Go extender out.
     #[arg(long)]
     no_go: bool,
+    /// Count the instructions of our handler, our program and the floor with valgrind's callgrind
+    /// instead: over one connection, with the first number of VM networks and the first value of
+    /// --rejections. Takes minutes.
+    #[arg(long)]
+    instructions: bool,
+    /// Where --instructions keeps what callgrind wrote, to be read with callgrind_annotate.
+    #[arg(long, value_name = "FOLDER", requires = "instructions")]
+    profiles: Option<PathBuf>,
     /// What `cargo bench` passes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -106,7 +117,7 @@ fn programs(arguments: &Arguments) -> Vec<(String, Program)> {
         programs.insert(0, ("ours".to_owned(), ours));
     }
     programs.push(("floor".to_owned(), Program::Floor));
-    if !arguments.no_go {
+    if !arguments.no_go && !arguments.instructions {
         programs.push(("go".to_owned(), Program::Go(go_peer())));
     }
     programs
@@ -162,7 +173,37 @@ struct Bench {
     client: Arc<ClientConfig>,
 }
 
+fn requests(questions: &[Question]) -> Vec<Vec<u8>> {
+    let request = |question: &Question| request("POST", "/scheduler/filter", &question.body);
+    questions.iter().map(request).collect()
+}
+
 impl Bench {
+    /// Opens a connection, and checks what the server answers to each request. The floor answers
+    /// with `reply`, which the first server sets.
+    fn connect(
+        &self,
+        server: &Server,
+        questions: &[Question],
+        requests: &[Vec<u8>],
+        reply: &mut Vec<u8>,
+    ) -> Connection {
+        let mut connection = Connection::open(&self.client, server.port);
+        let is_floor = server.program == Program::Floor;
+        if is_floor {
+            connection.call(&request("PUT", "/reply", reply));
+        }
+        for (question, request) in questions.iter().zip(requests).rev() {
+            let answer = connection.call(request);
+            let expected = if is_floor { &questions[0].kept } else { &question.kept };
+            assert!(kept(&answer) == *expected, "{} keeps other hosts", server.name);
+            if server.name == self.programs[0].0 {
+                *reply = answer;
+            }
+        }
+        connection
+    }
+
     fn case(&self, ask: Ask, connections: usize, rejections: &str) -> Case {
         let questions = ask.questions();
         if let Some((_, Program::Go(peer))) = self.programs.last() {
@@ -171,28 +212,12 @@ impl Bench {
         let servers: Vec<_> = self
             .programs
             .iter()
-            .map(|(name, program)| Server::start(name, program, &self.setting, rejections))
+            .map(|(name, program)| Server::start(name, program, &self.setting, rejections, None))
             .collect();
-        let requests: Vec<_> = questions
-            .iter()
-            .map(|question| request("POST", "/scheduler/filter", &question.body))
-            .collect();
-        // The floor gives the first server's reply.
+        let requests = requests(&questions);
         let mut reply = Vec::new();
         for server in &servers {
-            let mut connection = Connection::open(&self.client, server.port);
-            if server.program == Program::Floor {
-                connection.call(&request("PUT", "/reply", &reply));
-            }
-            let is_floor = server.program == Program::Floor;
-            for (question, request) in questions.iter().zip(&requests).rev() {
-                let answer = connection.call(request);
-                let expected = if is_floor { &questions[0].kept } else { &question.kept };
-                assert!(kept(&answer) == *expected, "{} keeps other hosts", server.name);
-                if server.name == servers[0].name {
-                    reply = answer;
-                }
-            }
+            self.connect(server, &questions, &requests, &mut reply);
             server.forget_peak();
         }
         let time = Duration::from_secs_f64(self.arguments.seconds);
@@ -240,6 +265,21 @@ impl Bench {
         }
         cases
     }
+
+    /// Measures every case, and prints it.
+    fn compare(&self) {
+        let mut cases = Vec::new();
+        for (ask, connections, rejections) in self.cases() {
+            let case = self.case(ask, connections, &rejections);
+            println!("{}", case.table());
+            cases.push(case);
+        }
+        for (name, _) in self.programs.iter().filter(|(_, it)| matches!(it, Program::Ours(_))) {
+            for rejections in &self.arguments.rejections {
+                println!("{}", report::summary(&cases, name, rejections));
+            }
+        }
+    }
 }
 
 fn main() {
@@ -249,6 +289,12 @@ fn main() {
         && word == "floor"
     {
         floor::serve(cert, key, address);
+        return;
+    }
+    if let [word, manifests, rejections] = words.as_slice()
+        && word == "handler"
+    {
+        instructions::handler(manifests, rejections);
         return;
     }
     // `cargo test --benches` and the like only want to know that it is there.
@@ -270,16 +316,10 @@ fn main() {
     }
     let setting = Setting { folder: manifests, files, pinned };
     let bench = Bench { arguments, programs, setting, client };
-    let mut cases = Vec::new();
-    for (ask, connections, rejections) in bench.cases() {
-        let case = bench.case(ask, connections, &rejections);
-        println!("{}", case.table());
-        cases.push(case);
-    }
-    for (name, _) in bench.programs.iter().filter(|(_, it)| matches!(it, Program::Ours(_))) {
-        for rejections in &bench.arguments.rejections {
-            println!("{}", report::summary(&cases, name, rejections));
-        }
+    if bench.arguments.instructions {
+        instructions::count(&bench);
+    } else {
+        bench.compare();
     }
     println!("took {:.0} s", begun.elapsed().as_secs_f64());
 }

@@ -44,7 +44,7 @@ impl<T: PartialOrd + Copy> Spread<T> {
 }
 
 /// A ratio, with as many digits as say something.
-fn ratio(value: f64) -> String {
+pub fn ratio(value: f64) -> String {
     if value < 9.95 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use lanekeeper::allocator;
 use lanekeeper::pki::Files;
 
-/// How long a server may take to start.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+use crate::instructions::callgrind;
+
+/// How long a server may take to start. Under valgrind it takes several times as long.
+const START_TIMEOUT: Duration = Duration::from_mins(5);
 const CORE_OF_SERVERS: &str = "0";
 const CORE_OF_LOAD: &str = "1";
 
@@ -78,8 +80,22 @@ fn is_ready(port: u16) -> bool {
         && answer.starts_with("HTTP/1.1 200 ")
 }
 
+/// Lets a command run on one core.
+fn on_core(core: &str, command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
+    pinned
+}
+
 impl Server {
-    pub fn start(name: &str, program: &Program, setting: &Setting, rejections: &str) -> Self {
+    /// Starts a server. With the path of a profile, it runs under callgrind.
+    pub fn start(
+        name: &str,
+        program: &Program,
+        setting: &Setting,
+        rejections: &str,
+        profile: Option<&Path>,
+    ) -> Self {
         let (port, admin) = (free_port(), free_port());
         let address = format!("127.0.0.1:{port}");
         let Setting { folder, files, pinned } = setting;
@@ -87,13 +103,13 @@ impl Server {
             Program::Ours(path) | Program::Go(path) => path.clone(),
             Program::Floor => std::env::current_exe().unwrap(),
         };
-        let mut command = if *pinned {
-            let mut command = Command::new("taskset");
-            command.args(["--cpu-list", CORE_OF_SERVERS]).arg(path);
-            command
-        } else {
-            Command::new(path)
+        let mut command = match profile {
+            Some(profile) => callgrind(&path, profile),
+            None => Command::new(path),
         };
+        if *pinned {
+            command = on_core(CORE_OF_SERVERS, &command);
+        }
         match program {
             Program::Ours(_) => command
                 .args(["serve", "--cluster"])
@@ -129,12 +145,17 @@ impl Server {
         server
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn is_ours(&self) -> bool {
         matches!(self.program, Program::Ours(_))
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        Path::new("/proc").join(self.process.id().to_string()).join(name)
+        Path::new("/proc").join(self.id().to_string()).join(name)
     }
 
     fn memory(&self, figure: &str) -> u64 {
