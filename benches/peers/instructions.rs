@@ -120,9 +120,7 @@ struct Counter {
 
 impl Counter {
     fn new(process: u32, profile: &Path) -> Self {
-        let counter = Self { process, profile: profile.to_owned(), written: 0 };
-        counter.tell(&["instrumentation", "on"]);
-        counter
+        Self { process, profile: profile.to_owned(), written: 0 }
     }
 
     /// Tells callgrind something, and waits until it is done.
@@ -137,8 +135,12 @@ impl Counter {
     /// Returns how many instructions the process executes meanwhile.
     fn count(&mut self, size: &str, work: impl FnOnce()) -> u64 {
         self.tell(&["zero"]);
+        // Turned on for each count alone: callgrind_annotate takes the callees of a function that
+        // was entered before the last `zero` for the function itself.
+        self.tell(&["instrumentation", "on"]);
         work();
         self.tell(&["dump"]);
+        self.tell(&["instrumentation", "off"]);
         self.written += 1;
         let written = self.profile.with_added_extension(self.written.to_string());
         let profile = self.profile.with_added_extension(size);

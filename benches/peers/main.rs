@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench peers`; see its `--help` after `--`. Each server runs on one core and the
 //! load on another one; one server at a time is asked, in rounds that take turns. Not timed by divan,
-//! since what is compared are processes. Needs Go, and `taskset` for the cores.
+//! since what is compared are processes. Needs Go, and `taskset` for the cores. With
+//! `--instructions`, counts instructions instead; that needs valgrind.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
