@@ -5,6 +5,7 @@
 //! kernel does for it, and the processor that valgrind shows to a program has no AVX-512.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -96,8 +97,11 @@ pub fn count(bench: &Bench) {
 }
 
 fn row(title: &str, cells: impl Iterator<Item = String>) -> String {
-    let cells: String = cells.map(|cell| format!("{cell:>12}")).collect();
-    format!("  {title:<36}{cells}")
+    let mut row = format!("  {title:<36}");
+    for cell in cells {
+        let _ = write!(row, "{cell:>12}");
+    }
+    row
 }
 
 /// A program under callgrind, which counts nothing until a [`Counter`] says so. The arguments are to

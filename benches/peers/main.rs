@@ -84,7 +84,7 @@ struct Arguments {
     /// --rejections. Takes minutes.
     #[arg(long)]
     instructions: bool,
-    /// Where --instructions keeps what callgrind wrote, to be read with callgrind_annotate.
+    /// Where --instructions keeps what callgrind wrote, for its tool that lists functions.
     #[arg(long, value_name = "FOLDER", requires = "instructions")]
     profiles: Option<PathBuf>,
     /// What `cargo bench` passes.
