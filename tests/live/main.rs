@@ -1,7 +1,8 @@
 //! Against a real control plane: etcd, kube-apiserver and kube-scheduler, each test its own.
 //!
 //! They need Go, to build the control plane; without it they are ignored, and say so. In CI they
-//! are never ignored, but for those of `large`, which are run by hand.
+//! are never ignored, but for those of `large` and `throughput`,
+//! which are run by hand.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,9 +33,15 @@ mod readme;
 mod replicas;
 mod scheduling;
 mod source;
+mod throughput;
 mod waking;
 
 use libtest_mimic::{Arguments, Trial};
+
+/// Whether these are run by hand only.
+fn is_large(module: &str) -> bool {
+    matches!(module, "large" | "throughput")
+}
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -61,7 +68,7 @@ fn main() {
                     Ok(())
                 },
             )
-            .with_ignored_flag(!able || (stringify!($module) == "large" && !large))),*]
+            .with_ignored_flag(!able || (is_large(stringify!($module)) && !large))),*]
         };
     }
     let trials = trials![
@@ -110,6 +117,7 @@ fn main() {
         scheduling::nobody_is_evicted_in_vain,
         source::kinds_that_come_later_are_awaited,
         source::decisions_are_right_again_after_the_api_server_was_away,
+        throughput::pods_per_second,
         waking::waiting_pods_run_seconds_after_they_can,
         waking::a_pod_whose_sample_missed_its_host_is_sent_there,
         waking::nothing_is_touched_in_vain,

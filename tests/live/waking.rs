@@ -109,7 +109,7 @@ async fn wake_after_each_change(arguments: &[&str]) {
 }
 
 /// A host with room for a hundred VM pods.
-fn host(name: &str) -> Value {
+pub fn host(name: &str) -> Value {
     let mut host = like("Node", name);
     host["metadata"]["labels"] = json!({"kubernetes.io/hostname": name});
     let mut status = node_status();
