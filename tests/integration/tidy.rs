@@ -365,8 +365,12 @@ fn every_code_has_an_entry_and_every_entry_a_code() {
 #[tokio::test]
 async fn the_schedulers_configuration_names_routes_that_there_are() {
     let text = fs::read_to_string(project().join("manifests/kube-scheduler/config.yaml")).unwrap();
+    // With what it says to add.
+    let text =
+        text.replace("# prioritizeVerb: ", "prioritizeVerb: ").replace("# weight: ", "weight: ");
     let configuration: Value = serde_saphyr::from_str(&text).unwrap();
     let extender = &configuration["extenders"][0];
+    assert_eq!(extender["weight"], 1, "or the scheduler refuses the verb");
     let prefix = extender["urlPrefix"].as_str().unwrap();
     let path = prefix.strip_prefix("https://localhost:8443").unwrap();
     let server = Server::new(None);

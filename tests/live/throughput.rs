@@ -67,7 +67,8 @@ impl Case {
 }
 
 const ALL_VERBS: &[&str] = &["filter", "prioritize", "preempt"];
-const SHIPPED: Extender = Extender::Ours("needed", ALL_VERBS);
+const SHIPPED_VERBS: &[&str] = &["filter", "preempt"];
+const SHIPPED: Extender = Extender::Ours("needed", SHIPPED_VERBS);
 
 const CASES: &[Case] = &[
     Case::of("none", Extender::Nobody),
@@ -78,10 +79,9 @@ const CASES: &[Case] = &[
     },
     Case::of("unasked", Extender::Unasked),
     Case::of("shipped", SHIPPED),
-    Case::of("shipped-rejections-all", Extender::Ours("all", ALL_VERBS)),
+    Case::of("shipped-rejections-all", Extender::Ours("all", SHIPPED_VERBS)),
     Case::of("filter", Extender::Ours("needed", &["filter"])),
     Case::of("filter-prioritize", Extender::Ours("needed", &["filter", "prioritize"])),
-    Case::of("filter-preempt", Extender::Ours("needed", &["filter", "preempt"])),
     Case::of("go-filter", Extender::Go),
     Case::of("none-limited", Extender::Nobody).limited(),
     Case::of("shipped-limited", SHIPPED).limited(),
@@ -326,13 +326,19 @@ impl Setting {
         let verbs = match case.extender {
             Extender::Nobody | Extender::Unasked => {
                 config["extenders"] = json!([]);
-                ALL_VERBS
+                &[]
             }
             Extender::Ours(_, verbs) => verbs,
             Extender::Go => &["filter"],
         };
-        for verb in ALL_VERBS.iter().filter(|verb| !verbs.contains(verb)) {
-            config["extenders"][0].as_object_mut().unwrap().remove(&format!("{verb}Verb"));
+        if let Some(extender) = config["extenders"][0].as_object_mut() {
+            for verb in ALL_VERBS {
+                extender.remove(&format!("{verb}Verb"));
+            }
+            for verb in verbs {
+                extender.insert(format!("{verb}Verb"), json!(verb));
+            }
+            extender.insert("weight".to_owned(), json!(1));
         }
         let file = folder.join("scheduler.yaml");
         fs::write(&file, config.to_string()).unwrap();

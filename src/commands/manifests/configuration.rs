@@ -49,3 +49,11 @@ pub(super) fn configuration(
     }
     Ok(configuration)
 }
+
+/// Has the scheduler ask for scores too. They depend on LinkMonitors, which Harvester has.
+pub(super) fn prioritize(configuration: &mut Value) {
+    if let Some(extender) = configuration.pointer_mut("/extenders/0") {
+        set(extender, &["prioritizeVerb"], json!("prioritize"));
+        set(extender, &["weight"], json!(1));
+    }
+}

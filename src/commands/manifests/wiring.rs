@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::commands::{WriteError, to_yaml};
 
-use super::configuration::{Trust, configuration};
+use super::configuration::{Trust, configuration, prioritize};
 use super::installation::{Issuer, cluster_object, service_name, with};
 use super::second;
 
@@ -86,7 +86,10 @@ pub fn wiring(wiring: &Wiring) -> Result<String, WriteError> {
                 Address::Url(url) => (url.clone(), None),
             };
             let trust = Trust::Certificates { ca, server_name };
-            let configuration = configuration(&url, &trust, Some(kubeconfig(*hosts)))?;
+            let mut configuration = configuration(&url, &trust, Some(kubeconfig(*hosts)))?;
+            if let Hosts::Harvester = hosts {
+                prioritize(&mut configuration);
+            }
             match hosts {
                 Hosts::Kubeadm => kubeadm(&configuration),
                 Hosts::Rke2 => rke2(&configuration),
