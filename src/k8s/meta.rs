@@ -203,6 +203,7 @@ fn entries<'de, D: Deserializer<'de>>(
 
     /// Borrowed unless it has escapes.
     #[derive(Deserialize)]
+    #[serde(transparent)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
     impl<'de, F, E> Visitor<'de> for Entries<F>
