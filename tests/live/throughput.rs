@@ -331,7 +331,7 @@ impl Setting {
             Extender::Ours(_, verbs) => verbs,
             Extender::Go => &["filter"],
         };
-        if let Some(extender) = config["extenders"][0].as_object_mut() {
+        if let Some(Value::Object(extender)) = config.pointer_mut("/extenders/0") {
             for verb in ALL_VERBS {
                 extender.remove(&format!("{verb}Verb"));
             }
