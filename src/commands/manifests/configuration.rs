@@ -50,7 +50,7 @@ pub(super) fn configuration(
     Ok(configuration)
 }
 
-/// Has the scheduler ask for scores too. They depend on LinkMonitors, which Harvester has.
+/// Has the scheduler ask for scores too. They depend on link monitors, which Harvester has.
 pub(super) fn prioritize(configuration: &mut Value) {
     if let Some(extender) = configuration.pointer_mut("/extenders/0") {
         set(extender, &["prioritizeVerb"], json!("prioritize"));
