@@ -622,6 +622,23 @@ fn a_difference_names_what_a_change_of_another_object_concerns() {
 }
 
 #[test]
+fn a_vm_that_is_cut_off_on_two_hosts_is_named_when_one_of_them_goes() {
+    let objects = vec![
+        node("h2", &[("/mgmt", "true")]),
+        vmi("net", json!({ "phase": "Running", "nodeName": "h1" })),
+        pod("p", "h1", "net", "Running"),
+        pod("q", "h2", "net", "Running"),
+    ];
+    let before = snapshot_from(right().into_iter().chain(objects), Options::default());
+    let host = ObjectRef { kind: Kind::Host, key: Key::cluster_scoped(Name::from("h2")) };
+    let after = before.with([Change { object: host, now: Now::Gone }]);
+    let vm = Key::in_namespace("ns", "vm");
+    assert_eq!(cut_off(&before, &vm).unwrap().from.len(), 2);
+    assert_eq!(cut_off(&after, &vm).unwrap().from.len(), 1);
+    assert!(targets(Some(&before), &after, Scope::All).contains(&Target::Vmi(vm)));
+}
+
+#[test]
 fn a_vm_that_is_cut_off_is_counted_once() {
     let on = |host: &str| vmi("net", json!({ "phase": "Running", "nodeName": host }));
     let pods = || vec![pod("p", "h1", "net", "Running"), pod("q", "h2", "net", "Running")];

@@ -76,7 +76,7 @@ fn changed(before: &Snapshot, after: &Snapshot) -> BTreeSet<Target> {
             }
             Kind::Host => {
                 let host = Name::from(key.name());
-                if before.host(&host).is_none() {
+                if before.host(&host).is_some() != after.host(&host).is_some() {
                     targets.extend(after.vmis_on(&host).cloned().map(Target::Vmi));
                 }
                 targets.insert(Target::Host(host));
