@@ -623,13 +623,17 @@ fn a_difference_names_what_a_change_of_another_object_concerns() {
 
 #[test]
 fn a_vm_that_is_cut_off_on_two_hosts_is_named_when_one_of_them_goes() {
-    let objects = vec![
-        node("h2", &[("/mgmt", "true")]),
+    let objects = [
+        node("h1", &[]),
+        node("h2", &[]),
+        json!({ "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+                "metadata": { "name": "net", "namespace": "ns",
+                              "labels": { "network.harvesterhci.io/clusternetwork": "gone" } } }),
         vmi("net", json!({ "phase": "Running", "nodeName": "h1" })),
         pod("p", "h1", "net", "Running"),
         pod("q", "h2", "net", "Running"),
     ];
-    let before = snapshot_from(right().into_iter().chain(objects), Options::default());
+    let before = snapshot_from(objects, Options::default());
     let host = ObjectRef { kind: Kind::Host, key: Key::cluster_scoped(Name::from("h2")) };
     let after = before.with([Change { object: host, now: Now::Gone }]);
     let vm = Key::in_namespace("ns", "vm");
