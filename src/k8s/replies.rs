@@ -183,8 +183,7 @@ pub fn filter_list(
     }
     let verdict = filter.finish(rejections);
     out.add(REJECTED);
-    let reasons: Vec<_> =
-        verdict.rejections().iter().map(|it| json_string(&reason(&it.0))).collect();
+    let reasons = reasons(&verdict);
     let longest = reasons.iter().map(String::len).max().unwrap_or_default();
     let most = list.len() + verdict.rejected().len() * (longest + 2);
     if most > MAX_AT_ONCE {
@@ -234,9 +233,13 @@ pub fn preemption_result(candidates: Candidates, verdict: Verdict) -> Reply {
 }
 
 fn outcomes(verdict: Verdict) -> Results {
-    let reasons = verdict.rejections().iter();
-    let reasons = reasons.map(|rejection| json_string(&reason(&rejection.0))).collect();
+    let reasons = reasons(&verdict);
     Results::Outcomes(verdict.into_outcomes(), reasons)
+}
+
+/// The reason of each rejection, as a JSON string.
+fn reasons(verdict: &Verdict) -> Vec<String> {
+    verdict.rejections().iter().map(|rejection| json_string(&reason(&rejection.0))).collect()
 }
 
 impl Reply {
