@@ -30,6 +30,7 @@ pub mod controller;
 
 pub mod commands;
 pub mod serve;
+pub mod view;
 
 pub mod allocator;
 pub mod cli;

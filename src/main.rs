@@ -15,8 +15,9 @@ use lanekeeper::commands::cleanup::{Cleanup, cleanup};
 use lanekeeper::commands::doctor::{Doctor, doctor};
 use lanekeeper::commands::explain::{self, Explanation};
 use lanekeeper::commands::manifests::{manifests, wiring};
-use lanekeeper::commands::plan::{Mode, plan};
+use lanekeeper::commands::plan::plan;
 use lanekeeper::decide::review::Policy;
+use lanekeeper::view::plan::Mode;
 use lanekeeper::{allocator, serve, telemetry};
 
 /// The exit code of a command that failed.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Activation, Options, is_dns_subdomain};
-use crate::commands::Form;
 use crate::k8s::replies::Rejections;
 use crate::k8s::{Decoder, TRUSTED_USERS};
 use crate::pki::AltName;
 use crate::source::{self, Once, OnceError};
+use crate::view::Form;
 
 pub use administration::{Administration, Ca, Certs, Cleanup, Doctor, Place};
 pub use manifests::{CertificateArg, Job, Manifests, OverlayArg, SchedulerArg, WrongArguments};

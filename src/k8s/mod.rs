@@ -6,6 +6,7 @@ mod affinity;
 mod cni;
 pub mod crds;
 mod decode;
+pub mod documents;
 pub mod extender;
 mod fold;
 mod harvester;

@@ -18,8 +18,8 @@ use crate::cluster::{Change, Fact, Index, Kind, Name, Now, ObjectRef, Options, S
 use crate::k8s::Decoder;
 use crate::publish::Publisher;
 
-use super::documents::{self, Broken};
 use super::files::{self, Found, Stamp};
+use crate::k8s::documents::{self, Broken};
 
 /// How often the files are polled. A change takes effect after two polls and the reading, and must
 /// do so within a second.

@@ -1,6 +1,5 @@
 //! Sources of facts: an API server, or manifests on disk. A source is the only writer of its index.
 
-mod documents;
 mod files;
 pub mod live;
 pub mod manifests;

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use lanekeeper::commands::Form;
 use lanekeeper::commands::certs::{Action, Answer, Error, certs_of};
 use lanekeeper::controller::{Issuer, IssuerError};
 use lanekeeper::pki::authority::{Authority, Content};
+use lanekeeper::view::Form;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 

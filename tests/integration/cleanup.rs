@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::Method;
-use lanekeeper::commands::Form;
 use lanekeeper::commands::cleanup::{Cleaned, Cleanup, Error, cleanup_of};
+use lanekeeper::view::Form;
 use serde_json::{Value, json};
 
 use crate::store::Store;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use http::Method;
-use lanekeeper::commands::Form;
 use lanekeeper::commands::doctor::{Doctor, diagnosis_of};
+use lanekeeper::view::Form;
 use serde_json::{Value, json};
 
 use crate::store::Store;

@@ -81,14 +81,13 @@ fn a_refused_change_is_status_1_and_says_what_it_would_do() {
     assert_eq!(vms[1]["name"], "default/vm1");
     assert_eq!(vms[1]["gained"], json!(["host4", "host5"]));
     let table = String::from_utf8(plan(&examples(), MOVE_B, &[]).stdout).unwrap();
-    assert!(
-        table.starts_with("update VlanConfig network-config-b: refused\n  vc-running-vms: "),
-        "{table}"
-    );
-    assert!(
-        table.contains("  cluster-a: gains host3, host4, host5; loses host1, host2; then 4 hosts"),
-        "{table}"
-    );
+    let rows = [
+        "update     VlanConfig  network-config-b  refused  vc-running-vms: ",
+        "cluster-a        4           host3, host4, host5  host1, host2",
+    ];
+    for row in rows {
+        assert!(table.lines().any(|line| line.starts_with(row)), "{table}");
+    }
 }
 
 const NEW: [&str; 3] = [

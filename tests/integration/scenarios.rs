@@ -8,12 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use json_patch::Patch;
 use lanekeeper::cluster::{self, Key, Snapshot};
-use lanekeeper::commands::Form;
-use lanekeeper::commands::plan::{Mode, plan};
+use lanekeeper::commands::plan::plan;
 use lanekeeper::decide::review::{self, Code, Policy, Scope, Webhook};
 use lanekeeper::k8s::Decoder;
 use lanekeeper::k8s::admission::parse;
 use lanekeeper::source::{Manifests, Once};
+use lanekeeper::view::Form;
+use lanekeeper::view::plan::Mode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -12,7 +12,7 @@ use crate::installed::{Configuration, SECRET, Secret, SecretError, WebhookError,
 use crate::pki::Certificate;
 use crate::pki::authority::{Authority, Refused};
 
-use super::{Form, WriteError};
+use crate::view::{Form, WriteError};
 
 use status::flag;
 

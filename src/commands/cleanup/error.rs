@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::api::{ConnectError, Error as ApiError};
-use crate::commands::{NAME, WriteError};
+use crate::commands::NAME;
+use crate::view::WriteError;
 
 /// Why nothing was cleaned, or not all.
 #[derive(Debug, thiserror::Error)]

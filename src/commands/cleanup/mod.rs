@@ -16,7 +16,8 @@ use crate::api::{self, Api, Error as ApiError};
 use crate::cluster::Kind;
 use crate::installed::Webhooks;
 
-use super::{Form, NAME};
+use super::NAME;
+use crate::view::Form;
 
 use objects::Cleaner;
 use report::Report;

@@ -21,7 +21,7 @@ use crate::api::{self, Api, ConnectError};
 use crate::installed::Secret;
 
 use super::manifests::webhook_configurations;
-use super::{Form, WriteError};
+use crate::view::{Form, WriteError};
 
 use answer::{Question, SCHEDULER};
 use check::{Check, Report, Status};

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::commands::WriteError;
+use crate::view::WriteError;
 
 use super::installation::set;
 

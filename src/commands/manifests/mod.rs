@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::k8s::crds;
 
-use super::{WriteError, to_yaml};
+use crate::view::{WriteError, to_yaml};
 use installation::{cluster_object, set};
 
 pub use installation::{Installation, Issuer, Overlay, Server};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{WriteError, to_yaml};
+use crate::view::{WriteError, to_yaml};
 
 use super::access::{RBAC, binding, rule};
 use super::configuration::{Trust, configuration};

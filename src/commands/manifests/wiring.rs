@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{WriteError, to_yaml};
+use crate::view::{WriteError, to_yaml};
 
 use super::configuration::{Trust, configuration, prioritize};
 use super::installation::{Issuer, cluster_object, service_name, with};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::k8s::Malformed;
+use super::decode::Malformed;
 
 /// The most events, nodes, documents and bytes of a YAML file. The YAML reader's own limits suit a
 /// configuration file, but a dump of a cluster is larger. `files` limits the size of the file.
@@ -12,14 +12,17 @@ const MAX_YAML: usize = 1 << 30;
 
 /// Why a file can't be read, and in which line.
 #[derive(Debug)]
-pub(super) struct Broken {
+pub struct Broken {
+    /// The line, counted from 1, if the error is about one.
     pub line: Option<u64>,
+    /// What is wrong.
     pub why: String,
 }
 
 impl Broken {
     /// An error about the whole file.
-    pub(super) fn whole(why: String) -> Self {
+    #[must_use]
+    pub fn whole(why: String) -> Self {
         Self { line: None, why }
     }
 }
@@ -33,8 +36,11 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Reads all objects of a file. Lists are unfolded, and empty documents are skipped.
-pub(super) fn read(text: &str, json: bool) -> Result<Vec<Value>, Broken> {
+/// Reads all objects of a text. Lists are unfolded, and empty documents are skipped.
+///
+/// # Errors
+/// If the text is not JSON, or not YAML. The error says why, and in which line.
+pub fn read(text: &str, json: bool) -> Result<Vec<Value>, Broken> {
     let documents = if json { from_json(text)? } else { from_yaml(text)? };
     let mut objects = Vec::new();
     for document in documents {

@@ -1,0 +1,9 @@
+//! What the commands and the web page show, as values. JSON, YAML and tables are written from the
+//! same values.
+
+pub mod explain;
+mod form;
+pub mod plan;
+mod table;
+
+pub use form::{Form, WriteError, to_yaml};
