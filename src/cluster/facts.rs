@@ -104,6 +104,11 @@ pub struct Link {
     pub name: Name,
     /// The link's state.
     pub state: LinkState,
+    /// The link's type, such as `device` or `bond`, empty if it is not reported. No decision depends
+    /// on it, but an administrator chooses a NIC by it.
+    pub kind: Name,
+    /// The link's MAC address, if one of six bytes is reported. No decision depends on it either.
+    pub mac: Option<[u8; 6]>,
     /// The link's index on the host.
     pub index: i64,
     /// The index of the link to which this one is enslaved, if there is one.
@@ -126,6 +131,8 @@ pub enum LinkState {
 pub struct HostNetwork {
     /// The cluster network in `spec.clusterNetwork`.
     pub cluster_network: Name,
+    /// The VLAN of the addresses.
+    pub vlan: i64,
     /// The hosts that get an address.
     pub selector: LabelSelector,
     /// Whether the pods' network between hosts runs over this one.

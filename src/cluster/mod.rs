@@ -34,4 +34,4 @@ pub use selectors::{Expression, HostChoice, HostTerm, LabelSelector, Labels, Ope
 pub use snapshot::{Network, Snapshot};
 pub use state::{Inactive, Uplink};
 pub use uplinks::{BondOptions, NetworkConfig, UplinkOptions};
-pub use vm_networks::{Cni, CniConfig, RepeatedKey, TrunkEntry, UnreadableCni, VmNetwork};
+pub use vm_networks::{Cni, CniConfig, RepeatedKey, Route, TrunkEntry, UnreadableCni, VmNetwork};

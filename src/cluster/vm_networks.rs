@@ -17,6 +17,22 @@ pub struct VmNetwork {
     /// The label `network.harvesterhci.io/ready`; `None` if it is absent or neither `true` nor
     /// `false`. No decision depends on it, but the controller keeps it.
     pub ready: Option<bool>,
+    /// The annotation `network.harvesterhci.io/route`. No decision depends on it, but an administrator
+    /// asks whether the VM network reaches its gateway.
+    pub route: Option<Box<Route>>,
+}
+
+/// The route that Harvester keeps for a VM network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// How the subnet is known: `auto`, by DHCP, or `manual`.
+    pub mode: Name,
+    /// The subnet in CIDR notation, empty if it is not known.
+    pub cidr: Name,
+    /// The gateway's address, empty if it is not known.
+    pub gateway: Name,
+    /// Whether the gateway answers, as Harvester writes it: `true`, `false`, or why it is not known.
+    pub connectivity: Name,
 }
 
 /// A CNI configuration.

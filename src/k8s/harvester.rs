@@ -5,19 +5,19 @@
 //! To change what the index reads of an object, edit this file; to change what the API server
 //! accepts, edit `crds`, which holds the definitions that we publish.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use crate::cluster::{
     ClusterNetwork, HostNetwork, Kind, Labels, Link, LinkMonitor, LinkState, Name, NetworkConfig,
-    UplinkMtu, UplinkStatus, VmNetwork,
+    Route, UplinkMtu, UplinkStatus, VmNetwork,
 };
 
 use super::cni;
 use super::decode::Decoder;
 use super::meta::{
-    Meta, Object, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_MTU, VM_MIGRATION_NETWORK,
+    Meta, Object, ROUTE, RWX_NETWORK, STORAGE_NETWORK, StringMap, UPLINK_MTU, VM_MIGRATION_NETWORK,
     nullable,
 };
 use super::selectors::Selector;
@@ -207,6 +207,10 @@ struct LinkMonitorStatus {
 #[serde(rename_all = "camelCase")]
 struct LinkStatus {
     name: Name,
+    #[serde(default, rename = "type", deserialize_with = "nullable")]
+    kind: Name,
+    #[serde(default, deserialize_with = "nullable")]
+    mac: String,
     #[serde(default, deserialize_with = "nullable")]
     state: String,
     #[serde(default, deserialize_with = "nullable")]
@@ -224,22 +228,43 @@ impl Object for LinkMonitorObject {
 
     fn facts(self, _: &Decoder) -> LinkMonitor {
         let Self { status, .. } = self;
-        let link = |link: LinkStatus| Link {
+        // Thousands of hosts have links of the same names and types, so each text is kept once.
+        let mut texts: BTreeSet<Name> = BTreeSet::new();
+        let mut shared = |text: Name| match texts.get(&text) {
+            Some(known) => known.clone(),
+            None => {
+                texts.insert(text.clone());
+                text
+            }
+        };
+        let mut link = |link: LinkStatus| Link {
             state: match &*link.state {
                 "up" => LinkState::Up,
                 "down" => LinkState::Down,
                 _ => LinkState::Unknown,
             },
-            name: link.name,
+            kind: shared(link.kind),
+            mac: mac(&link.mac),
+            name: shared(link.name),
             index: link.index,
             master: link.master_index.filter(|index| *index > 0),
         };
         let links = status
             .link_status
             .into_iter()
-            .filter_map(|(host, links)| Some((host, links?.into_iter().map(link).collect())));
+            .filter_map(|(host, links)| Some((host, links?.into_iter().map(&mut link).collect())));
         LinkMonitor { links: links.collect() }
     }
+}
+
+/// Reads a MAC address of six bytes, as Go writes it.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
+    let mut mac = [0; 6];
+    for byte in &mut mac {
+        *byte = bytes.next()??;
+    }
+    bytes.next().is_none().then_some(mac)
 }
 
 #[derive(Deserialize)]
@@ -255,6 +280,8 @@ struct HostNetworkSpec {
     cluster_network: Name,
     #[serde(default, deserialize_with = "nullable")]
     node_selector: Selector,
+    #[serde(default, rename = "vlanID", deserialize_with = "nullable")]
+    vlan: i64,
     #[serde(default, deserialize_with = "nullable")]
     underlay: bool,
     #[serde(default, deserialize_with = "nullable")]
@@ -272,10 +299,12 @@ impl Object for HostNetworkConfig {
     }
 
     fn facts(self, _: &Decoder) -> HostNetwork {
-        let HostNetworkSpec { cluster_network, node_selector, underlay, mode, ips } = self.spec;
+        let HostNetworkSpec { cluster_network, node_selector, vlan, underlay, mode, ips } =
+            self.spec;
         let dhcp = mode == "dhcp";
         HostNetwork {
             cluster_network,
+            vlan,
             selector: node_selector.into(),
             underlay,
             dhcp,
@@ -325,6 +354,32 @@ impl Object for NetworkAttachmentDefinition {
             config: cni::read(&spec.config),
             exclusive_vlan: metadata.label(EXCLUSIVE_VLAN) == Some("true"),
             ready: metadata.label(READY_LABEL).and_then(|ready| ready.parse().ok()),
+            route: metadata.annotation(ROUTE).map(|text| Box::new(route(text))),
         }
+    }
+}
+
+/// Reads the annotation of a VM network's route. What can't be read says so in place of whether the
+/// gateway answers.
+fn route(text: &str) -> Route {
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(default, deserialize_with = "nullable")]
+        mode: Name,
+        #[serde(default, deserialize_with = "nullable")]
+        cidr: Name,
+        #[serde(default, deserialize_with = "nullable")]
+        gateway: Name,
+        #[serde(default, deserialize_with = "nullable")]
+        connectivity: Name,
+    }
+    match serde_json::from_str(text) {
+        Ok(Written { mode, cidr, gateway, connectivity }) => {
+            Route { mode, cidr, gateway, connectivity }
+        }
+        Err(_) => Route {
+            connectivity: "the annotation network.harvesterhci.io/route can't be read".into(),
+            ..Route::default()
+        },
     }
 }

@@ -27,6 +27,8 @@ pub(crate) const STORAGE_NETWORK: &str = "storage-network.settings.harvesterhci.
 pub(crate) const RWX_NETWORK: &str = "rwx-network.settings.harvesterhci.io";
 /// The annotation that marks a network for VM migrations.
 pub(crate) const VM_MIGRATION_NETWORK: &str = "vm-migration-network.settings.harvesterhci.io";
+/// Harvester's annotation of a VM network: its subnet and gateway, and whether the gateway answers.
+pub(crate) const ROUTE: &str = "network.harvesterhci.io/route";
 /// The annotation that lists a pod's additional networks.
 pub(crate) const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 /// The annotation that replaces a pod's first network.
@@ -37,8 +39,9 @@ pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 pub(crate) const MAC_ADDRESSES: &str = "harvesterhci.io/mac-address";
 
 /// The annotations that we read. All others are dropped.
-const ANNOTATIONS: [&str; 9] = [
+const ANNOTATIONS: [&str; 10] = [
     UPLINK_MTU,
+    ROUTE,
     MATCHED_NODES,
     STORAGE_NETWORK,
     RWX_NETWORK,

@@ -99,7 +99,11 @@ impl Request<'_> {
             Kind::VmNetwork => {
                 let write = self.write::<NetworkAttachmentDefinition>()?;
                 write.map(|write| {
-                    Proposal::VmNetwork(write.map(|it| VmNetwork { ready: None, ..it }))
+                    Proposal::VmNetwork(write.map(|it| VmNetwork {
+                        ready: None,
+                        route: None,
+                        ..it
+                    }))
                 })
             }
             Kind::Vm => self.write::<VirtualMachine>()?.map(Proposal::Vm),
