@@ -32,8 +32,13 @@ impl Asked {
     #[must_use]
     pub fn on_network(snapshot: &Snapshot, vm_network: &Key) -> Self {
         let networks = Selection::of(vec![vm_network.clone()], Vec::new());
-        let needs = Needs::of(snapshot, &networks);
-        Self { source: Kind::Vm, needs, hosts: HostChoice::default() }
+        Self::of_new(snapshot, &networks, HostChoice::default())
+    }
+
+    /// What a VM would ask that is not made yet, with these networks and on these hosts.
+    #[must_use]
+    pub fn of_new(snapshot: &Snapshot, networks: &Selection, hosts: HostChoice) -> Self {
+        Self { source: Kind::Vm, needs: Needs::of(snapshot, networks), hosts }
     }
 
     /// What is in the way on a host, each cause with the VM network that leads to it. Empty if the

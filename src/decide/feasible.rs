@@ -2,12 +2,13 @@
 //! its own node selector and required node affinity allow the host.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::cluster::{HostChoice, HostRef, Name, Run, Selection, Snapshot};
+use crate::cluster::{HostChoice, HostRef, Key, Name, Run, Selection, Snapshot, VmNetwork};
 
+use super::explain::Asked;
 use super::needs::Needs;
 
 /// What a pod or VM needs, and the first host that would keep it.
@@ -54,6 +55,50 @@ pub fn unschedulable(snapshot: &Snapshot) -> usize {
         alone.filter_map(|(key, vmi)| Some((Cow::Owned(snapshot.selection_of(key)?), &vmi.hosts))),
     );
     asked.filter(|(networks, hosts)| fits.of(networks.clone(), hosts).first.is_none()).count()
+}
+
+/// The hosts that VMs can run on. VMs that need the same cluster networks and allow the same hosts
+/// share the answer.
+pub struct FeasibleHosts<'s> {
+    snapshot: &'s Snapshot,
+    /// The cluster networks that the change deletes. Without its cluster network, a VM network that
+    /// only its bridge puts under it counts as unconstrained. But the bridge is gone, so a VM that
+    /// uses it can run nowhere.
+    gone: BTreeSet<&'s Name>,
+    known: HashMap<(Vec<Name>, HostChoice), BTreeSet<Name>>,
+    nowhere: BTreeSet<Name>,
+}
+
+impl<'s> FeasibleHosts<'s> {
+    /// No answer is known yet. `gone` are the cluster networks that a change deletes.
+    #[must_use]
+    pub fn new(snapshot: &'s Snapshot, gone: BTreeSet<&'s Name>) -> Self {
+        Self { snapshot, gone, known: HashMap::new(), nowhere: BTreeSet::new() }
+    }
+
+    /// The hosts that the VM of this name, or else its VMI, can run on. Returns `None` if there is
+    /// neither.
+    pub fn of(&mut self, key: &Key) -> Option<&BTreeSet<Name>> {
+        Some(self.of_asked(Asked::of(self.snapshot, key)?))
+    }
+
+    /// The hosts that a VM can run on that asks for this.
+    pub fn of_asked(&mut self, asked: Asked) -> &BTreeSet<Name> {
+        let Asked { needs, hosts: choice, .. } = asked;
+        let is_gone = |(key, _): &(Key, Option<Name>)| {
+            let claim = self.snapshot.vm_network(key).and_then(VmNetwork::claim);
+            claim.is_some_and(|claim| self.gone.contains(&claim))
+        };
+        if !needs.everywhere.is_empty() || needs.vm_networks.iter().any(is_gone) {
+            return &self.nowhere;
+        }
+        let asked = (needs.cluster_networks.clone(), choice);
+        self.known.entry(asked).or_insert_with_key(|(_, choice)| {
+            hosts(self.snapshot, &needs, choice, |hosts| {
+                hosts.map(|host| host.name().clone()).collect()
+            })
+        })
+    }
 }
 
 /// Calls `with` with the hosts that would keep a pod or VM, in no order.

@@ -1,14 +1,11 @@
 //! A change of several objects: the state that each of them is judged against, and the hosts that
 //! cluster networks and VMs would gain and lose.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use crate::cluster::{
-    Change, Difference, HostChoice, HostsChanged, Key, Name, Snapshot, VmNetwork,
-};
+use crate::cluster::{Change, Difference, HostsChanged, Key, Name, Snapshot};
 
-use super::explain::Asked;
-use super::feasible::hosts;
+use super::feasible::FeasibleHosts;
 
 /// Calls `visit` with each part of a change, in order, and the state with all the other parts
 /// applied. Each half of the parts is applied once for all of the other half, so that `n` parts cost
@@ -54,41 +51,6 @@ pub fn effects(before: &Snapshot, after: &Snapshot) -> Effects {
         Some((key.clone(), difference))
     });
     Effects { cluster_networks, vms: vms.collect() }
-}
-
-/// The hosts that VMs can run on. VMs that need the same cluster networks and allow the same hosts
-/// share the answer.
-struct FeasibleHosts<'s> {
-    snapshot: &'s Snapshot,
-    /// The cluster networks that the change deletes. Without its cluster network, a VM network that
-    /// only its bridge puts under it counts as unconstrained. But the bridge is gone, so a VM that
-    /// uses it can run nowhere.
-    gone: BTreeSet<&'s Name>,
-    known: HashMap<(Vec<Name>, HostChoice), BTreeSet<Name>>,
-    nowhere: BTreeSet<Name>,
-}
-
-impl<'s> FeasibleHosts<'s> {
-    fn new(snapshot: &'s Snapshot, gone: BTreeSet<&'s Name>) -> Self {
-        Self { snapshot, gone, known: HashMap::new(), nowhere: BTreeSet::new() }
-    }
-
-    fn of(&mut self, key: &Key) -> Option<&BTreeSet<Name>> {
-        let Asked { needs, hosts: choice, .. } = Asked::of(self.snapshot, key)?;
-        let is_gone = |(key, _): &(Key, Option<Name>)| {
-            let claim = self.snapshot.vm_network(key).and_then(VmNetwork::claim);
-            claim.is_some_and(|claim| self.gone.contains(&claim))
-        };
-        if !needs.everywhere.is_empty() || needs.vm_networks.iter().any(is_gone) {
-            return Some(&self.nowhere);
-        }
-        let asked = (needs.cluster_networks.clone(), choice);
-        Some(self.known.entry(asked).or_insert_with_key(|(_, choice)| {
-            hosts(self.snapshot, &needs, choice, |hosts| {
-                hosts.map(|host| host.name().clone()).collect()
-            })
-        }))
-    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::selectors::Selector;
 use super::uplink::{Part, Uplink};
 
 /// The label of network configs and VM networks that names their cluster network.
-pub(crate) const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
+pub const CLUSTER_NETWORK_LABEL: &str = "network.harvesterhci.io/clusternetwork";
 /// The label of a VM network that tells whether its cluster network is active on any host.
 pub const READY_LABEL: &str = "network.harvesterhci.io/ready";
 /// The name of a node agent's record of `mgmt` is this and the host's name.

@@ -26,7 +26,7 @@ mod uplink;
 mod victims;
 
 pub use decode::{Decoder, Malformed};
-pub use harvester::{READY_LABEL, RECORD_PREFIX, TRUSTED_USERS};
+pub use harvester::{CLUSTER_NETWORK_LABEL, READY_LABEL, RECORD_PREFIX, TRUSTED_USERS};
 pub use meta::UPLINK_MTU;
 pub use node::WITNESS_LABEL;
 pub use pods::ScheduledPod;

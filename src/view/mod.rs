@@ -3,7 +3,9 @@
 
 pub mod explain;
 mod form;
+pub mod page;
 pub mod plan;
+pub mod planner;
 mod table;
 
 pub use form::{Form, WriteError, to_yaml};

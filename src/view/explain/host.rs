@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster::{HostRef, Key, MGMT, Name, Snapshot};
@@ -10,7 +11,7 @@ use crate::decide::explain::{Asked, inactive};
 use super::row::{Row, rows_table};
 
 /// A host, its cluster networks and VMs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostView<'s> {
     host: &'s str,

@@ -1,5 +1,6 @@
 //! A VM network or a cluster network: on which hosts it is active, and what belongs to it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster::{HostRef, Key, Name, Snapshot};
@@ -9,7 +10,7 @@ use crate::view::table::printable;
 use super::row::{Row, names_line, rows_table};
 
 /// A VM network: its cluster network, the VMs that use it, and the hosts on which a VM on it can run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VmNetworkView<'s> {
     vm_network: &'s str,
@@ -53,7 +54,7 @@ impl<'s> VmNetworkView<'s> {
 }
 
 /// A cluster network: the hosts on which it is active, its network configs and its VM networks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterNetworkView<'s> {
     cluster_network: &'s str,

@@ -1,5 +1,6 @@
 //! Whether one object fits another, and if not, why.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster::{HostRef, Key, Snapshot};
@@ -7,7 +8,7 @@ use crate::decide::causes;
 use crate::view::table::{Tone, cell, table};
 
 /// Whether one object fits another: a VM a host, or a cluster network a host.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     /// The name of the object that the answer's subject fits or not.
     pub name: String,
@@ -17,7 +18,7 @@ pub struct Row {
     causes: Vec<Cause>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Cause {
     code: &'static str,

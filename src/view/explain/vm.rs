@@ -1,5 +1,6 @@
 //! A VM: on which hosts it can run.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster::{HostRef, Key, Name, Snapshot};
@@ -9,7 +10,7 @@ use crate::view::table::{Tone, cell, printable, table};
 use super::row::{Row, rows_table};
 
 /// A VM, what it needs, and where it can run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct VmView<'s> {
     vm: &'s str,
     source: &'static str,
@@ -18,7 +19,7 @@ pub struct VmView<'s> {
     pub hosts: Vec<Row>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Need {
     vm_network: String,

@@ -6,6 +6,7 @@ mod judge;
 use std::borrow::Cow;
 
 use comfy_table::Cell;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cluster::{HostsChanged, Name};
@@ -15,7 +16,7 @@ use crate::view::table::{Tone, cell, names, table};
 pub use judge::{Mode, Proposed, Unjudged};
 
 /// What a change would do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
     /// The verdict on each object of the change.
@@ -26,7 +27,7 @@ pub struct PlanView {
     vms: Vec<Effect>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Object {
     kind: String,
     name: String,
@@ -36,14 +37,14 @@ struct Object {
     warnings: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Violation {
     code: &'static str,
     message: String,
     field: Option<Cow<'static, str>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Effect {
     name: String,
     gained: Vec<Name>,

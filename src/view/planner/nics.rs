@@ -1,0 +1,138 @@
+//! The NICs that a network config can use: those that all selected hosts have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::cluster::{HostRef, HostSet, Link, LinkState, MGMT, Name, NetworkConfig, Snapshot};
+
+use super::listed;
+
+/// A NIC that all selected hosts have, as far as they report their links.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Nic {
+    pub name: Name,
+    /// The number of hosts on which the NIC is down.
+    down: usize,
+    /// The number of hosts that report it.
+    of: usize,
+    /// The hosts on which the NIC is down.
+    down_on: Vec<Name>,
+    /// What uses the NIC already: other network configs, `mgmt`, or another link.
+    used_by: Vec<String>,
+    /// Whether the NIC can be chosen.
+    pub selectable: bool,
+    /// Why the NIC can't be chosen, or what to know about it; empty if there is nothing.
+    pub why: String,
+    /// The NIC for people, such as `eth1 (1/3 Down)`.
+    label: String,
+}
+
+/// What a network config is about to be.
+pub(super) struct Asked<'a> {
+    pub cluster_network: &'a str,
+    /// The hosts that it would cover.
+    pub covered: &'a HostSet,
+    /// The network config that is changed, if there is one.
+    pub change: Option<(&'a str, &'a NetworkConfig)>,
+}
+
+/// Returns whether a link can be a NIC of a bond. Of a link without a type, nothing is known.
+fn is_nic(link: &Link) -> bool {
+    matches!(&*link.kind, "device" | "") && *link.name != *"lo"
+}
+
+/// The hosts that report no links, and the NICs that all others have in common.
+pub(super) fn nics(snapshot: &Snapshot, asked: &Asked<'_>) -> (Vec<Name>, Vec<Nic>) {
+    let mut silent = Vec::new();
+    let mut reporting: Vec<(HostRef<'_>, Vec<&Link>)> = Vec::new();
+    for host in snapshot.hosts_in(asked.covered) {
+        let links: Vec<&Link> = snapshot.links(host).flatten().collect();
+        if links.is_empty() {
+            silent.push(host.name().clone());
+        } else {
+            reporting.push((host, links));
+        }
+    }
+    silent.sort_unstable();
+    reporting.sort_unstable_by_key(|(host, _)| host.name());
+    let mut having: BTreeMap<&Name, usize> = BTreeMap::new();
+    for (_, links) in &reporting {
+        let names: BTreeSet<&Name> =
+            links.iter().filter(|link| is_nic(link)).map(|link| &link.name).collect();
+        for name in names {
+            *having.entry(name).or_default() += 1;
+        }
+    }
+    let common = having.into_iter().filter(|(_, hosts)| *hosts == reporting.len());
+    let nics = common.map(|(name, of)| nic(snapshot, asked, name, of, &reporting));
+    (silent, nics.collect())
+}
+
+fn nic(
+    snapshot: &Snapshot,
+    asked: &Asked<'_>,
+    name: &Name,
+    of: usize,
+    reporting: &[(HostRef<'_>, Vec<&Link>)],
+) -> Nic {
+    let bond = format!("{}-bo", asked.cluster_network);
+    // The bond of the cluster network that a changed network config has now.
+    let old_bond = asked.change.map(|(_, config)| format!("{}-bo", config.cluster_network));
+    let mut down_on = Vec::new();
+    let mut used_by: BTreeSet<String> = users(snapshot, asked, name);
+    for (host, links) in reporting {
+        let here = || links.iter().filter(|link| link.name == *name);
+        if here().any(|link| link.state == LinkState::Down) {
+            down_on.push(host.name().clone());
+        }
+        for index in here().filter_map(|link| link.master) {
+            let master = links.iter().find(|link| link.index == index);
+            let master = master.map_or("another link", |link| &*link.name);
+            if *master != *bond && Some(master) != old_bond.as_deref() {
+                used_by.insert(format!("{master} on {}", host.name()));
+            }
+        }
+    }
+    let is_kept = asked.change.is_some_and(|(_, config)| config.nics.contains(name));
+    let why = [
+        (!down_on.is_empty()).then(|| format!("down on {}", listed(&down_on))),
+        (!used_by.is_empty())
+            .then(|| format!("used by {}", used_by.iter().cloned().collect::<Vec<_>>().join(", "))),
+    ];
+    let label = match down_on.len() {
+        0 => name.to_string(),
+        down => format!("{name} ({down}/{of} Down)"),
+    };
+    Nic {
+        name: name.clone(),
+        down: down_on.len(),
+        of,
+        selectable: is_kept || down_on.is_empty() && used_by.is_empty(),
+        why: why.into_iter().flatten().collect::<Vec<_>>().join("; "),
+        down_on,
+        used_by: used_by.into_iter().collect(),
+        label,
+    }
+}
+
+/// The network configs that use a NIC on any of the hosts, and `mgmt` by its records.
+fn users(snapshot: &Snapshot, asked: &Asked<'_>, nic: &Name) -> BTreeSet<String> {
+    let configs = snapshot
+        .configs()
+        .filter(|(name, ..)| asked.change.is_none_or(|(change, _)| ***name != *change))
+        .filter(|(_, facts, hosts)| {
+            facts.nics.contains(nic) && !hosts.intersection(asked.covered).is_empty()
+        })
+        .map(|(name, ..)| format!("network config {name}"));
+    let records = snapshot
+        .mgmt_records()
+        .filter(|(host, facts)| {
+            let host = snapshot.host(host);
+            facts.nics.contains(nic) && host.is_some_and(|host| asked.covered.contains(host))
+        })
+        .map(|(host, _)| format!("{MGMT} on {host}"));
+    configs.chain(records).collect()
+}
