@@ -149,6 +149,12 @@ impl Snapshot {
         }
     }
 
+    /// The effective MTUs, in bytes, of the network configs of a cluster network.
+    pub fn config_mtus(&self, cluster_network: &str) -> impl Iterator<Item = (&Name, i64)> {
+        let configs = self.configs_of(cluster_network);
+        configs.map(|(config, facts, _)| (config, facts.options.effective_mtu()))
+    }
+
     /// The facts of a cluster network, if its object exists.
     #[must_use]
     pub fn cluster_network(&self, name: &str) -> Option<&ClusterNetwork> {
@@ -192,14 +198,16 @@ impl Snapshot {
             .filter(|(_, facts, _)| facts.counts())
     }
 
-    /// The node agents' records of `mgmt`, each with the host that it is named after.
-    pub fn mgmt_records(&self) -> impl Iterator<Item = (&Name, &NetworkConfig)> {
+    /// The node agents' records of `mgmt`, each with the host that it is named after, if that is known.
+    pub fn mgmt_records(&self) -> impl Iterator<Item = (&Name, &NetworkConfig, HostRef<'_>)> {
         self.0
             .configs
-            .values()
-            .map(|config| &*config.facts)
-            .filter(|facts| facts.is_mgmt() && !facts.deleting)
-            .filter_map(|facts| Some((facts.named_after.as_ref()?, facts)))
+            .iter()
+            .map(|(name, config)| (name, &*config.facts))
+            .filter(|(_, facts)| facts.is_mgmt() && !facts.deleting)
+            .filter_map(|(name, facts)| {
+                Some((name, facts, self.host(facts.named_after.as_ref()?)?))
+            })
     }
 
     /// All network configs that name a cluster network, including those that are being deleted.

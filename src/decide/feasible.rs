@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use crate::cluster::{HostChoice, HostRef, Key, Name, Run, Selection, Snapshot, VmNetwork};
+use crate::cluster::{HostChoice, HostRef, Key, Kind, Name, Run, Selection, Snapshot, VmNetwork};
 
 use super::explain::Asked;
 use super::needs::Needs;
@@ -49,12 +49,33 @@ impl<'s> Fits<'s> {
 #[must_use]
 pub fn unschedulable(snapshot: &Snapshot) -> usize {
     let mut fits = Fits::new(snapshot);
+    asking(snapshot).filter(|it| fits.of(it.networks.clone(), it.hosts).first.is_none()).count()
+}
+
+/// A VM or VMI that needs a host.
+pub(super) struct Asking<'s> {
+    /// The kind of object that asks: a VM, or a VMI without a VM.
+    pub kind: Kind,
+    pub key: &'s Key,
+    pub networks: Cow<'s, Selection>,
+    /// The hosts that its own node selector and required node affinity allow.
+    pub hosts: &'s HostChoice,
+}
+
+/// The VMs that are asked to run, and the running VMIs without a VM.
+pub(super) fn asking(snapshot: &Snapshot) -> impl Iterator<Item = Asking<'_>> {
     let to_run = snapshot.vms().filter(|(_, vm)| vm.run == Run::Asked && !vm.deleting);
     let alone = snapshot.vmis().filter(|(key, vmi)| !vmi.finished && snapshot.vm(key).is_none());
-    let asked = to_run.map(|(_, vm)| (Cow::Borrowed(&vm.networks), &vm.hosts)).chain(
-        alone.filter_map(|(key, vmi)| Some((Cow::Owned(snapshot.selection_of(key)?), &vmi.hosts))),
-    );
-    asked.filter(|(networks, hosts)| fits.of(networks.clone(), hosts).first.is_none()).count()
+    let to_run = to_run.map(|(key, vm)| Asking {
+        kind: Kind::Vm,
+        key,
+        networks: Cow::Borrowed(&vm.networks),
+        hosts: &vm.hosts,
+    });
+    to_run.chain(alone.filter_map(|(key, vmi)| {
+        let networks = Cow::Owned(snapshot.selection_of(key)?);
+        Some(Asking { kind: Kind::Vmi, key, networks, hosts: &vmi.hosts })
+    }))
 }
 
 /// The hosts that VMs can run on. VMs that need the same cluster networks and allow the same hosts

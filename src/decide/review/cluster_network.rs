@@ -49,6 +49,11 @@ pub fn judge(snapshot: &Snapshot, write: &Write<ClusterNetwork>, trusted: bool) 
     judgement
 }
 
+/// The violations that a cluster network has as it stands, by itself.
+pub(in crate::decide) fn standing(of: &Name, facts: &ClusterNetwork) -> Vec<Violation> {
+    name(of).into_iter().chain(mtu_form(facts)).collect()
+}
+
 /// `cn-name`: the name is a lower-case DNS label of at most 12 characters.
 fn name(name: &Name) -> Option<Violation> {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -160,10 +165,7 @@ fn mtu_change(
         (_, UplinkMtu::Unreadable(_)) => return None,
     };
     let name = new.name();
-    let configs: Vec<(&Name, i64)> = snapshot
-        .configs_of(name)
-        .map(|(config, facts, _)| (config, facts.options.effective_mtu()))
-        .collect();
+    let configs: Vec<(&Name, i64)> = snapshot.config_mtus(name).collect();
     let mtus: BTreeSet<i64> = configs.iter().map(|(_, mtu)| *mtu).collect();
     if mtus.is_empty() || mtus.len() == 1 && mtus.contains(&effective_mtu(written)) {
         return None;

@@ -59,20 +59,11 @@ impl Judgement {
         }
     }
 
-    /// Brings each message to one line of bounded length, whatever the texts that it repeats hold.
+    /// Bounds each message.
     pub(super) fn bound(&mut self) {
         let violations = self.violations.iter_mut().map(|violation| &mut violation.message);
         for message in violations.chain(&mut self.warnings) {
-            if message.contains(char::is_control) {
-                let escape = |c: char| {
-                    if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }
-                };
-                *message = message.chars().map(escape).collect();
-            }
-            if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
-                message.truncate(end);
-                message.push('…');
-            }
+            bound(message);
         }
     }
 
@@ -101,5 +92,19 @@ impl Judgement {
         let lines: Vec<String> =
             self.violations.iter().map(|it| format!("{}: {}", it.code, it.message)).collect();
         lines.join("\n")
+    }
+}
+
+/// Brings a message to one line of bounded length, whatever the texts that it repeats hold.
+pub(in crate::decide) fn bound(message: &mut String) {
+    if message.contains(char::is_control) {
+        let escape = |c: char| {
+            if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }
+        };
+        *message = message.chars().map(escape).collect();
+    }
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
     }
 }

@@ -13,6 +13,7 @@ mod question;
 mod scope;
 mod vm;
 mod vm_network;
+mod vm_network_deletion;
 mod vm_network_edits;
 mod write;
 
@@ -23,10 +24,15 @@ use super::needs::Needs;
 use super::placement::{Term, place};
 
 pub use bounds::{MAX_MTU, MAX_NAME, MIN_MTU};
+pub(super) use cluster_network::standing as standing_network;
 pub use code::Code;
+pub(super) use judgement::bound;
 pub use judgement::{Judgement, Violation};
+pub(super) use network_config::{Nics, covering, nics_of_mgmt, standing as standing_config};
 pub use question::{Edits, Evidence, Outcome, Policy, Question, Subject, Webhook};
 pub use scope::Scope;
+pub(super) use vm::{mac_clashes, network_missing};
+pub(super) use vm_network::{reserved_vlans, standing as standing_vm_network};
 pub(super) use vm_network_edits::labels as vm_network_labels;
 pub use write::{Proposal, Reviewed, Write};
 

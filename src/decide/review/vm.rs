@@ -140,6 +140,51 @@ fn addresses<'v>(snapshot: &Snapshot, vm: &'v Vm) -> BTreeMap<(&'v Name, Name), 
     addresses
 }
 
+/// Returns whether a VM runs or is asked to.
+fn runs(snapshot: &Snapshot, key: &Key, vm: &Vm) -> bool {
+    vm.run == Run::Asked || snapshot.vmi(key).is_some_and(|vmi| !vmi.finished)
+}
+
+/// Returns whether `vm-mac` counts a VM.
+fn counts(vm: &Vm) -> bool {
+    !vm.deleting && vm.run != Run::Receiving
+}
+
+/// A MAC address that several interfaces on a cluster network have, whose VMs run or are asked to.
+pub(in crate::decide) struct MacClash<'s> {
+    pub mac: &'s Name,
+    pub cluster_network: Name,
+    /// The VMs: several, or one that has the address twice.
+    pub vms: BTreeSet<&'s Key>,
+}
+
+/// What breaks `vm-mac` as it stands, by address and cluster network.
+pub(in crate::decide) fn mac_clashes(snapshot: &Snapshot) -> Vec<MacClash<'_>> {
+    let mut clashes = Vec::new();
+    for mac in snapshot.repeated_macs() {
+        // The VMs on each cluster network, and whether one of them has the address twice.
+        let mut found: BTreeMap<Name, (BTreeSet<&Key>, bool)> = BTreeMap::new();
+        let vms = snapshot.vms_with_mac(mac);
+        for (key, vm) in vms.filter(|(key, vm)| counts(vm) && runs(snapshot, key, vm)) {
+            for ((_, network), count) in
+                addresses(snapshot, vm).into_iter().filter(|((of, _), _)| *of == mac)
+            {
+                let (vms, is_twice) = found.entry(network).or_default();
+                vms.insert(key);
+                *is_twice |= count > 1 && vm.run == Run::Asked;
+            }
+        }
+        found.retain(|_, (vms, is_twice)| vms.len() > 1 || *is_twice);
+        let found = found.into_iter();
+        clashes.extend(found.map(|(cluster_network, (vms, _))| MacClash {
+            mac,
+            cluster_network,
+            vms,
+        }));
+    }
+    clashes
+}
+
 /// `vm-mac`: no two interfaces on one cluster network have the same MAC address, as far as their
 /// VMs run or are asked to. VMs that do not run may share an address, which is a warning. A VM that
 /// receives another cluster's VM shares its addresses until the migration is over, so it is exempt,
@@ -158,9 +203,6 @@ fn mac(
     let old_run = old.map(|old| old.facts.run);
     let is_started = is_started(old, new);
     let may_refuse = old_run != Some(Run::Receiving);
-    let runs = |key: &Key, vm: &Vm| {
-        vm.run == Run::Asked || snapshot.vmi(key).is_some_and(|vmi| !vmi.finished)
-    };
     for (address, count) in addresses(snapshot, &new.facts) {
         let had = before.get(&address).copied().unwrap_or_default();
         let (mac, network) = &address;
@@ -179,12 +221,11 @@ fn mac(
             let mut networks = vm.macs.iter().filter(|(other, _)| other == *mac);
             networks.any(|(_, key)| cluster_network_of(snapshot, key).as_ref() == Some(network))
         };
-        let others = snapshot.vms_with_mac(mac).filter(|(key, vm)| {
-            **key != new.key && !vm.deleting && vm.run != Run::Receiving && has(vm)
-        });
-        let may_refuse = may_refuse && runs(&new.key, &new.facts);
+        let others = snapshot.vms_with_mac(mac);
+        let others = others.filter(|(key, vm)| **key != new.key && counts(vm) && has(vm));
+        let may_refuse = may_refuse && runs(snapshot, &new.key, &new.facts);
         let (running, stopped): (Vec<_>, Vec<_>) =
-            others.partition(|(key, vm)| may_refuse && runs(key, vm));
+            others.partition(|(key, vm)| may_refuse && runs(snapshot, key, vm));
         for (vms, denied, remedy) in [
             (running, true, "choose another address"),
             (stopped, false, "VMs with the same address must not run at the same time"),
@@ -224,7 +265,7 @@ fn no_host(snapshot: &Snapshot, needs: &Needs, vm: &Vm) -> Option<String> {
 }
 
 /// `vm-network-missing`: the VM networks that the VM asks for exist, and their names can be read.
-fn network_missing(causes: &[&Cause]) -> Option<String> {
+pub(in crate::decide) fn network_missing(causes: &[&Cause]) -> Option<String> {
     let (mut missing, mut unreadable) = (Vec::new(), Vec::new());
     for cause in causes {
         match cause {

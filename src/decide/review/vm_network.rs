@@ -8,14 +8,13 @@ use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, Trunk
 use super::super::names::{Audience, list};
 use super::bounds::{MAX_BRIDGE_NAME, MAX_MTU, MIN_MTU, mtu_in_range};
 use super::scope::lacks_configs;
-use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
+use super::vm_network_deletion;
+use super::{Code, Judgement, Scope, Violation, Write};
 
 /// The highest VLAN ID that may be used.
 const MAX_VLAN: i64 = 4094;
 /// A denial tells at most this many faults of one rule and counts the others.
 const MAX_FAULTS: usize = 20;
-/// How the names of the users begin that replace system networks: Harvester's controllers.
-const SYSTEM_USERS: &str = "system:serviceaccount:harvester-system:";
 
 /// What must be read afresh: what uses a VM network that is deleted or whose configuration changes,
 /// and its cluster network if that is unknown.
@@ -62,26 +61,59 @@ pub fn judge(
     audience: Audience<'_>,
 ) -> Judgement {
     let mut judgement = Judgement::default();
-    let violations = &mut judgement.violations;
     let (old, new) = match write {
-        Write::Delete(old) => {
-            violations.extend(in_use(snapshot, &old.key, audience));
-            judgement.warnings.extend(system_network_deleted(old, user));
-            return judgement;
-        }
+        Write::Delete(old) => return vm_network_deletion::judge(snapshot, old, user, audience),
         Write::Create(new) => (None, new),
         Write::Update { new, .. } if new.deleting => return judgement,
         Write::Update { old, new } => (Some(Version::of(snapshot, &old.facts)), new),
     };
     let new_version = Version::of(snapshot, &new.facts);
+    let under = new_version.under.clone();
+    let reserved = under.as_ref().map(|under| reserved_vlans(snapshot, under));
     let review = Review { snapshot, audience, old, new: new_version, key: &new.key };
+    let violations = &mut judgement.violations;
     violations.extend(review.config());
     violations.extend(review.cluster_network());
     violations.extend(review.mtu());
     violations.extend(review.change());
-    violations.extend(review.exclusive_vlan());
+    violations.extend(review.exclusive_vlan(&reserved.unwrap_or_default()));
     judgement.warnings.extend(review.unconstrained());
     judgement
+}
+
+/// The violations that a VM network has as it stands, as if it were made now. `reserved` are the VLANs
+/// that storage networks on its cluster network reserve. A configuration that can't be read is a
+/// [`Problem`](crate::cluster::Problem), and an MTU of the cluster network that can't be read is that
+/// one's fault: both are left out.
+pub(in crate::decide) fn standing(
+    snapshot: &Snapshot,
+    key: &Key,
+    facts: &VmNetwork,
+    reserved: &[(i64, &Key)],
+) -> Vec<Violation> {
+    let new = Version::of(snapshot, facts);
+    let has_mtu = |name| matches!(network_mtu(snapshot, name), Some(Ok(_)));
+    let judges_mtu = new.under.as_ref().is_some_and(has_mtu);
+    let review = Review { snapshot, audience: Audience::Everyone, old: None, new, key };
+    let mut violations = Vec::new();
+    if !matches!(facts.config, CniConfig::Unreadable(_)) {
+        violations.extend(review.config());
+    }
+    violations.extend(review.cluster_network());
+    violations.extend(judges_mtu.then(|| review.mtu()).flatten());
+    violations.extend(review.exclusive_vlan(reserved));
+    violations
+}
+
+/// The VLANs on a cluster network that storage networks reserve.
+pub(in crate::decide) fn reserved_vlans<'s>(
+    snapshot: &'s Snapshot,
+    cluster_network: &'s Name,
+) -> Vec<(i64, &'s Key)> {
+    let reserves = |facts: &VmNetwork| facts.system && facts.exclusive_vlan;
+    let networks = snapshot.vm_networks_of(cluster_network).filter(|(_, facts)| reserves(facts));
+    let vlans = networks.filter_map(|(key, facts)| Some((facts.bridge()?.vlan, key)));
+    vlans.filter(|(vlan, _)| *vlan != 0).collect()
 }
 
 fn violation(code: Code, field: &'static str, message: String, alone: bool) -> Violation {
@@ -268,19 +300,16 @@ impl Review<'_> {
 
     /// `nad-exclusive-vlan`: a VLAN that a storage network reserves is used neither alone nor in a
     /// trunk.
-    fn exclusive_vlan(&self) -> Option<Violation> {
+    fn exclusive_vlan(&self, reserved: &[(i64, &Key)]) -> Option<Violation> {
         let (cni, name) = self.new.bridge_under()?;
         if self.new.facts.system {
             return None;
         }
         let old = self.old.as_ref().filter(|_| self.stays_under());
         let old = old.and_then(|old| old.facts.bridge());
-        let reserved: Vec<(i64, &Key)> = self
-            .snapshot
-            .vm_networks_of(name)
-            .filter(|(key, facts)| facts.system && facts.exclusive_vlan && *key != self.key)
-            .filter_map(|(key, facts)| Some((facts.bridge()?.vlan, key)))
-            .filter(|(vlan, _)| *vlan != 0 && cni.carries(*vlan))
+        let reserved: Vec<&(i64, &Key)> = reserved
+            .iter()
+            .filter(|(vlan, key)| *key != self.key && cni.carries(*vlan))
             .filter(|(vlan, _)| !old.is_some_and(|old| old.carries(*vlan)))
             .collect();
         let vlans: BTreeSet<i64> = reserved.iter().map(|(vlan, _)| *vlan).collect();
@@ -463,37 +492,5 @@ pub(super) fn network_mtu(snapshot: &Snapshot, name: &Name) -> Option<Result<i64
             "the MTU of cluster network {name} is unknown, because its uplink-mtu {text:?} is not a \
              number; correct that annotation first"
         )),
-    })
-}
-
-/// `nad-in-use`: no running VM uses the VM network, and no VM refers to it, not even a stopped one.
-/// While the namespace of the VM network is terminating, its VMs go with it, so only VMIs count.
-fn in_use(snapshot: &Snapshot, key: &Key, audience: Audience<'_>) -> Option<Violation> {
-    let mut vms: BTreeSet<&Key> = snapshot.vmis_using(key).collect();
-    if !key.namespace().is_some_and(|namespace| snapshot.is_terminating(namespace)) {
-        vms.extend(snapshot.vms_using(key));
-    }
-    (!vms.is_empty()).then(|| Violation {
-        code: Code::NadInUse,
-        field: None,
-        message: format!(
-            "VM network {key} is still used by VMs: {}; remove it from these VMs and stop them \
-             first",
-            audience.vms(vms)
-        ),
-        of_the_object_alone: false,
-    })
-}
-
-/// The warning to a person who deletes a system network. Its own controller replaces it by delete
-/// and create.
-fn system_network_deleted(old: &Reviewed<VmNetwork>, user: &str) -> Option<String> {
-    let by_person = old.facts.system && !user.starts_with(SYSTEM_USERS);
-    by_person.then(|| {
-        format!(
-            "{} is a system network, which Harvester's controllers manage; change it in \
-             Harvester's settings instead",
-            old.key
-        )
     })
 }

@@ -26,15 +26,21 @@ pub fn cut_off(snapshot: &Snapshot, key: &Key) -> Option<CutOff> {
 /// The number of running VMs that are cut off from some cluster network.
 #[must_use]
 pub fn count_cut_off(snapshot: &Snapshot) -> usize {
+    all_cut_off(snapshot).count()
+}
+
+/// The running VMs that are cut off from some cluster network.
+pub fn all_cut_off(snapshot: &Snapshot) -> impl Iterator<Item = &Key> {
     let mut networks: HashMap<&Key, Option<Name>, FixedState> = HashMap::default();
-    let mut is_inactive = |(host, vm_network)| {
+    let mut is_inactive = move |(host, vm_network)| {
         let network = networks
             .entry(vm_network)
             .or_insert_with_key(|vm_network| cluster_network_of(snapshot, vm_network));
         network.as_ref().is_some_and(|network| inactive(snapshot, network, host).is_some())
     };
     let vmis = snapshot.vmis();
-    vmis.filter(|(key, vmi)| attached(snapshot, key, vmi).into_iter().any(&mut is_inactive)).count()
+    vmis.filter(move |(key, vmi)| attached(snapshot, key, vmi).into_iter().any(&mut is_inactive))
+        .map(|(key, _)| key)
 }
 
 /// Each host that a running VM is on, with each VM network that it uses there. What it uses is what

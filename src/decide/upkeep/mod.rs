@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use crate::cluster::{Difference, Kind, MGMT, Name, ObjectRef, Snapshot};
 use crate::decide::placement::LABEL_PREFIX;
 
-pub use cut_off::{count_cut_off, cut_off};
+pub use cut_off::{all_cut_off, count_cut_off, cut_off};
 pub use values::{ClusterNetworkUpdate, CutOff, Scope, Target, Update};
 pub use waking::{Nomination, Wake, Waker};
 

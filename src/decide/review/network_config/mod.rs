@@ -8,11 +8,16 @@ mod mtu;
 mod nics;
 mod overlap;
 
-use crate::cluster::{Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot};
+use crate::cluster::{HostSet, Key, Kind, Name, NetworkConfig, ObjectRef, Snapshot};
 
 use self::change::Review;
 use self::mtu::Mtu;
+use super::bounds::mtu_in_range;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
+
+pub(in crate::decide) use self::links::Nics;
+pub(in crate::decide) use self::nics::nics_of_mgmt;
+pub(in crate::decide) use self::overlap::covering;
 
 /// What must be read afresh: the VMs on affected hosts, the network configs of the cluster network,
 /// and the cluster network itself if it is unknown. Exceptions that spare a host do not count here,
@@ -71,6 +76,34 @@ pub fn judge(snapshot: &Snapshot, write: &Write<NetworkConfig>, trusted: bool) -
     judgement.warnings.extend(warning);
     judgement.warnings.extend(review.warnings());
     judgement
+}
+
+/// The violations that a network config which counts has as it stands, as if it were made now, and
+/// without those that it shares with other network configs. It covers `hosts`.
+pub(in crate::decide) fn standing(
+    snapshot: &Snapshot,
+    name: &Name,
+    facts: &NetworkConfig,
+    hosts: &HostSet,
+) -> Vec<Violation> {
+    let key = Key::cluster_scoped(name.clone());
+    let new = Reviewed { key, facts: facts.clone(), deleting: false };
+    let review = Review {
+        snapshot,
+        old: None,
+        new: Some(&new),
+        update: false,
+        old_hosts: HostSet::default(),
+        new_hosts: hosts.clone(),
+    };
+    let mtu = (!mtu_in_range(facts.options.mtu)).then(|| review.mtu());
+    let mtu = mtu.and_then(|mtu| match mtu {
+        Mtu::Wrong(violation) => Some(violation),
+        Mtu::Fine | Mtu::Warning(_) => None,
+    });
+    let network = review.cluster_network().into_iter();
+    let nics = review.nic_twice().into_iter().chain(review.reserved_nics());
+    network.chain(review.bond()).chain(mtu).chain(nics).collect()
 }
 
 /// `vc-mgmt`: only trusted users create, change or delete network configs of `mgmt`.

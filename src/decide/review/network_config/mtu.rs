@@ -39,9 +39,8 @@ impl Review<'_> {
         };
         let name = &new.facts.cluster_network;
         let differing = |effective: i64| -> BTreeMap<&Name, i64> {
-            let siblings = self.snapshot.configs_of(name);
-            siblings
-                .map(|(sibling, facts, _)| (sibling, facts.options.effective_mtu()))
+            self.snapshot
+                .config_mtus(name)
                 .filter(|(sibling, mtu)| *sibling != new.name() && *mtu != effective)
                 .collect()
         };

@@ -2,11 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{HostSet, MGMT, Name, NetworkConfig};
+use crate::cluster::{HostSet, MGMT, Name, NetworkConfig, Snapshot};
 use crate::decide::names::list;
 use crate::decide::review::{Code, Reviewed, Violation};
 
 use super::change::Review;
+
+/// The NICs that cluster network `mgmt` uses, according to the node agents' records, each with its
+/// hosts.
+pub(in crate::decide) fn nics_of_mgmt(snapshot: &Snapshot) -> BTreeMap<&Name, HostSet> {
+    let mut nics: BTreeMap<&Name, HostSet> = BTreeMap::new();
+    for (_, record, host) in snapshot.mgmt_records() {
+        for nic in &record.nics {
+            nics.entry(nic).or_default().add(host);
+        }
+    }
+    nics
+}
 
 impl Review<'_> {
     /// `vc-nic-conflict`, first part: no NIC is listed twice.
@@ -44,7 +56,7 @@ impl Review<'_> {
             if theirs.cluster_network == facts.cluster_network || other == new.name() {
                 continue;
             }
-            for (nics, judged) in self.shared_nics(theirs, &added) {
+            for (nics, judged) in self.shared_nics(|nic| theirs.nics.contains(nic), &added) {
                 let both = judged.intersection(hosts);
                 if nics.is_empty() || both.is_empty() {
                     continue;
@@ -67,19 +79,19 @@ impl Review<'_> {
         violations
     }
 
-    /// The NICs that another network config lists as well, each group with the hosts on which it is
-    /// judged. A NIC that the network config had before is judged only on newly covered hosts, so
-    /// that an old conflict blocks nothing.
+    /// The NICs that are used elsewhere as well, each group with the hosts on which it is judged. A
+    /// NIC that the network config had before is judged only on newly covered hosts, so that an old
+    /// conflict blocks nothing.
     fn shared_nics<'s>(
         &'s self,
-        theirs: &NetworkConfig,
+        is_used: impl Fn(&Name) -> bool,
         added: &'s HostSet,
     ) -> [(BTreeSet<&'s Name>, &'s HostSet); 2] {
         let mine = self.new.map(|new| &*new.facts.nics).unwrap_or_default();
         let old = self.old_of_same_network();
         let (kept, fresh) = mine
             .iter()
-            .filter(|nic| theirs.nics.contains(nic))
+            .filter(|nic| is_used(nic))
             .partition(|nic| old.is_some_and(|old| old.facts.nics.contains(nic)));
         [(kept, added), (fresh, &self.new_hosts)]
     }
@@ -90,16 +102,16 @@ impl Review<'_> {
     pub(super) fn management_nics(&self) -> Option<Violation> {
         self.new?;
         let added = self.added();
-        let mut hosts: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
-        for (named_after, record) in self.snapshot.mgmt_records() {
-            let Some(host) = self.snapshot.host(named_after) else { continue };
-            for (nics, judged) in self.shared_nics(record, &added) {
-                for nic in nics.into_iter().filter(|_| judged.contains(host)) {
-                    hosts.entry(nic).or_default().insert(named_after);
-                }
+        let by_mgmt = nics_of_mgmt(self.snapshot);
+        let mut hosts: BTreeMap<&Name, HostSet> = BTreeMap::new();
+        for (nics, judged) in self.shared_nics(|nic| by_mgmt.contains_key(nic), &added) {
+            for nic in nics {
+                let both = by_mgmt.get(nic).map(|hosts| hosts.intersection(judged));
+                hosts.extend(both.filter(|both| !both.is_empty()).map(|both| (nic, both)));
             }
         }
-        let used = hosts.iter().map(|(nic, hosts)| format!("{nic} on hosts: {}", list(hosts)));
+        let names = |hosts| list(self.snapshot.names(hosts));
+        let used = hosts.iter().map(|(nic, hosts)| format!("{nic} on hosts: {}", names(hosts)));
         (!hosts.is_empty()).then(|| Violation {
             code: Code::VcNicConflict,
             field: Some("spec.uplink.nics".into()),

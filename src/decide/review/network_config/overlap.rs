@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{HostSet, Name};
+use crate::cluster::{HostSet, Name, Snapshot};
 use crate::decide::names::list;
 use crate::decide::review::{Code, Violation};
 
@@ -16,16 +16,25 @@ struct Reported<'s> {
     statuses: BTreeSet<&'s Name>,
 }
 
+/// The network configs of a cluster network that cover any of these hosts, each with those that it
+/// covers.
+pub(in crate::decide) fn covering<'s>(
+    snapshot: &'s Snapshot,
+    cluster_network: &str,
+    hosts: &HostSet,
+) -> BTreeMap<&'s Name, HostSet> {
+    let configs = snapshot.configs_of(cluster_network);
+    let both = configs.map(|(config, _, covered)| (config, covered.intersection(hosts)));
+    both.filter(|(_, both)| !both.is_empty()).collect()
+}
+
 impl Review<'_> {
     /// `vc-overlap`: no two network configs of one cluster network cover a host. A VlanStatus of
     /// another network config counts too, since its uplink may still be there.
     pub(super) fn overlap(&self) -> Vec<Violation> {
         let Some(new) = self.new else { return Vec::new() };
         let (added, name) = (self.added(), &new.facts.cluster_network);
-        let mut overlaps: BTreeMap<&Name, HostSet> = BTreeMap::new();
-        for (other, _, hosts) in self.snapshot.configs_of(name) {
-            overlaps.insert(other, added.intersection(hosts));
-        }
+        let overlaps = covering(self.snapshot, name, &added);
         let mut reported: BTreeMap<&Name, Reported<'_>> = BTreeMap::new();
         for (status, report) in self.snapshot.reports(name) {
             let Some(host) = self.snapshot.host(&report.host) else { continue };
@@ -40,17 +49,16 @@ impl Review<'_> {
                 reported.statuses.insert(status);
             }
         }
-        let by_selector =
-            overlaps.iter().filter(|(_, hosts)| !hosts.is_empty()).map(|(other, hosts)| {
-                let hosts = list(self.snapshot.names(hosts));
-                (
-                    *other,
-                    format!(
-                        "network config {other} of cluster network {name} covers the same hosts: \
+        let by_selector = overlaps.iter().map(|(other, hosts)| {
+            let hosts = list(self.snapshot.names(hosts));
+            (
+                *other,
+                format!(
+                    "network config {other} of cluster network {name} covers the same hosts: \
                          {hosts}; change a nodeSelector"
-                    ),
-                )
-            });
+                ),
+            )
+        });
         let by_report = reported.iter().map(|(other, Reported { hosts, statuses })| {
             let remedy = if self.snapshot.config(other).is_some() {
                 "wait until the node agent has removed it".to_owned()
