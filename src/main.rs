@@ -11,6 +11,7 @@ use lanekeeper::cli::{
 };
 use lanekeeper::cluster::Problem;
 use lanekeeper::commands::certs::{Action, Certs, certs};
+use lanekeeper::commands::check::check;
 use lanekeeper::commands::cleanup::{Cleanup, cleanup};
 use lanekeeper::commands::doctor::{Doctor, doctor};
 use lanekeeper::commands::explain::{self, Explanation};
@@ -87,6 +88,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             report(&plan.problems);
             std::io::stdout().write_all(plan.text.as_bytes()).context("can't write the output")?;
             Ok(u8::from(!plan.admitted))
+        }
+        Command::Check(Reading { source, output }) => {
+            let checked = check(source.once()?, output.into())?;
+            std::io::stdout()
+                .write_all(checked.text.as_bytes())
+                .context("can't write the output")?;
+            Ok(u8::from(!checked.clean))
         }
         Command::Manifests(arguments) => {
             let text = match arguments.job()? {

@@ -52,6 +52,12 @@ pub enum Command {
     /// error, since the answer may lack what they say. Exit status: 0 if the change would be admitted, with
     /// or without warnings, 1 if a rule refuses it, 2 if something could not be read.
     Plan(Plan),
+    /// Say everything that is wrong now: objects that can't be read, references to what does not
+    /// exist, overlaps, NICs and uplinks that are down, VMs with nowhere to go, and running VMs that
+    /// are cut off.
+    ///
+    /// Exit status: 0 if nothing is wrong, 1 if something is, 2 if the source could not be read.
+    Check(Reading),
     /// Print everything that an installation applies, as one stream of YAML: definitions,
     /// namespace, access rights, the Deployment and what stands before it, and webhooks.
     ///
@@ -330,7 +336,7 @@ pub enum Explained {
     },
 }
 
-/// How `explain` reads the cluster and prints its answer.
+/// How `explain` and `check` read the cluster and print their answers.
 #[derive(Args, Debug)]
 pub struct Reading {
     /// Where the cluster's objects come from.

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod causes;
+pub mod check;
 pub mod explain;
 pub mod feasible;
 pub mod filter;

@@ -12,6 +12,7 @@
 mod admission;
 mod authority;
 mod certificates;
+mod check;
 mod cleanup;
 mod crds;
 mod doctor;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lanekeeper::decide::causes;
 use lanekeeper::decide::review::Code;
+use lanekeeper::decide::{causes, check};
 
 use serde_json::Value;
 
@@ -357,6 +357,7 @@ fn every_code_has_an_entry_and_every_entry_a_code() {
         .iter()
         .copied()
         .chain(Code::ALL.iter().map(|code| code.as_str()))
+        .chain(check::Code::OWN.iter().map(|code| code.as_str()))
         .map(str::to_owned)
         .collect();
     assert_eq!(entries, codes);
