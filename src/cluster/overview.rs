@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::facts::{HostNetwork, UplinkStatus};
-use super::hosts::HostRef;
+use super::hosts::{HostRef, HostSet};
 use super::names::{Key, Name};
 use super::selectors::LabelSelector;
 use super::snapshot::Snapshot;
+use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
 impl Snapshot {
@@ -15,6 +16,17 @@ impl Snapshot {
     pub fn selects(&self, selector: &LabelSelector, host: HostRef<'_>) -> bool {
         let facts = self.0.hosts.facts(host.number);
         facts.is_some_and(|facts| selector.selects(&facts.labels))
+    }
+
+    /// Returns whether a host is a witness host, which runs no VMs.
+    #[must_use]
+    pub fn is_witness(&self, host: HostRef<'_>) -> bool {
+        self.0.hosts.witnesses().contains(host)
+    }
+
+    /// All network configs, even those that do not count, each with the hosts that it covers.
+    pub fn every_config(&self) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
+        self.0.configs.iter().map(|(name, config)| (name, &*config.facts, &*config.hosts))
     }
 
     /// All hosts' reports on uplinks, each with its VlanStatus's name.

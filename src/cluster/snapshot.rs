@@ -85,12 +85,6 @@ impl Snapshot {
         Some(&self.0.hosts.facts(self.0.hosts.find(host)?)?.labels)
     }
 
-    /// Returns whether a host is a witness host, which runs no VMs.
-    #[must_use]
-    pub fn is_witness(&self, host: HostRef<'_>) -> bool {
-        self.0.hosts.witnesses().contains(host)
-    }
-
     /// A lookup of many hosts, one after the other.
     #[must_use]
     pub fn walk(&self) -> HostWalk<'_> {
@@ -174,11 +168,6 @@ impl Snapshot {
         self.every_config().filter(|(_, facts, _)| facts.counts())
     }
 
-    /// All network configs, even those that do not count, each with the hosts that it covers.
-    pub fn every_config(&self) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
-        self.0.configs.iter().map(|(name, config)| (name, &*config.facts, &*config.hosts))
-    }
-
     /// The facts of a network config, even if the network config does not count.
     #[must_use]
     pub fn config(&self, name: &str) -> Option<&NetworkConfig> {
@@ -245,11 +234,6 @@ impl Snapshot {
 
     // Host networks.
 
-    /// All host network configs.
-    pub fn host_networks(&self) -> impl Iterator<Item = (&Name, &HostNetwork)> {
-        self.0.host_networks.iter().map(|(name, facts)| (name, &**facts))
-    }
-
     /// The host network configs of a cluster network.
     pub fn host_networks_of<'s>(
         &'s self,
@@ -259,11 +243,6 @@ impl Snapshot {
     }
 
     // VM networks.
-
-    /// All VM networks.
-    pub fn vm_networks(&self) -> impl Iterator<Item = (&Key, &VmNetwork)> {
-        self.0.vm_networks.iter().map(|(key, facts)| (key, &**facts))
-    }
 
     /// A VM network, if it exists.
     #[must_use]

@@ -79,9 +79,8 @@ impl<'s> HostPage<'s> {
             .filter(|(_, facts, hosts)| hosts.contains(host) || is_record(facts))
             .map(|(name, facts, hosts)| NetworkConfigFacts::of(snapshot, name, facts, hosts));
         let labels = snapshot.labels_of(host.name());
-        let selected = snapshot
-            .host_networks()
-            .filter(|(_, facts)| labels.is_some_and(|labels| facts.selector.selects(labels)));
+        let selected =
+            snapshot.host_networks().filter(|(_, facts)| snapshot.selects(&facts.selector, host));
         let addresses = selected.map(|(name, facts)| Address {
             host_network_config: name.clone(),
             cluster_network: facts.cluster_network.clone(),
@@ -168,8 +167,7 @@ impl HostNetworkConfigs {
             let mut hosts = HostSet::default();
             let mut inactive_hosts = HostSet::default();
             for host in snapshot.every_host() {
-                let labels = snapshot.labels_of(host.name());
-                if labels.is_some_and(|labels| facts.selector.selects(labels)) {
+                if snapshot.selects(&facts.selector, host) {
                     hosts.add(host);
                     if inactive(snapshot, &facts.cluster_network, host).is_some() {
                         inactive_hosts.add(host);

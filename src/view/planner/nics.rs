@@ -129,10 +129,7 @@ fn users(snapshot: &Snapshot, asked: &Asked<'_>, nic: &Name) -> BTreeSet<String>
         .map(|(name, ..)| format!("network config {name}"));
     let records = snapshot
         .mgmt_records()
-        .filter(|(host, facts)| {
-            let host = snapshot.host(host);
-            facts.nics.contains(nic) && host.is_some_and(|host| asked.covered.contains(host))
-        })
-        .map(|(host, _)| format!("{MGMT} on {host}"));
+        .filter(|(_, facts, host)| facts.nics.contains(nic) && asked.covered.contains(*host))
+        .map(|(.., host)| format!("{MGMT} on {}", host.name()));
     configs.chain(records).collect()
 }
