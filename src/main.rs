@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{self, ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use lanekeeper::cli::{
     self, Administration, Cli, Command, Explained, Job, Place, Plan, Reading, Unschedulable,
 };
@@ -41,7 +42,7 @@ fn apply_allocator_settings() {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    match run(arguments()) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             // If standard error is closed, there is nobody to tell.
@@ -49,6 +50,16 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Reads the arguments. As a plug-in of kubectl, the program is `kubectl lanekeeper`.
+fn arguments() -> Cli {
+    let mut command = Cli::command();
+    let program = std::env::args_os().next().map(PathBuf::from);
+    if program.as_ref().and_then(|it| it.file_stem()).is_some_and(|it| it == "kubectl-lanekeeper") {
+        command = command.bin_name("kubectl lanekeeper");
+    }
+    Cli::from_arg_matches_mut(&mut command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// Reports the problems of a command's source.
@@ -147,6 +158,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 .write_all(answer.text.as_bytes())
                 .context("can't write the output")?;
             Ok(u8::from(answer.due))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lanekeeper", &mut script);
+            std::io::stdout().write_all(&script).context("can't write the output")?;
+            Ok(0)
         }
         Command::Explain(arguments) => {
             let explanation = explain(arguments.what)?;

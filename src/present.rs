@@ -186,7 +186,9 @@ impl Present {
     /// be read whole.
     async fn pods(&self, snapshot: &Snapshot, pods: Pods) -> Result<Vec<Change>, Error> {
         let needs_host = pods != Pods::Alive;
-        let listed = self.list(Kind::LauncherPod, Which { pods, metadata: true }).await?;
+        let listed = self
+            .list(Kind::LauncherPod, Which { pods, metadata: true, ..Which::default() })
+            .await?;
         for change in listed.iter() {
             check(change)?;
         }

@@ -113,6 +113,8 @@ pub fn with_runtime(kubeconfig: Option<&Path>) -> Result<(Runtime, Api), Connect
 pub struct Which {
     /// Which launcher pods, if the kind is that.
     pub pods: Pods,
+    /// Whether to list only cordoned hosts, if the kind is that.
+    pub cordoned: bool,
     /// Whether to list metadata only.
     pub metadata: bool,
 }
@@ -196,6 +198,9 @@ impl Pages<'_> {
         select_launcher_pods(&mut query, self.kind);
         if let Some(fields) = self.which.pods.fields() {
             query.append_pair("fieldSelector", &fields);
+        }
+        if self.which.cordoned {
+            query.append_pair("fieldSelector", "spec.unschedulable=true");
         }
         // The API server answers a list without a limit from memory, but pages from etcd. One host
         // has few pods, so its list needs no pages.
@@ -351,6 +356,26 @@ impl Api {
         }
         match self.get_json(&path_of(object), "", "application/json").await {
             Ok(object) => Ok(Some(object)),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets one object as [`Self::get`] does, but by a list of it, so that an account that may list the
+    /// kind needs no right to get.
+    ///
+    /// # Errors
+    /// If the object can't be read.
+    pub async fn find(&self, object: &ObjectRef) -> Result<Option<RawObject>, Error> {
+        let (namespace, name) = (object.key.namespace(), object.key.name());
+        if !is_dns_subdomain(name) || !namespace.is_none_or(is_dns_subdomain) {
+            return Ok(None);
+        }
+        let path = collection_of(object.kind, namespace);
+        // A valid name needs no escapes.
+        let query = format!("fieldSelector=metadata.name%3D{name}");
+        match self.get_json::<List>(&path, &query, "application/json").await {
+            Ok(list) => Ok(list.items.unwrap_or_default().into_iter().next()),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
         }

@@ -2,22 +2,23 @@
 
 mod administration;
 mod manifests;
+mod people;
+mod serve;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::cluster::{Activation, Options, is_dns_subdomain};
-use crate::k8s::replies::Rejections;
-use crate::k8s::{Decoder, TRUSTED_USERS};
-use crate::pki::AltName;
+use crate::k8s::Decoder;
 use crate::source::{self, Once, OnceError};
-use crate::view::Form;
 
 pub use administration::{Administration, Ca, Certs, Cleanup, Doctor, Place};
 pub use manifests::{CertificateArg, Job, Manifests, OverlayArg, SchedulerArg, WrongArguments};
+pub use people::{Explain, Explained, Output, Plan, Reading};
+pub use serve::{NodeLabels, RejectionsArg, Serve, Unschedulable, VmAffinity};
 
 /// Keeps KubeVirt virtual machines on hosts where their networks are up, and keeps network changes
 /// from cutting off running machines.
@@ -82,6 +83,13 @@ pub enum Command {
     /// Look after the certificates that Lanekeeper issues.
     #[command(subcommand)]
     Certs(Certs),
+    /// Print a script that completes commands and flags in a shell.
+    ///
+    /// For bash, for example: `lanekeeper completions bash > /etc/bash_completion.d/lanekeeper`.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// Where the cluster's objects come from, and how they are read.
@@ -153,245 +161,6 @@ impl Source {
     #[must_use]
     pub fn decoder(&self) -> Decoder {
         Decoder { multus_namespace: self.multus_namespace.as_str().into(), ..Decoder::default() }
-    }
-}
-
-/// Arguments of `serve`.
-#[derive(Args, Debug)]
-pub struct Serve {
-    /// Where the cluster's objects come from.
-    #[command(flatten)]
-    pub source: Source,
-
-    /// The address of the extender and the webhooks, over HTTPS.
-    #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-
-    /// The address of /livez, /readyz and /metrics, over plain HTTP.
-    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
-    pub admin_listen: SocketAddr,
-
-    /// The serving certificate with its chain, in PEM. The file is read again when it changes.
-    /// Without this flag, the certificate is that of the Secret `lanekeeper-tls`, where the leader
-    /// keeps one; with --cluster, one for localhost is made in certs/dev/, with the CA
-    /// certs/dev/ca.crt.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-
-    /// The key of --tls-cert, in PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-
-    /// Answer only clients with a certificate of a CA in this file, in PEM. All others get 401. The
-    /// file is read again when it changes. docs/reference.md, "Client certificates", describes how
-    /// kube-scheduler and the API server show a certificate.
-    #[arg(long, value_name = "FILE")]
-    pub client_ca: Option<PathBuf>,
-
-    /// When rejected hosts are named to the scheduler. `needed`: only if no host is kept, since the
-    /// scheduler uses the reasons only then. `all`: always.
-    #[arg(long, value_enum, default_value = "needed")]
-    pub rejections: RejectionsArg,
-
-    /// The largest body of a scheduler's request: a number of bytes, or a whole number with the
-    /// unit KiB, MiB or GiB.
-    #[arg(long, default_value = "128MiB", value_name = "SIZE", value_parser = size)]
-    pub max_filter_body: usize,
-
-    /// The memory for all requests in flight. A request takes up to twice the size of its body.
-    /// Requests beyond this limit are answered with 503 at once.
-    #[arg(long, default_value = "256MiB", value_name = "SIZE", value_parser = size)]
-    pub max_body_memory: usize,
-
-    /// A user who may delete cluster network `mgmt`, write its network configs, and give a VM a MAC
-    /// address that another one has. Repeatable, and replaces the default.
-    #[arg(long = "trusted-user", default_values = TRUSTED_USERS, value_name = "USER")]
-    pub trusted_users: Vec<String>,
-
-    /// What happens to a VM that no host can run, because no host has all its cluster networks or
-    /// one of its VM networks does not exist. `warn`: it is admitted with a warning. `deny`: it is
-    /// refused.
-    #[arg(long, value_enum, default_value = "warn")]
-    pub unschedulable_vm: Unschedulable,
-
-    /// What the leader keeps in the cluster. `manage`: host labels, cluster network `mgmt`, the
-    /// condition `ready` of cluster networks, the label `ready` of VM networks, and `uplink-mtu`.
-    /// `external`: none of these, since Harvester's agent and manager keep them.
-    #[arg(long, value_enum, default_value = "manage")]
-    pub node_labels: NodeLabels,
-
-    /// The namespace of the Lease, the Secret and the Service. Without this flag, it is the namespace
-    /// that the process runs in, or else `lanekeeper-system`.
-    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
-    pub namespace: Option<String>,
-
-    /// A further DNS name or IP address in the serving certificate that Lanekeeper issues. Repeatable.
-    #[arg(long = "tls-san", value_name = "NAME", conflicts_with_all = ["tls_cert", "cluster"])]
-    pub tls_sans: Vec<AltName>,
-
-    /// Whether VMs and VMIs get node affinity for their cluster networks. `manage`: they do. `off`:
-    /// they are left alone, and the extender alone keeps them off other hosts. That is for VMs whose
-    /// manifests a tool keeps as they are in Git, and for KubeVirt's rollout strategy `Stage`.
-    #[arg(long, value_enum, default_value = "manage")]
-    pub vm_affinity: VmAffinity,
-}
-
-/// The values of `--node-labels`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the option says what they mean")]
-pub enum NodeLabels {
-    Manage,
-    External,
-}
-
-/// The values of `--vm-affinity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the option says what they mean")]
-pub enum VmAffinity {
-    Manage,
-    Off,
-}
-
-/// The values of `--unschedulable-vm`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the option says what they mean")]
-pub enum Unschedulable {
-    Warn,
-    Deny,
-}
-
-/// The values of `--rejections`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[expect(missing_docs, reason = "the option says what they mean")]
-pub enum RejectionsArg {
-    Needed,
-    All,
-}
-
-impl From<RejectionsArg> for Rejections {
-    fn from(argument: RejectionsArg) -> Self {
-        match argument {
-            RejectionsArg::Needed => Self::Needed,
-            RejectionsArg::All => Self::All,
-        }
-    }
-}
-
-/// Arguments of `explain`.
-#[derive(Args, Debug)]
-pub struct Explain {
-    /// The object to explain.
-    #[command(subcommand)]
-    pub what: Explained,
-}
-
-/// What can be explained.
-#[derive(Debug, Subcommand)]
-pub enum Explained {
-    /// Explain on which hosts a VM can run. If there is no VM of this name, its VMI is explained.
-    Vm {
-        /// The VM. With --file it may be left out if the file holds only one.
-        #[arg(value_name = "NAMESPACE/NAME", required_unless_present = "file")]
-        vm: Option<String>,
-
-        /// A file with a VM that is not made yet, in YAML or JSON, and with what is made with it.
-        #[arg(short, long, value_name = "FILE")]
-        file: Option<PathBuf>,
-
-        /// How the cluster is read, and the answer is printed.
-        #[command(flatten)]
-        reading: Reading,
-    },
-    /// Explain which cluster networks are active on a host, and which VMs can run there. Exit
-    /// status 1 if none of the VMs can.
-    Host {
-        /// The host.
-        #[arg(value_name = "NAME")]
-        host: String,
-
-        /// How the cluster is read, and the answer is printed.
-        #[command(flatten)]
-        reading: Reading,
-    },
-    /// Explain a VM network: its cluster network, the hosts on which a VM can use it, and its VMs.
-    Network {
-        /// The VM network.
-        #[arg(value_name = "NAMESPACE/NAME")]
-        network: String,
-
-        /// How the cluster is read, and the answer is printed.
-        #[command(flatten)]
-        reading: Reading,
-    },
-    /// Explain a cluster network: the hosts on which it is active, its network configs and its VM
-    /// networks.
-    ClusterNetwork {
-        /// The cluster network.
-        #[arg(value_name = "NAME")]
-        cluster_network: String,
-
-        /// How the cluster is read, and the answer is printed.
-        #[command(flatten)]
-        reading: Reading,
-    },
-}
-
-/// How `explain` and `check` read the cluster and print their answers.
-#[derive(Args, Debug)]
-pub struct Reading {
-    /// Where the cluster's objects come from.
-    #[command(flatten)]
-    pub source: Source,
-
-    /// The output format.
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub output: Output,
-}
-
-/// Arguments of `plan`.
-#[derive(Args, Debug)]
-pub struct Plan {
-    /// The change: objects in YAML or JSON, as for `kubectl replace`.
-    #[arg(short, long, value_name = "FILE")]
-    pub file: PathBuf,
-
-    /// Delete the objects rather than apply them.
-    #[arg(long)]
-    pub delete: bool,
-
-    /// Judge the objects one after the other, each against the state that the ones before it leave.
-    #[arg(long)]
-    pub in_order: bool,
-
-    /// Where the cluster's objects come from.
-    #[command(flatten)]
-    pub source: Source,
-
-    /// What happens to a VM that no host can run, as for `serve`.
-    #[arg(long, value_enum, default_value = "warn")]
-    pub unschedulable_vm: Unschedulable,
-
-    /// The output format.
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub output: Output,
-}
-
-/// The output formats.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[expect(missing_docs, reason = "the option says what they mean")]
-pub enum Output {
-    Table,
-    Json,
-    Yaml,
-}
-
-impl From<Output> for Form {
-    fn from(argument: Output) -> Self {
-        match argument {
-            Output::Table => Self::Table,
-            Output::Json => Self::Json,
-            Output::Yaml => Self::Yaml,
-        }
     }
 }
 

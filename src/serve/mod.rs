@@ -3,6 +3,7 @@
 mod certificate;
 mod changes;
 mod leader;
+mod objects;
 mod parts;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::pki::{self, Files};
 use crate::present::Present;
 use crate::publish::{self, Publisher, Watches};
 use crate::server::admin::{self, Admin};
+use crate::server::ui::{self, Ui};
 use crate::server::{self, App, Bodies, Settings, listen};
 use crate::source::Live;
 
@@ -115,16 +117,17 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
         .then(|| Issuer { namespace: namespace.clone(), extra: arguments.tls_sans });
     let certificate = Follower::new(origin)?;
     let present = api.clone().map(|api| Present::new(api, source.decoder()));
+    let policy = Policy {
+        trusted_users: arguments.trusted_users,
+        deny_unschedulable: arguments.unschedulable_vm == Unschedulable::Deny,
+        vm_affinity_off: arguments.vm_affinity == VmAffinity::Off,
+        names_all: false,
+    };
     let settings = Settings {
         decoder: source.decoder(),
         rejections: rejections.into(),
         max_filter_body,
-        policy: Policy {
-            trusted_users: arguments.trusted_users,
-            deny_unschedulable: arguments.unschedulable_vm == Unschedulable::Deny,
-            vm_affinity_off: arguments.vm_affinity == VmAffinity::Off,
-            names_all: false,
-        },
+        policy: policy.clone(),
         clients_only,
     };
     let bodies = Bodies::with_room(max_body_memory);
@@ -140,6 +143,11 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
         "serving the extender and the webhooks"
     );
     tracing::info!(address = %admin_socket.local_addr()?, "serving probes and metrics");
+    let ui_socket = listen::bind(arguments.ui_listen)?;
+    let ui_address = ui_socket.local_addr()?;
+    tracing::info!(address = %ui_address, "serving the web page");
+    let objects = objects::of(&source, api.as_ref());
+    let page = Ui::new(snapshots.clone(), objects, source.decoder(), policy, ui_address);
 
     let control = Control::new();
     let handle = Handle::<SocketAddr>::with_control(control.clone());
@@ -149,6 +157,9 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     let mut parts = Parts::default();
     let server = listen::https(main_socket, certificate.tls.clone(), router, handle);
     parts.start(Stage::Serving, "the server", Box::pin(server));
+    // Event streams never end by themselves, so the page ends with its part and is not drained.
+    let page = listen::http(ui_socket, ui::router(Arc::new(page)), Handle::new());
+    parts.start(Stage::Serving, "the web page", Box::pin(page));
     let follow = certificate.follow(admin.clone());
     parts.start(Stage::Upkeep, "certificate rotation", Box::pin(follow));
     let leader = api.map(|api| {

@@ -8,6 +8,7 @@ mod calls;
 mod extender;
 pub mod listen;
 mod reply;
+pub mod ui;
 
 use std::sync::Arc;
 

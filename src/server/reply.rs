@@ -38,6 +38,10 @@ impl Refusal {
         Self { status, why }
     }
 
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
     pub fn not_synced() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, NOT_SYNCED)
     }

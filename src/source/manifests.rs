@@ -104,13 +104,13 @@ impl Manifests {
         self.index.snapshot().ok_or_else(|| Unreadable(Vec::new()))
     }
 
-    /// Reads the whole objects of the known files. If an object occurs twice, the later one counts.
+    /// Reads the whole objects of all files. If an object occurs twice, the later one counts.
     ///
     /// # Errors
-    /// If a file can't be read any more.
+    /// If a file can't be read.
     pub fn objects(&self) -> Result<BTreeMap<ObjectRef, Value>, Unreadable> {
         let mut all = BTreeMap::new();
-        for path in self.files.keys() {
+        for path in files::find(&self.root).files.keys() {
             for object in objects_in(path)? {
                 if let Ok(Some(change)) = self.decoder.change(&object) {
                     all.insert(change.object, object);

@@ -8,11 +8,13 @@ mod nics;
 mod placement;
 mod vm_network;
 
+use std::fmt::Display;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Name, is_dns_subdomain};
+use crate::cluster::is_dns_subdomain;
 use crate::view::plan::PlanView;
 use crate::view::{WriteError, to_yaml};
 
@@ -135,7 +137,12 @@ fn set(object: &mut Value, path: &[&str], value: Option<Value>) {
     }
 }
 
-/// Names, separated by commas.
-fn listed(names: &[Name]) -> String {
-    names.join(", ")
+/// The first names, separated by commas, and the number of the others.
+fn listed(names: &[impl Display]) -> String {
+    const MAX_NAMES: usize = 5;
+    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(ToString::to_string).collect();
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }

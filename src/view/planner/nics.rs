@@ -82,7 +82,7 @@ fn nic(
     // The bond of the cluster network that a changed network config has now.
     let old_bond = asked.change.map(|(_, config)| format!("{}-bo", config.cluster_network));
     let mut down_on = Vec::new();
-    let mut used_by: BTreeSet<String> = users(snapshot, asked, name);
+    let mut enslaved: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
     for (host, links) in reporting {
         let here = || links.iter().filter(|link| link.name == *name);
         if here().any(|link| link.state == LinkState::Down) {
@@ -92,15 +92,16 @@ fn nic(
             let master = links.iter().find(|link| link.index == index);
             let master = master.map_or("another link", |link| &*link.name);
             if *master != *bond && Some(master) != old_bond.as_deref() {
-                used_by.insert(format!("{master} on {}", host.name()));
+                enslaved.entry(master).or_default().push(host.name());
             }
         }
     }
+    let masters = enslaved.iter().map(|(master, hosts)| format!("{master} on {}", listed(hosts)));
+    let used_by: Vec<String> = users(snapshot, asked, name).into_iter().chain(masters).collect();
     let is_kept = asked.change.is_some_and(|(_, config)| config.nics.contains(name));
     let why = [
         (!down_on.is_empty()).then(|| format!("down on {}", listed(&down_on))),
-        (!used_by.is_empty())
-            .then(|| format!("used by {}", used_by.iter().cloned().collect::<Vec<_>>().join(", "))),
+        (!used_by.is_empty()).then(|| format!("used by {}", listed(&used_by))),
     ];
     let label = match down_on.len() {
         0 => name.to_string(),
@@ -113,13 +114,13 @@ fn nic(
         selectable: is_kept || down_on.is_empty() && used_by.is_empty(),
         why: why.into_iter().flatten().collect::<Vec<_>>().join("; "),
         down_on,
-        used_by: used_by.into_iter().collect(),
+        used_by,
         label,
     }
 }
 
 /// The network configs that use a NIC on any of the hosts, and `mgmt` by its records.
-fn users(snapshot: &Snapshot, asked: &Asked<'_>, nic: &Name) -> BTreeSet<String> {
+fn users(snapshot: &Snapshot, asked: &Asked<'_>, nic: &Name) -> Vec<String> {
     let configs = snapshot
         .configs()
         .filter(|(name, ..)| asked.change.is_none_or(|(change, _)| ***name != *change))
@@ -130,6 +131,8 @@ fn users(snapshot: &Snapshot, asked: &Asked<'_>, nic: &Name) -> BTreeSet<String>
     let records = snapshot
         .mgmt_records()
         .filter(|(_, facts, host)| facts.nics.contains(nic) && asked.covered.contains(*host))
-        .map(|(.., host)| format!("{MGMT} on {}", host.name()));
-    configs.chain(records).collect()
+        .map(|(.., host)| host.name());
+    let records: Vec<&Name> = records.collect();
+    let mgmt = (!records.is_empty()).then(|| format!("{MGMT} on {}", listed(&records)));
+    configs.chain(mgmt).collect()
 }

@@ -1,0 +1,75 @@
+//! The whole objects that the web page asks for: from the API server, or from manifests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::api::{Api, Which};
+use crate::cli::Source;
+use crate::cluster::{Kind, Name, ObjectRef};
+use crate::server::ui::{Objects, Reading};
+use crate::source::Manifests;
+use crate::threads::off_thread;
+
+/// The objects of the API server, or else of the manifests.
+pub(super) fn of(source: &Source, api: Option<&Api>) -> Box<dyn Objects> {
+    match (api, source.manifests()) {
+        (Some(api), _) => Box::new(Live(api.clone())),
+        (None, manifests) => Box::new(Files(manifests.map(Arc::new))),
+    }
+}
+
+/// The API server's objects. They are read by lists, so that the right to list is enough.
+struct Live(Api);
+
+impl Objects for Live {
+    fn object<'a>(&'a self, object: &'a ObjectRef) -> Reading<'a, Option<Value>> {
+        Box::pin(async move {
+            let found = self.0.find(object).await;
+            let found = found.map_err(|why| format!("{object}: {why}"))?;
+            let read = |json: &str| serde_json::from_str(json).map_err(|why| why.to_string());
+            found.map(|raw| read(raw.json())).transpose()
+        })
+    }
+
+    fn cordoned(&self) -> Reading<'_, BTreeSet<Name>> {
+        Box::pin(async move {
+            let which = Which { metadata: true, cordoned: true, ..Which::default() };
+            let mut pages = self.0.pages(Kind::Host, which);
+            let mut cordoned = BTreeSet::new();
+            while let Some(hosts) = pages.next().await.map_err(|why| why.to_string())? {
+                cordoned.extend(hosts.iter().map(|host| Name::from(host.key().as_str())));
+            }
+            Ok(cordoned)
+        })
+    }
+}
+
+/// The objects of manifests.
+struct Files(Option<Arc<Manifests>>);
+
+impl Files {
+    async fn read(&self) -> Result<BTreeMap<ObjectRef, Value>, String> {
+        let Some(manifests) = self.0.clone() else { return Ok(BTreeMap::new()) };
+        let read = off_thread(true, move || manifests.objects());
+        read.await.map_err(|why| why.to_string())?.map_err(|why| why.to_string())
+    }
+}
+
+impl Objects for Files {
+    fn object<'a>(&'a self, object: &'a ObjectRef) -> Reading<'a, Option<Value>> {
+        Box::pin(async move { Ok(self.read().await?.remove(object)) })
+    }
+
+    fn cordoned(&self) -> Reading<'_, BTreeSet<Name>> {
+        Box::pin(async move {
+            let is_cordoned = |(object, value): &(ObjectRef, Value)| {
+                object.kind == Kind::Host
+                    && value.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true)
+            };
+            let objects = self.read().await?.into_iter().filter(is_cordoned);
+            Ok(objects.map(|(object, _)| Name::from(object.key.as_str())).collect())
+        })
+    }
+}

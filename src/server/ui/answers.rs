@@ -1,0 +1,110 @@
+//! The answers about what there is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+
+use crate::cluster::{Key, Name};
+use crate::server::reply::json;
+use crate::view::Report;
+use crate::view::page::{
+    ClusterNetworkPage, HostNetworkConfigs, HostPage, NetworkConfigs, Overview, VmNetworkPage,
+    VmNetworks, VmPage, Vms, VmsAsked,
+};
+
+use super::{Refused, Ui};
+
+/// The page's state.
+type Page = State<Arc<Ui>>;
+/// An answer as JSON.
+type Answer = Result<Response, Refused>;
+
+fn answer(bytes: Result<Bytes, Refused>) -> Answer {
+    bytes.map(json)
+}
+
+pub(super) async fn overview(State(ui): Page) -> Answer {
+    answer(
+        ui.shared("overview", |snapshot, version| {
+            let problems = Report::of(snapshot).count();
+            Overview::of(snapshot, version, problems)
+        })
+        .await,
+    )
+}
+
+pub(super) async fn host(State(ui): Page, Path(name): Path<String>) -> Answer {
+    let (snapshot, _) = ui.snapshot()?;
+    let cordoned = ui.objects.cordoned().await.ok().map(|hosts| hosts.contains(&*name));
+    let page = move || {
+        let host = snapshot.host(&name).ok_or_else(|| Refused::not_found("host", &name))?;
+        Ok(serde_json::to_value(HostPage::of(&snapshot, host, cordoned))?)
+    };
+    answer(ui.compute(page).await)
+}
+
+pub(super) async fn cluster_network(State(ui): Page, Path(name): Path<String>) -> Answer {
+    let (snapshot, _) = ui.snapshot()?;
+    let name = Name::from(name);
+    let page = move || {
+        let page = ClusterNetworkPage::of(&snapshot, &name);
+        let page = page.ok_or_else(|| Refused::not_found("cluster network", &name))?;
+        Ok(serde_json::to_value(page)?)
+    };
+    answer(ui.compute(page).await)
+}
+
+pub(super) async fn network_configs(State(ui): Page) -> Answer {
+    answer(ui.shared("network-configs", |snapshot, _| NetworkConfigs::of(snapshot)).await)
+}
+
+pub(super) async fn vm_networks(State(ui): Page) -> Answer {
+    answer(ui.shared("vm-networks", |snapshot, _| VmNetworks::of(snapshot)).await)
+}
+
+pub(super) async fn vm_network(
+    State(ui): Page,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Answer {
+    let (snapshot, _) = ui.snapshot()?;
+    let key = Key::in_namespace(&namespace, &name);
+    let page = move || {
+        let page = VmNetworkPage::of(&snapshot, &key);
+        let page = page.ok_or_else(|| Refused::not_found("VM network", key.as_str()))?;
+        Ok(serde_json::to_value(page)?)
+    };
+    answer(ui.compute(page).await)
+}
+
+pub(super) async fn vms(State(ui): Page, asked: Result<Query<VmsAsked>, QueryRejection>) -> Answer {
+    let Query(asked) = asked.map_err(|why| Refused::bad(why.body_text()))?;
+    let (snapshot, _) = ui.snapshot()?;
+    answer(ui.compute(move || Ok(Vms::of(&snapshot, &asked))).await)
+}
+
+pub(super) async fn vm(State(ui): Page, Path((namespace, name)): Path<(String, String)>) -> Answer {
+    let (snapshot, _) = ui.snapshot()?;
+    let key = Key::in_namespace(&namespace, &name);
+    let page = move || {
+        let page = VmPage::of(&snapshot, &key);
+        let page = page.ok_or_else(|| Refused::not_found("VM or VMI", key.as_str()))?;
+        Ok(serde_json::to_value(page)?)
+    };
+    answer(ui.compute(page).await)
+}
+
+pub(super) async fn host_network_configs(State(ui): Page) -> Answer {
+    answer(ui.shared("host-network-configs", |snapshot, _| HostNetworkConfigs::of(snapshot)).await)
+}
+
+pub(super) async fn problems(State(ui): Page) -> Answer {
+    answer(ui.shared("problems", |snapshot, _| Report::of(snapshot)).await)
+}
+
+pub(super) async fn openapi() -> Response {
+    Json(super::openapi()).into_response()
+}
