@@ -279,7 +279,7 @@ async fn measure(folder: &Path, how: How) {
             .arg(&files.cert)
             .arg("--tls-key")
             .arg(&files.key)
-            .args(["--listen", &https, "--admin-listen", &admin])
+            .args(["--listen", &https, "--admin-listen", &admin, "--ui-listen", "127.0.0.1:0"])
             .stderr(Stdio::null())
             .spawn()
             .unwrap(),

@@ -1,4 +1,4 @@
-//! What the leader and a scrape cost at 15,000 hosts, 64 cluster networks, 300 network configs and
+//! What the leader, a scrape and `check` cost at 15,000 hosts, 64 cluster networks, 300 network configs and
 //! 100,000 VMs.
 
 mod large;
@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use divan::Bencher;
 use lanekeeper::cluster::{
-    Change, Fact, HostChoice, Key, Kind, LauncherPod, Selection, Snapshot, Waiting,
+    Change, Fact, HostChoice, Key, Kind, Labels, LauncherPod, Link, LinkMonitor, LinkState, Name,
+    NetworkConfig, Now, ObjectRef, Selection, Snapshot, UplinkStatus, Waiting,
 };
+use lanekeeper::decide::check::findings;
 use lanekeeper::decide::feasible::{Fits, unschedulable};
 use lanekeeper::decide::upkeep::{Scope, Waker, count_cut_off, targets};
 
-use large::{HOSTS, NETWORKS, built, change, fill, host, vmis};
+use large::{CONFIGS, HOSTS, NETWORKS, built, change, fill, host, network, vmis};
 
 fn main() {
     divan::main();
@@ -58,6 +60,66 @@ fn look_for_hosts_of_a_thousand_selectors(bencher: Bencher<'_, '_>) {
         let mut fits = Fits::new(&SNAPSHOT);
         choices.iter().filter(|it| fits.of(Cow::Borrowed(&networks), it).first.is_some()).count()
     });
+}
+
+/// The same cluster, with what all hosts report of uplinks and links.
+fn reported(links: fn(usize) -> LinkState, ready: fn(usize) -> bool) -> Snapshot {
+    let name = |host: usize| Name::from(format!("worker-{host:05}"));
+    let statuses = (0..HOSTS).map(|host| {
+        let config = host % CONFIGS;
+        let facts = UplinkStatus {
+            cluster_network: network(config).into(),
+            config: format!("config-{config}").into(),
+            host: name(host),
+            ready: ready(host),
+            message: "no carrier".into(),
+        };
+        let key = Key::cluster_scoped(format!("status-{host}"));
+        change(Kind::UplinkStatus, key, Fact::UplinkStatus(facts))
+    });
+    let of = |host: usize| {
+        let links = ["enp7s0", "enp8s0", "eno1", "eno2"].into_iter().enumerate();
+        let links = links.map(|(at, name)| Link {
+            name: name.into(),
+            state: if at < 2 { links(host) } else { LinkState::Up },
+            index: i64::try_from(at).unwrap_or_default(),
+            master: None,
+        });
+        (name(host), links.collect())
+    };
+    let links = LinkMonitor { links: (0..HOSTS).map(of).collect() };
+    let monitor = change(Kind::LinkMonitor, Key::cluster_scoped("nic"), Fact::LinkMonitor(links));
+    after(statuses.chain([monitor]))
+}
+
+/// Everything that is wrong, if nothing is.
+#[divan::bench(sample_count = 10)]
+fn check_a_sound_cluster(bencher: Bencher<'_, '_>) {
+    let snapshot = reported(|_| LinkState::Up, |_| true);
+    bencher.bench(|| findings(&snapshot).len());
+}
+
+/// The same, if all links are down, no uplink is ready, all network configs overlap, no cluster network exists, and so no VM has a
+/// host, and each runs where it is cut off.
+#[divan::bench(sample_count = 10)]
+fn check_a_ruined_cluster(bencher: Bencher<'_, '_>) {
+    let snapshot = reported(|_| LinkState::Down, |_| false);
+    let configs: Vec<Change> = (0..CONFIGS)
+        .filter_map(|number| {
+            let name = format!("config-{number}");
+            let facts = snapshot.config(&name)?;
+            let facts = NetworkConfig { selector: Labels::default(), ..facts.clone() };
+            let key = Key::cluster_scoped(name);
+            Some(change(Kind::NetworkConfig, key, Fact::NetworkConfig(facts)))
+        })
+        .collect();
+    let networks = (0..NETWORKS).map(|number| ObjectRef {
+        kind: Kind::ClusterNetwork,
+        key: Key::cluster_scoped(network(number)),
+    });
+    let gone = networks.map(|object| Change { object, now: Now::Gone });
+    let snapshot = snapshot.with(configs.into_iter().chain(gone));
+    bencher.bench(|| findings(&snapshot).len());
 }
 
 /// Every object is looked at.

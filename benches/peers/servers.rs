@@ -120,6 +120,7 @@ impl Server {
                 .arg(&files.key)
                 .args(["--rejections", rejections, "--listen", &address])
                 .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
+                .args(["--ui-listen", "127.0.0.1:0"])
                 // Sixteen requests of 52 MB at the same time would be refused.
                 .args(["--max-body-memory", "4GiB"]),
             Program::Floor => command.arg("floor").arg(&files.cert).arg(&files.key).arg(&address),

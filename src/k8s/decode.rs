@@ -100,8 +100,11 @@ pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     })
 }
 
-/// Reads an object from its JSON.
-pub(super) fn read_text<'de, T: Deserialize<'de>>(object: &'de str) -> Result<T, Malformed> {
+/// Reads a value from its JSON. The error names the field at fault.
+///
+/// # Errors
+/// If the text is not JSON, or a field is not what it should be.
+pub fn read_text<'de, T: Deserialize<'de>>(object: &'de str) -> Result<T, Malformed> {
     serde_json::from_str(object).or_else(|error| {
         // Following the path costs time, so only what can't be read is read so.
         read::<T, _>(&mut serde_json::Deserializer::from_str(object))?;

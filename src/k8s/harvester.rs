@@ -230,12 +230,12 @@ impl Object for LinkMonitorObject {
         let Self { status, .. } = self;
         // Thousands of hosts have links of the same names and types, so each text is kept once.
         let mut texts: BTreeSet<Name> = BTreeSet::new();
-        let mut shared = |text: Name| match texts.get(&text) {
-            Some(known) => known.clone(),
-            None => {
-                texts.insert(text.clone());
-                text
+        let mut shared = |text: Name| {
+            if let Some(known) = texts.get(&text) {
+                return known.clone();
             }
+            texts.insert(text.clone());
+            text
         };
         let mut link = |link: LinkStatus| Link {
             state: match &*link.state {

@@ -25,7 +25,7 @@ mod selectors;
 mod uplink;
 mod victims;
 
-pub use decode::{Decoder, Malformed};
+pub use decode::{Decoder, Malformed, read_text};
 pub use harvester::{CLUSTER_NETWORK_LABEL, READY_LABEL, RECORD_PREFIX, TRUSTED_USERS};
 pub use meta::UPLINK_MTU;
 pub use node::WITNESS_LABEL;

@@ -663,7 +663,14 @@ fn running_vms_that_are_cut_off() {
 
 #[test]
 fn two_interfaces_with_one_address() {
-    let mac = "52-54-00-00-00-01";
+    let (mac, other) = ("52-54-00-00-00-01", "52-54-00-00-00-02");
+    // A VMI of the VM `v`, which runs whatever the VM is asked.
+    let runs = |vm: String| {
+        let vmi = json!({ "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
+                          "metadata": { "name": "v", "namespace": "ns" }, "spec": {},
+                          "status": { "phase": "Running", "nodeName": "h2" } });
+        [vm, vmi.to_string()].join("\n---\n")
+    };
     check(&[
         (
             "two VMs",
@@ -672,10 +679,20 @@ fn two_interfaces_with_one_address() {
         ),
         ("of which one is stopped", &vm("v", &["net-a"], "Halted", &macs(&[mac])), &[]),
         ("or receives another", &vm("v", &["net-a"], "WaitAsReceiver", &macs(&[mac])), &[]),
+        (
+            "of which one is to stop",
+            &runs(vm("v", &["net-a"], "Halted", &macs(&[mac]))),
+            &["vm-mac VirtualMachine ns/v []"],
+        ),
+        (
+            "or is receiving another",
+            &runs(vm("v", &["net-a"], "WaitAsReceiver", &macs(&[mac]))),
+            &[],
+        ),
         ("on two cluster networks", &vm("v", &["net-b"], "Always", &macs(&[mac])), &[]),
         (
             "twice in one VM",
-            &vm("v", &["net-b", "net-b"], "Always", &macs(&[mac, mac])),
+            &vm("v", &["net-b", "net-b"], "Always", &macs(&[other, other])),
             &["vm-mac VirtualMachine ns/v []"],
         ),
         (
@@ -686,6 +703,11 @@ fn two_interfaces_with_one_address() {
         (
             "twice in one that is stopped",
             &vm("v", &["net-b", "net-b"], "Halted", &macs(&[mac, mac])),
+            &[],
+        ),
+        (
+            "twice in one that is to stop",
+            &runs(vm("v", &["net-b", "net-b"], "Halted", &macs(&[other, other]))),
             &[],
         ),
     ]);

@@ -34,6 +34,7 @@ mod serve;
 mod store;
 mod texts;
 mod tidy;
+mod ui;
 mod upkeep;
 mod waking;
 mod wire;

@@ -57,7 +57,14 @@ impl Process {
     pub fn start(folder: TempDir, more: &[&str]) -> Self {
         let mut child = Command::new(program())
             .args(["serve", "--cluster", "examples"])
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--ui-listen",
+                "127.0.0.1:0",
+            ])
             .args(more)
             .current_dir(folder.path())
             .env_remove("RUST_LOG")
@@ -431,7 +438,15 @@ fn what_keeps_it_from_starting_is_said_on_one_line_with_status_2() {
         (vec!["--tls-cert", "no.crt", "--tls-key", "no.key"], "no.crt: No such file"),
     ] {
         let output = Command::new(program())
-            .args(["serve", "--cluster", "examples", "--admin-listen", "127.0.0.1:0"])
+            .args([
+                "serve",
+                "--cluster",
+                "examples",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--ui-listen",
+                "127.0.0.1:0",
+            ])
             .args(&more)
             .current_dir(folder.path())
             .output()

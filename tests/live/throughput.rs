@@ -289,7 +289,14 @@ impl Setting {
                         .arg(cert)
                         .arg("--tls-key")
                         .arg(key)
-                        .args(["--listen", &address, "--admin-listen", "127.0.0.1:0"])
+                        .args([
+                            "--listen",
+                            &address,
+                            "--admin-listen",
+                            "127.0.0.1:0",
+                            "--ui-listen",
+                            "127.0.0.1:0",
+                        ])
                         .args(["--rejections", rejections])
                         .env_remove("RUST_LOG"),
                 );

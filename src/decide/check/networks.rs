@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Inactive, Key, Kind, MGMT, Name, Snapshot, UplinkMtu, effective_mtu};
+use crate::cluster::{
+    HostRef, Inactive, Key, Kind, MGMT, Name, Snapshot, UplinkMtu, effective_mtu,
+};
 use crate::decide::names::list;
 use crate::decide::review::{self, reserved_vlans, standing_network, standing_vm_network};
 
@@ -88,7 +90,7 @@ pub(super) fn host_networks(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             .every_host()
             .filter(|host| !active.contains(*host) && snapshot.selects(&facts.selector, *host))
             .filter(|host| network.inactive(*host) != Some(Inactive::WitnessHost))
-            .map(|host| host.name())
+            .map(HostRef::name)
             .collect();
         if hosts.is_empty() {
             continue;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{
-    Activation, HostSet, Inactive, Kind, MGMT, Name, NetworkConfig, Snapshot, UplinkStatus,
+    Activation, HostRef, HostSet, Inactive, Kind, MGMT, Name, NetworkConfig, Snapshot, UplinkStatus,
 };
 use crate::decide::names::list;
 use crate::decide::review::Nics;
@@ -167,7 +167,7 @@ fn not_reported(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         let hosts: BTreeSet<&Name> = snapshot
             .hosts_in(&silent)
             .filter(|host| network.inactive(*host) == Some(Inactive::UplinkNotReported))
-            .map(|host| host.name())
+            .map(HostRef::name)
             .collect();
         if !hosts.is_empty() {
             let message = format!(

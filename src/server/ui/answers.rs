@@ -16,7 +16,9 @@ use crate::view::page::{
     VmNetworks, VmPage, Vms, VmsAsked,
 };
 
-use super::{Refused, Ui};
+use super::openapi::document;
+use super::refused::Refused;
+use super::state::Ui;
 
 /// The page's state.
 type Page = State<Arc<Ui>>;
@@ -106,5 +108,5 @@ pub(super) async fn problems(State(ui): Page) -> Answer {
 }
 
 pub(super) async fn openapi() -> Response {
-    Json(super::openapi()).into_response()
+    Json(document()).into_response()
 }

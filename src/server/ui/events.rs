@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::publish::{Published, Snapshots};
 
-use super::Ui;
+use super::state::Ui;
 
 /// The time between two events.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::cluster::{Key, Kind, ObjectRef, Snapshot};
 use crate::decide::review::Policy;
-use crate::k8s::{Malformed, documents};
+use crate::k8s::{documents, read_text};
 use crate::server::reply::json;
 use crate::view::page::VmPage;
 use crate::view::plan::{Mode, PlanView, Proposed};
@@ -24,7 +24,8 @@ use crate::view::planner::{
     PlacementForm, Planned, VmNetworkForm,
 };
 
-use super::{Refused, Ui};
+use super::refused::Refused;
+use super::state::Ui;
 
 /// The largest body: a change of some hundred objects.
 const MAX_BODY: usize = 1 << 20;
@@ -54,9 +55,10 @@ pub(super) async fn plan(
     let Query(PlanAsked { delete, in_order }) =
         asked.map_err(|why| Refused::bad(why.body_text()))?;
     let body = body(request).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| Refused::bad("the body is not UTF-8"))?;
-    let is_json = text.trim_start().starts_with(['{', '[']);
-    let objects = documents::read(text, is_json).map_err(Refused::bad)?;
+    let text = text_of(&body)?;
+    // JSON is YAML too, but for some escapes in strings.
+    let objects = documents::read(text, true).or_else(|_| documents::read(text, false));
+    let objects = objects.map_err(Refused::bad)?;
     let (snapshot, _) = ui.snapshot()?;
     let mode = Mode { delete, in_order, ..ui.mode() };
     let judged = ui.judged(&snapshot, objects, mode).await?;
@@ -117,8 +119,12 @@ pub(super) async fn placement(State(ui): Page, request: Request<Body>) -> Answer
 /// Reads a form.
 async fn form<F: DeserializeOwned>(request: Request<Body>) -> Result<F, Refused> {
     let body = body(request).await?;
-    serde_json::from_slice(&body)
-        .map_err(|why| Refused::bad(format!("the form can't be read: {}", Malformed::from(why))))
+    let text = text_of(&body)?;
+    read_text(text).map_err(|why| Refused::bad(format!("the form can't be read: {why}")))
+}
+
+fn text_of(body: &Bytes) -> Result<&str, Refused> {
+    std::str::from_utf8(body).map_err(|_| Refused::bad("the body is not UTF-8"))
 }
 
 async fn body(request: Request<Body>) -> Result<Bytes, Refused> {

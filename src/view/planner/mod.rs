@@ -29,6 +29,7 @@ const API_VERSION: &str = "network.harvesterhci.io/v1beta1";
 
 /// A form, and the objects that it describes so far.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{F}Draft")]
 pub struct Draft<F> {
     /// The form as it is understood, with every field set.
     form: F,
@@ -54,6 +55,7 @@ impl<F> Draft<F> {
 
 /// A form, the objects to apply, and what they would do.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Planned{D}")]
 pub struct Planned<D> {
     #[serde(flatten)]
     draft: D,
