@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { hashOf } from "./routes.js";
 import { cellKey } from "./rows.js";
-import { count, stateMeaning, stateWord } from "./words.js";
+import { count, stateMeaning, stateWord, visible } from "./words.js";
 
 const ROW = 32;
 const AROUND = 6;
@@ -101,7 +101,7 @@ export class Grid {
       const text = `${network.name}: active on ${network.active} of ${this.total} hosts`;
       cells.push(h("div", { class: "cell", role: "columnheader", "aria-colindex": String(at + 2), data: { network: network.name } },
         h("a", { href: hashOf("cluster-networks", network.name), tabindex: "-1", title: text.slice(0, 400) },
-          h("bdi", { class: "column-name" }, network.name.slice(0, 100)),
+          h("bdi", { class: "column-name" }, visible(network.name.slice(0, 100))),
           h("span", { class: "column-count" }, this.wide ? `${network.active} of ${this.total}` : String(network.active)))));
     });
     const focused = this.headRow.contains(document.activeElement);
@@ -225,7 +225,7 @@ export class Grid {
     if (slot.headerLike === like) return;
     slot.headerLike = like;
     if (row.group) {
-      const names = row.group.slice(0, 8).map((host) => host.name.slice(0, 60)).join(", ");
+      const names = row.group.slice(0, 8).map((host) => visible(host.name.slice(0, 60))).join(", ");
       const label = `${count(row.group.length, "host")}: ${names}${row.group.length > 8 ? ", …" : ""}`;
       header.className = "cell first grouped";
       header.title = label;
@@ -239,7 +239,7 @@ export class Grid {
     header.removeAttribute("aria-expanded");
     header.title = host.name.slice(0, 400);
     header.replaceChildren(...[
-      h("a", { href: hashOf("hosts", host.name), tabindex: "-1" }, h("bdi", null, host.name.slice(0, 120))),
+      h("a", { href: hashOf("hosts", host.name), tabindex: "-1" }, h("bdi", null, visible(host.name.slice(0, 120)))),
       host.witness && h("span", { class: "tag" }, "witness"),
       host.linksDown > 0 && h("span", { class: "tag", title: `${count(host.linksDown, "link")} down` }, `${host.linksDown} down`),
     ].filter(Boolean));

@@ -6,6 +6,7 @@ import { h } from "./dom.js";
 import * as parts from "./parts.js";
 import { planHash } from "./routes.js";
 
+const FEW = 4;
 const COLUMNS = ["Network config", "Cluster network", "NICs", "Bond mode", "MTU", "Node selector", "Hosts"];
 
 function row(ui, config) {
@@ -19,7 +20,8 @@ function row(ui, config) {
       parts.name(config.mode),
       parts.orElse(config.mtu, "default"),
       parts.selector(ui, `selector ${config.name}`, config.nodeSelector),
-      parts.items(ui, `hosts ${config.name}`, config.hosts, parts.host, 6),
+      config.hosts.length <= FEW ? parts.items(ui, `hosts ${config.name}`, config.hosts, parts.host)
+        : [h("span", { class: "muted" }, `${config.hosts.length.toLocaleString("en")} hosts:`), parts.items(ui, `hosts ${config.name}`, config.hosts, parts.host, FEW)],
     ],
   };
 }

@@ -2,14 +2,16 @@
 
 import { h } from "./dom.js";
 import { hashOf, hashOfKind } from "./routes.js";
-import { count, kindWord, stateMeaning, stateWord } from "./words.js";
+import { count, kindWord, stateMeaning, stateWord, visible } from "./words.js";
 
 const LONGEST_NAME = 80;
 const LONGEST_WORD = 32;
+const LONGEST_REMARK = 140;
 const LONGEST_TEXT = 4000;
 
 /** A name from the cluster, isolated from the direction of the text around it. */
-export function name(text) {
+export function name(raw) {
+  const text = visible(raw);
   if (text.length <= LONGEST_NAME) return h("bdi", { class: text.length > LONGEST_WORD ? "name long" : "name" }, text);
   const half = LONGEST_NAME / 2;
   return h("bdi", { class: "name long", title: text.slice(0, LONGEST_TEXT) },
@@ -17,9 +19,18 @@ export function name(text) {
 }
 
 /** Longer text from the cluster. */
-export function prose(text, cls) {
+export function prose(raw, cls) {
+  const text = visible(raw);
   const shown = text.length <= LONGEST_TEXT ? text : `${text.slice(0, LONGEST_TEXT)}…`;
   return h("p", { class: `prose ${cls ?? ""}`, dir: "auto" }, shown);
+}
+
+/** A remark beside something: all of it if it is short, else its beginning, which opens. */
+export function remark(raw, cls) {
+  const text = visible(raw);
+  if (text.length <= LONGEST_REMARK) return h("span", { class: cls, dir: "auto" }, text);
+  return h("details", { class: cls, dir: "auto" },
+    h("summary", null, `${text.slice(0, LONGEST_REMARK - 20)}…`), h("p", null, text.slice(0, LONGEST_TEXT)));
 }
 
 /** A link to the page of an object. */

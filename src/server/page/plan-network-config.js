@@ -110,6 +110,7 @@ function matched(ui, answer) {
 function nics(walk) {
   const { form, answer, ui } = walk;
   if (!answer) return parts.muted("…");
+  if (answer.matches === 0 && form.nics.length === 0) return parts.muted("Select hosts first, to see the NICs that they have in common.");
   const reporting = answer.hosts.length - answer.withoutLinks.length;
   const flip = (name, on) => walk.set({ nics: on ? [...form.nics, name] : form.nics.filter((item) => item !== name) });
   if (reporting <= 0) {
@@ -118,7 +119,7 @@ function nics(walk) {
         ui.memory.set("nics typed", text);
         walk.set({ nics: text.split(/[\s,]+/).filter((name) => name !== "") });
       }, { placeholder: "enp7s1, enp7s2" }),
-      answer.matches === 0 ? "Select hosts first, to see the NICs that they have in common." : "None of the selected hosts reports its links, so type the names. They can't be checked.");
+      answer.matches === 0 ? "No host is selected, so the names can't be checked." : "None of the selected hosts reports its links, so type the names. They can't be checked.");
   }
   ui.memory.delete("nics typed");
   const offered = new Set(answer.nics.map((nic) => nic.name));
@@ -134,7 +135,7 @@ function nics(walk) {
           type: "checkbox", data: { nic: nic.name }, checked: on, disabled: !nic.selectable && !on,
           on: { change: (event) => flip(nic.name, event.target.checked) },
         }), parts.name(nic.label)),
-        nic.why && h("span", { class: on && !nic.selectable ? "why bad" : "why", dir: "auto" }, nic.why));
+        nic.why && parts.remark(nic.why, on && !nic.selectable ? "why bad" : "why"));
     })),
   ];
 }

@@ -53,3 +53,13 @@ export function count(number, one, many) {
 export function figure(number) {
   return number === null || number === undefined ? "–" : number.toLocaleString("en");
 }
+
+const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;
+
+/**
+ * Text from the cluster with its control characters made visible. Those that change the direction of
+ * text could make a message read as something else. Letters of any script stay as they are.
+ */
+export function visible(text) {
+  return text.replace(INVISIBLE, (character) => `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+}
