@@ -152,7 +152,7 @@ class Visit {
         live.waiting.length > 0 ? ["These kinds are not read yet: ", live.waiting.join(", "), ". "] : null,
         "The page fills by itself as soon as everything has been read.")];
     }
-    if (error === null) return [parts.muted("Loading…")];
+    if (error === null) return [parts.head(parts.name(plainTitle(this.route))), parts.muted("Loading…")];
     if (error.status === 404) {
       return [parts.head("Not found"), parts.empty(parts.prose(sentence(error.message)),
         h("p", null, "It may have been deleted. The page shows it if it comes back. Go to the ", h("a", { href: "#/" }, "networks"), "."))];

@@ -99,9 +99,9 @@ export function matrixView(route, ui) {
     row && !row.feasible && row.causes.map(causes.cause),
     configs.length > 0 && parts.facts(
       ["Network config", configs.map((config) => h("div", null, parts.networkConfig(config.name)))],
-      ["NICs", configs.map((config) => config.nics.join(", ")).join("; ")],
-      ["Bond mode", configs.map((config) => config.mode).join("; ")],
-      ["MTU", configs.map((config) => config.mtu).join("; ")]),
+      ["NICs", configs.map((config) => h("div", null, parts.name(config.nics.join(", "))))],
+      ["Bond mode", configs.map((config) => h("div", null, parts.name(config.mode)))],
+      ["MTU", configs.map((config) => h("div", null, String(config.mtu)))]),
     alike && h("div", null,
       h("p", null, `${count(alike.length, "host")} are alike:`),
       parts.items(ui, `alike ${selected.key}`, alike, (item) => parts.host(item.name), 12)),

@@ -7,6 +7,7 @@ import { count, kindWord, stateMeaning, stateWord, visible } from "./words.js";
 const LONGEST_NAME = 80;
 const LONGEST_WORD = 32;
 const LONGEST_REMARK = 140;
+const LONGEST_PROSE = 1000;
 const LONGEST_TEXT = 4000;
 
 /** A name from the cluster, isolated from the direction of the text around it. */
@@ -18,19 +19,22 @@ export function name(raw) {
     `${text.slice(0, half)}…${text.slice(-half + 1)}`);
 }
 
-/** Longer text from the cluster. */
+/** Longer text from the cluster; very long text opens. */
 export function prose(raw, cls) {
-  const text = visible(raw);
-  const shown = text.length <= LONGEST_TEXT ? text : `${text.slice(0, LONGEST_TEXT)}…`;
-  return h("p", { class: `prose ${cls ?? ""}`, dir: "auto" }, shown);
+  return folded(raw, LONGEST_PROSE, "p", `prose ${cls ?? ""}`);
 }
 
 /** A remark beside something: all of it if it is short, else its beginning, which opens. */
 export function remark(raw, cls) {
+  return folded(raw, LONGEST_REMARK, "span", cls);
+}
+
+function folded(raw, longest, tag, cls) {
   const text = visible(raw);
-  if (text.length <= LONGEST_REMARK) return h("span", { class: cls, dir: "auto" }, text);
+  if (text.length <= longest) return h(tag, { class: cls, dir: "auto" }, text);
+  const all = text.length <= LONGEST_TEXT ? text : `${text.slice(0, LONGEST_TEXT)}…`;
   return h("details", { class: cls, dir: "auto" },
-    h("summary", null, `${text.slice(0, LONGEST_REMARK - 20)}…`), h("p", null, text.slice(0, LONGEST_TEXT)));
+    h("summary", null, `${text.slice(0, longest - 20)}…`), h("p", null, all));
 }
 
 /** A link to the page of an object. */

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import * as parts from "./parts.js";
-import { count } from "./words.js";
+import { count, visible } from "./words.js";
 
 const LISTED = 100;
 
@@ -39,7 +39,7 @@ export function select(id, value, options, change) {
   return h("select", { id, value: value ?? "", on: { change: (event) => change(event.target.value) } },
     options.map((option) => {
       const [key, label] = Array.isArray(option) ? option : [option, option];
-      return h("option", { value: key }, label.length > 80 ? `${label.slice(0, 79)}…` : label);
+      return h("option", { value: key }, visible(label.length > 80 ? `${label.slice(0, 79)}…` : label));
     }));
 }
 
@@ -105,5 +105,5 @@ export function labelPicker(id, offers, chosen, change) {
       h("select", { id: `${id}-add`, value: "", on: { change: (event) => {
         const label = offers.labels.find((item) => item.key === event.target.value);
         if (label) put(label.key, label.values[0] ?? "");
-      } } }, h("option", { value: "" }, "choose a label"), free.map((label) => h("option", { value: label.key }, label.key.slice(0, 100))))));
+      } } }, h("option", { value: "" }, "choose a label"), free.map((label) => h("option", { value: label.key }, visible(label.key.slice(0, 100)))))));
 }

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import * as parts from "./parts.js";
-import { count, kindWord } from "./words.js";
+import { count, kindWord, visible } from "./words.js";
 
 const OPERATIONS = { create: "created", update: "changed", delete: "deleted" };
 
@@ -11,7 +11,7 @@ export function planResult(ui, answer) {
   if (answer.problems?.length > 0) {
     return h("div", { class: "missing", id: "plan-problems", data: { verdict: "incomplete" } },
       h("p", null, "Still to do before the change can be judged:"),
-      h("ul", null, answer.problems.map((problem) => h("li", { dir: "auto" }, problem))));
+      h("ul", null, answer.problems.map((problem) => h("li", { dir: "auto" }, visible(problem)))));
   }
   return [answer.plan && consequences(ui, answer.plan), answer.yaml && manifest(ui, answer)];
 }

@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { debounce, h } from "./dom.js";
 import * as parts from "./parts.js";
 import { hashOf, keepQuery } from "./routes.js";
+import { visible } from "./words.js";
 
 const WAIT = 200;
 
@@ -87,7 +88,7 @@ export function makeWalk(route, ui, spec) {
         h("form", { class: "plan-form", id: "plan-form", "aria-label": spec.title, on: { submit: (event) => event.preventDefault() } }, spec.fields(walk)),
         h("section", { class: "plan-result", id: "plan-result", "aria-labelledby": "result-title", "aria-busy": String(walk.busy), data: { busy: walk.busy ? "yes" : "no" } },
           h("h2", { id: "result-title" }, spec.resultTitle ?? "What it would do", h("span", { class: "busy" }, walk.busy ? "checking…" : "")),
-          walk.error && h("p", { class: "notice", key: "error" }, walk.error.message),
+          walk.error && h("p", { class: "notice", key: "error" }, visible(walk.error.message)),
           walk.answer ? h("div", { key: "answer" }, spec.result(walk.answer, walk)) : !walk.error && parts.muted(walk.busy ? "…" : spec.nothing ?? ""))),
     ],
     end() {

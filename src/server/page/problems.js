@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { h } from "./dom.js";
 import * as parts from "./parts.js";
 import { keepQuery } from "./routes.js";
-import { count } from "./words.js";
+import { count, visible } from "./words.js";
 
 export function problemsView(route, ui) {
   let code = route.query.get("code") ?? "";
@@ -30,7 +30,7 @@ export function problemsView(route, ui) {
             id: "problem-code", value: code,
             on: { change: (event) => { code = event.target.value; keepQuery({ code }); ui.redraw(); } },
           }, h("option", { value: "" }, `all (${data.problems.length})`),
-          [...codes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, number]) => h("option", { value: key }, `${key.slice(0, 80)} (${number})`)))),
+          [...codes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, number]) => h("option", { value: key }, `${visible(key.slice(0, 80))} (${number})`)))),
           h("p", { class: "muted shown", role: "status" }, count(wanted.length, "problem"))),
         h("ul", { class: "problems", key: "problems" }, shown.map((problem) => h("li", { class: "problem", data: { code: problem.code } },
           h("p", { class: "cause-head" }, h("code", { class: "code" }, parts.name(problem.code)),
