@@ -7,6 +7,7 @@ import { count, kindWord, stateMeaning, stateWord, visible } from "./words.js";
 const LONGEST_NAME = 80;
 const LONGEST_WORD = 32;
 const LONGEST_REMARK = 140;
+const BEGINNING = 120;
 const LONGEST_PROSE = 1000;
 const LONGEST_TEXT = 4000;
 
@@ -34,7 +35,7 @@ function folded(raw, longest, tag, cls) {
   if (text.length <= longest) return h(tag, { class: cls, dir: "auto" }, text);
   const all = text.length <= LONGEST_TEXT ? text : `${text.slice(0, LONGEST_TEXT)}…`;
   return h("details", { class: cls, dir: "auto" },
-    h("summary", null, `${text.slice(0, longest - 20)}…`), h("p", null, all));
+    h("summary", null, `${text.slice(0, BEGINNING)}…`), h("p", null, all));
 }
 
 /** A link to the page of an object. */
