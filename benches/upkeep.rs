@@ -78,9 +78,11 @@ fn reported(links: fn(usize) -> LinkState, ready: fn(usize) -> bool) -> Snapshot
         change(Kind::UplinkStatus, key, Fact::UplinkStatus(facts))
     });
     let of = |host: usize| {
-        let links = ["enp7s0", "enp8s0", "eno1", "eno2"].into_iter().enumerate();
-        let links = links.map(|(at, name)| Link {
+        let names = ["enp7s0", "enp8s0", "eno1", "eno2"].into_iter().enumerate();
+        let links = names.map(|(at, name)| Link {
             name: name.into(),
+            kind: "device".into(),
+            mac: None,
             state: if at < 2 { links(host) } else { LinkState::Up },
             index: i64::try_from(at).unwrap_or_default(),
             master: None,

@@ -34,5 +34,6 @@ pub mod view;
 
 pub mod allocator;
 pub mod cli;
+pub mod progress;
 pub mod telemetry;
 pub mod threads;

@@ -46,10 +46,18 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             // If standard error is closed, there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "lanekeeper: {error:#}");
+            let _ = writeln!(std::io::stderr(), "lanekeeper: {}", in_full(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// An error and its causes. Some errors tell their cause themselves, which is then not told again.
+fn in_full(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |said, cause| {
+        let cause = cause.to_string();
+        if said.contains(&cause) { said } else { format!("{said}: {cause}") }
+    })
 }
 
 /// Reads the arguments. As a plug-in of kubectl, the program is `kubectl lanekeeper`.

@@ -82,6 +82,10 @@ pub enum ConnectError {
 /// # Errors
 /// If the kubeconfig can't be used, or none is found.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
+    Ok(Client::try_from(configuration(kubeconfig).await?)?)
+}
+
+async fn configuration(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let at = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
@@ -94,18 +98,31 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // kube's own retries would hide the reason of a failure for fifteen attempts.
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(config)
+}
+
+/// A client as [`connect`] makes it, for a command.
+pub struct Connection {
+    /// Runs the requests.
+    pub runtime: Runtime,
+    /// The API server.
+    pub api: Api,
+    /// The API server's address.
+    pub address: String,
 }
 
 /// Makes a client as [`connect`] does, and the runtime on which a command runs its requests.
 ///
 /// # Errors
 /// As for [`connect`], or if the runtime can't be started.
-pub fn with_runtime(kubeconfig: Option<&Path>) -> Result<(Runtime, Api), ConnectError> {
+pub fn with_runtime(kubeconfig: Option<&Path>) -> Result<Connection, ConnectError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ConnectError::Runtime)?;
-    let client = runtime.block_on(connect(kubeconfig))?;
-    Ok((runtime, Api::new(client)))
+    let config = runtime.block_on(configuration(kubeconfig))?;
+    let address = config.cluster_url.to_string();
+    // The client starts a task.
+    let client = runtime.block_on(async { Client::try_from(config) })?;
+    Ok(Connection { runtime, api: Api::new(client), address })
 }
 
 /// Which objects of a kind to list, and how much of each.

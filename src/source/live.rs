@@ -358,18 +358,27 @@ pub enum ReadError {
     },
 }
 
-/// Lists every kind once.
+/// Lists every kind once. `told` hears how many objects of a kind are read so far.
 ///
 /// # Errors
 /// If a kind can't be listed.
-pub async fn read(api: &Api, decoder: &Decoder, options: Options) -> Result<Snapshot, ReadError> {
+pub async fn read(
+    api: &Api,
+    decoder: &Decoder,
+    options: Options,
+    told: &(dyn Fn(Kind, usize) + Sync),
+) -> Result<Snapshot, ReadError> {
     let mut index = Index::new(options);
     for kind in Kind::ALL {
         let failed = |source| ReadError::List { kind, source };
         if api.serves(kind).await.map_err(failed)? {
             let which = Which { metadata: metadata_is_enough(kind), ..Which::default() };
             let mut pages = api.pages(kind, which);
+            let mut count = 0;
+            told(kind, count);
             while let Some(page) = pages.next().await.map_err(failed)? {
+                count += page.len();
+                told(kind, count);
                 for object in page {
                     apply(&mut index, Update::Changed(object.change(kind, decoder)));
                 }

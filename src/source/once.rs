@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
-use crate::api::{self, Api, ConnectError};
-use crate::cluster::{ObjectRef, Options, Snapshot};
+use crate::api::{self, ConnectError, Connection};
+use crate::cluster::{Kind, ObjectRef, Options, Snapshot};
 use crate::k8s::Decoder;
+use crate::progress::Progress;
 
 use super::live::{self, ReadError};
 use super::manifests::{Manifests, Unreadable};
@@ -24,10 +24,8 @@ pub enum Once {
     },
     /// An API server.
     Live {
-        /// Runs the requests.
-        runtime: Runtime,
         /// The API server.
-        api: Api,
+        connection: Connection,
         /// How objects are read.
         decoder: Decoder,
         /// How the index treats facts.
@@ -45,8 +43,13 @@ pub enum OnceError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The API server can't be read.
-    #[error(transparent)]
-    Live(#[from] ReadError),
+    #[error("API server {address}: {source}")]
+    Live {
+        /// Its address.
+        address: String,
+        /// Why.
+        source: ReadError,
+    },
 }
 
 impl Once {
@@ -65,8 +68,8 @@ impl Once {
         decoder: Decoder,
         options: Options,
     ) -> Result<Self, OnceError> {
-        let (runtime, api) = api::with_runtime(kubeconfig)?;
-        Ok(Self::Live { runtime, api, decoder, options })
+        let connection = api::with_runtime(kubeconfig)?;
+        Ok(Self::Live { connection, decoder, options })
     }
 
     /// Reads the source into a snapshot.
@@ -75,9 +78,18 @@ impl Once {
     /// If something can't be read.
     pub fn snapshot(&mut self) -> Result<Snapshot, OnceError> {
         match self {
-            Self::Manifests { manifests, .. } => Ok(manifests.read()?),
-            Self::Live { runtime, api, decoder, options } => {
-                Ok(runtime.block_on(live::read(api, decoder, *options))?)
+            Self::Manifests { manifests, .. } => {
+                let _progress = Progress::begin("reading the manifests");
+                Ok(manifests.read()?)
+            }
+            Self::Live { connection, decoder, options } => {
+                let progress = Progress::begin("connecting to the API server");
+                let told = |kind: Kind, count| {
+                    progress.now(format!("reading {}: {count}", kind.plural()));
+                };
+                let Connection { runtime, api, address } = connection;
+                let read = runtime.block_on(live::read(api, decoder, *options, &told));
+                read.map_err(|source| OnceError::Live { address: address.clone(), source })
             }
         }
     }
@@ -95,7 +107,10 @@ impl Once {
                 };
                 Ok(objects.get(object).cloned())
             }
-            Self::Live { runtime, api, .. } => Ok(runtime.block_on(live::object(api, object))?),
+            Self::Live { connection: Connection { runtime, api, address }, .. } => {
+                let read = runtime.block_on(live::object(api, object));
+                read.map_err(|source| OnceError::Live { address: address.clone(), source })
+            }
         }
     }
 }

@@ -11,3 +11,4 @@ mod table;
 
 pub use check::Report;
 pub use form::{Form, WriteError, to_yaml};
+pub(crate) use table::{Tone, cell, table};

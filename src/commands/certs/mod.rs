@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
-use crate::api::{self, Api, ConnectError};
+use crate::api::{self, Api, ConnectError, Connection};
 use crate::installed::{Configuration, SECRET, Secret, SecretError, WebhookError, Webhooks};
 use crate::pki::Certificate;
 use crate::pki::authority::{Authority, Refused};
@@ -96,7 +96,7 @@ pub enum Error {
 /// # Errors
 /// If something can't be read or written, or a step is refused.
 pub fn certs(settings: &Certs, action: Action) -> Result<Answer, Error> {
-    let (runtime, api) = api::with_runtime(settings.kubeconfig.as_deref())?;
+    let Connection { runtime, api, .. } = api::with_runtime(settings.kubeconfig.as_deref())?;
     runtime.block_on(certs_of(&api, &settings.namespace, action, OffsetDateTime::now_utc()))
 }
 

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::installed::SECRET;
 use crate::pki::authority::{Authority, Step};
 use crate::pki::{Certificate, Validity};
+use crate::view::{self, Tone, cell};
 
 /// What there is, and what is due.
 #[derive(Debug, Serialize)]
@@ -107,15 +108,11 @@ fn dates(validity: Validity) -> [String; 2] {
 }
 
 pub(super) fn table(status: &Status) -> String {
-    let mut text = String::new();
-    let width = status.cas.iter().map(|ca| ca.subject.len()).max().unwrap_or_default();
-    let date = "2026-01-01T00:00:00Z".len();
+    let cas = status.cas.iter().map(|Ca { role, subject, valid_from, valid_until, .. }| {
+        [*role, subject, valid_from, valid_until].map(|text| cell(Tone::Plain, text)).to_vec()
+    });
+    let mut text = view::table(&["CA", "SUBJECT", "VALID FROM", "VALID UNTIL"], cas);
     // Writing to a String can't fail.
-    let _ =
-        writeln!(text, "{:<7}  {:<width$}  {:<date$}  VALID UNTIL", "CA", "SUBJECT", "VALID FROM");
-    for Ca { role, subject, valid_from, valid_until, .. } in &status.cas {
-        let _ = writeln!(text, "{role:<7}  {subject:<width$}  {valid_from:<date$}  {valid_until}");
-    }
     match &status.certificate {
         Some(Leaf { issuer, names, valid_from, valid_until }) => {
             let _ = writeln!(

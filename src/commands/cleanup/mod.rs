@@ -12,11 +12,12 @@ mod report;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::{self, Api, Error as ApiError};
+use crate::api::{self, Api, Connection, Error as ApiError};
 use crate::cluster::Kind;
 use crate::installed::Webhooks;
 
 use super::NAME;
+use crate::progress::Progress;
 use crate::view::Form;
 
 use objects::Cleaner;
@@ -54,7 +55,7 @@ pub fn cleanup(
     form: Form,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Cleaned, Error> {
-    let (runtime, api) = api::with_runtime(settings.kubeconfig.as_deref())?;
+    let Connection { runtime, api, .. } = api::with_runtime(settings.kubeconfig.as_deref())?;
     runtime.block_on(cleanup_of(&api, settings, form, notice))
 }
 
@@ -81,6 +82,7 @@ async fn run(api: &Api, settings: &Cleanup, notice: &mut dyn FnMut(&str)) -> Res
     } else {
         leader::wait(api, namespace, *timeout, notice).await?;
     }
+    let _progress = Progress::begin("looking at every VM, host and VM network");
     let cleaner = Cleaner { api, dry_run: *dry_run };
     report.vms = cleaner.clean(Kind::Vm, &mut report.errors).await;
     // A VM that still has the affinity needs the labels of hosts.

@@ -1,8 +1,8 @@
 //! A check as a value, and all of them as an answer.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
+
+use crate::view::{self, Tone, cell};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -81,15 +81,19 @@ impl Report {
 }
 
 pub(super) fn table(report: &Report) -> String {
-    let name = report.checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
-    let mut text = String::new();
-    for Check { name: of, status, says, remedy } in &report.checks {
-        let status = status.as_str();
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{of:<name$}  {status:<7}  {says}");
-        if let Some(remedy) = remedy {
-            let _ = writeln!(text, "{:<name$}  {:<7}  -> {remedy}", "", "");
-        }
-    }
-    text
+    let rows = report.checks.iter().flat_map(|Check { name, status, says, remedy }| {
+        let tone = match status {
+            Status::Ok => Tone::Good,
+            Status::Failed => Tone::Bad,
+            Status::Unknown => Tone::Warning,
+            Status::Skipped => Tone::Plain,
+        };
+        let plain = |text: &str| cell(Tone::Plain, text);
+        let found = vec![plain(name), cell(tone, status.as_str()), plain(says)];
+        let remedy = remedy
+            .as_ref()
+            .map(|remedy| vec![plain(""), plain(""), plain(&format!("-> {remedy}"))]);
+        std::iter::once(found).chain(remedy)
+    });
+    view::table(&["CHECK", "STATUS", "FOUND"], rows)
 }

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::api::{self, Api, ConnectError};
+use crate::api::{self, Api, ConnectError, Connection};
 use crate::installed::Secret;
 
 use super::manifests::webhook_configurations;
+use crate::progress::Progress;
 use crate::view::{Form, WriteError};
 
 use answer::{Question, SCHEDULER};
@@ -65,7 +66,7 @@ pub enum Error {
 /// # Errors
 /// If no API server is named, or the answer can't be written. What else fails is in the answer.
 pub fn doctor(settings: &Doctor, form: Form) -> Result<Diagnosis, Error> {
-    let (runtime, api) = api::with_runtime(settings.kubeconfig.as_deref())?;
+    let Connection { runtime, api, .. } = api::with_runtime(settings.kubeconfig.as_deref())?;
     runtime.block_on(diagnosis_of(&api, settings, form))
 }
 
@@ -132,6 +133,7 @@ async fn checks(api: &Api, settings: &Doctor) -> Result<Vec<Check>, WriteError> 
     checks.push(workload::leader(api, namespace).await);
     let question = Question { namespace, scheduler };
     let deployment = deployment.ok().flatten();
+    let _progress = Progress::begin("waiting for the scheduler's answer to a canary pod");
     checks.push(canary::check(api, &question, deployment.as_ref(), *timeout).await);
     Ok(checks)
 }
