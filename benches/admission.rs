@@ -12,7 +12,7 @@ use lanekeeper::k8s::Decoder;
 use lanekeeper::k8s::admission::parse;
 use serde_json::{Value, json};
 
-use large::{HOSTS, VMIS, built, fill, mac, vmis};
+use large::{HOSTS, VMIS, built, fill, mac, workload};
 
 fn main() {
     divan::main();
@@ -20,7 +20,7 @@ fn main() {
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let mut index = built();
-    fill(&mut index, vmis());
+    fill(&mut index, workload());
     index.snapshot().unwrap_or_else(|| std::process::abort())
 });
 

@@ -7,30 +7,34 @@ use std::cell::Cell;
 use std::fs;
 
 use divan::Bencher;
-use lanekeeper::cluster::Snapshot;
+use lanekeeper::cluster::{Change, Snapshot};
 
-use large::{CONFIGS, HOSTS, NETWORKS, VMIS, built, changes, fill, host, synced, vmis};
+use large::{
+    CONFIGS, HOSTS, NETWORKS, VMIS, built, changes, fill, host, pods, synced, vmis, vms,
+};
 
 fn main() {
-    let before = resident();
     let mut index = synced();
-    fill(&mut index, changes());
-    let without = resident();
-    fill(&mut index, vmis());
-    let mib = |bytes: u64| bytes >> 20;
-    let all = resident();
-    // What is printed is the benchmark's result.
-    #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
-    {
-        println!(
-            "memory of {HOSTS} hosts, {NETWORKS} networks, {CONFIGS} configs: {} MiB",
-            mib(without - before)
-        );
-        println!(
-            "memory of {VMIS} VMs with their instances and pods besides: {} MiB",
-            mib(all - without)
-        );
-    }
+    let mut resident = resident();
+    let mut measure = |what: &str, count: usize, changes: &mut dyn Iterator<Item = Change>| {
+        fill(&mut index, changes);
+        let before = std::mem::replace(&mut resident, self::resident());
+        let bytes = resident - before;
+        // What is printed is the benchmark's result.
+        #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
+        {
+            println!(
+                "memory of {count} {what}: {:.1} MiB, {} bytes each",
+                bytes as f64 / f64::from(1 << 20),
+                bytes / count as u64
+            );
+        }
+    };
+    println!("{NETWORKS} networks and VM networks, {CONFIGS} configs:");
+    measure("hosts", HOSTS, &mut changes());
+    measure("VMIs", VMIS, &mut vmis());
+    measure("VMs", VMIS, &mut vms());
+    measure("launcher pods", VMIS, &mut pods());
     drop(index);
     divan::main();
 }

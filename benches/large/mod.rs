@@ -68,48 +68,70 @@ pub fn mac(number: usize) -> String {
     format!("52:54:00:{:02x}:{:02x}:{:02x}", number >> 16 & 255, number >> 8 & 255, number & 255)
 }
 
-pub fn vmis() -> impl Iterator<Item = Change> {
-    (0..VMIS).flat_map(|number| {
-        let name = format!("vm-{number:06}");
-        let host = format!("worker-{:05}", number % HOSTS);
-        let uid = format!("5f0c3a52-6f0e-4a4e-9a53-{number:012}");
-        let networks = || {
-            let key = Key::in_namespace("default", &format!("net-{}", number % NETWORKS));
-            Selection::of(vec![key], Vec::new())
-        };
-        let key = Key::in_namespace("default", &name);
-        let vmi = Vmi {
-            uid: uid.as_str().into(),
-            networks: networks(),
-            host: Some(host.as_str().into()),
-            active_hosts: [host.as_str().into()].into(),
-            ..Vmi::default()
-        };
-        let pod = LauncherPod {
-            unattached: Box::default(),
-            waiting: None,
-            vmi: key.clone(),
-            vmi_uid: uid.into(),
-            ended: false,
-            host: Some(host.into()),
-            networks: networks(),
-        };
-        let pod_key = Key::in_namespace("default", &format!("virt-launcher-{name}-x7k2p"));
-        let vm = Vm {
-            networks: networks(),
-            macs: [(
-                mac(number).into(),
-                Key::in_namespace("default", &format!("net-{}", number % NETWORKS)),
-            )]
-            .into(),
+fn networks(number: usize) -> Selection {
+    Selection::of(vec![vm_network(number)], Vec::new())
+}
+
+fn vm_network(number: usize) -> Key {
+    Key::in_namespace("default", &format!("net-{}", number % NETWORKS))
+}
+
+/// The key of a VM and its VMI.
+fn vm_key(number: usize) -> Key {
+    Key::in_namespace("default", &format!("vm-{number:06}"))
+}
+
+fn uid(number: usize) -> String {
+    format!("5f0c3a52-6f0e-4a4e-9a53-{number:012}")
+}
+
+/// The host that a VM runs on.
+fn host_of(number: usize) -> String {
+    format!("worker-{:05}", number % HOSTS)
+}
+
+pub fn vms() -> impl Iterator<Item = Change> {
+    (0..VMIS).map(|number| {
+        let facts = Vm {
+            networks: networks(number).into(),
+            macs: [(mac(number).into(), vm_network(number))].into(),
             ..Vm::default()
         };
-        [
-            change(Kind::Vm, key.clone(), Fact::Vm(vm)),
-            change(Kind::Vmi, key, Fact::Vmi(vmi)),
-            change(Kind::LauncherPod, pod_key, Fact::LauncherPod(pod)),
-        ]
+        change(Kind::Vm, vm_key(number), Fact::Vm(facts))
     })
+}
+
+pub fn vmis() -> impl Iterator<Item = Change> {
+    (0..VMIS).map(|number| {
+        let facts = Vmi {
+            uid: uid(number).into(),
+            networks: networks(number).into(),
+            host: Some(host_of(number).into()),
+            ..Vmi::default()
+        };
+        change(Kind::Vmi, vm_key(number), Fact::Vmi(facts))
+    })
+}
+
+pub fn pods() -> impl Iterator<Item = Change> {
+    (0..VMIS).map(|number| {
+        let facts = LauncherPod {
+            unattached: Box::default(),
+            waiting: None,
+            vmi: vm_key(number),
+            vmi_uid: uid(number).into(),
+            ended: false,
+            host: Some(host_of(number).into()),
+            networks: networks(number).into(),
+        };
+        let name = format!("virt-launcher-vm-{number:06}-x7k2p");
+        change(Kind::LauncherPod, Key::in_namespace("default", &name), Fact::LauncherPod(facts))
+    })
+}
+
+/// The VMs, their running instances and launcher pods.
+pub fn workload() -> impl Iterator<Item = Change> {
+    vms().chain(vmis()).chain(pods())
 }
 
 pub fn synced() -> Index {
