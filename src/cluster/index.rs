@@ -382,7 +382,7 @@ impl Interner {
             return;
         }
         if self.texts.len() >= self.sweep_at {
-            self.texts.retain(|text| Arc::strong_count(text) > 1);
+            self.texts.retain(|text| Name::strong_count(text) != Some(1));
             self.sweep_at = (2 * self.texts.len()).max(1024);
         }
         self.texts.insert(name.clone());

@@ -1,10 +1,71 @@
 //! Names of objects, and the kinds of object that a decision can depend on.
 
+use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
 
-/// A name, label or other short text, shared by the facts that contain it.
-pub type Name = Arc<str>;
+use arcstr::ArcStr;
+
+/// A name, label or other short text, shared by the facts that contain it. It takes one word.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(ArcStr);
+
+impl Name {
+    /// The number of references to the text. Those to an empty text are not counted.
+    pub(super) fn strong_count(this: &Self) -> Option<usize> {
+        ArcStr::strong_count(&this.0)
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Cow<'_, str>> for Name {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
 
 /// The built-in cluster network, which is active on every host without a network config.
 pub const MGMT: &str = "mgmt";

@@ -13,6 +13,7 @@ mod harvester;
 mod kubevirt;
 mod meta;
 mod multus;
+mod names;
 mod node;
 pub mod objects;
 mod patch;
