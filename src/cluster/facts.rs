@@ -3,6 +3,7 @@
 //! A new version of an object with equal facts can't change any decision, so it causes no work.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::hosts::Host;
 use super::names::{Key, Name, ObjectRef};
@@ -174,12 +175,12 @@ impl Selection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
     /// The VM networks in the template.
-    pub networks: Selection,
+    pub networks: Arc<Selection>,
     /// The MAC addresses that the interfaces ask for, in lower case with colons, each with the VM
     /// network of its interface.
     pub macs: Box<[(Name, Key)]>,
     /// The hosts that the VM's own node selector and required node affinity allow.
-    pub hosts: HostChoice,
+    pub hosts: Arc<HostChoice>,
     /// Whether the VM is to run.
     pub run: Run,
     /// Whether the VM is being deleted.
@@ -213,12 +214,12 @@ pub struct Vmi {
     /// Whether the phase is `Succeeded` or `Failed`.
     pub finished: bool,
     /// The VM networks in the spec. The launcher pods may still use others.
-    pub networks: Selection,
+    pub networks: Arc<Selection>,
     /// The hosts that the VMI's own node selector and required node affinity allow.
-    pub hosts: HostChoice,
+    pub hosts: Arc<HostChoice>,
     /// The host in `status.nodeName`.
     pub host: Option<Name>,
-    /// The hosts in `status.activePods`, where pods that ended after a migration stay listed.
+    /// The other hosts in `status.activePods`, where pods that ended after a migration stay listed.
     pub active_hosts: Box<[Name]>,
     /// The target of an unfinished migration, from `status.migrationState`. A target that is known
     /// to be in another cluster or namespace is left out.
@@ -253,7 +254,7 @@ pub struct LauncherPod {
     /// The host that the pod is bound to.
     pub host: Option<Name>,
     /// The VM networks in the Multus annotations: those that the pod really uses.
-    pub networks: Selection,
+    pub networks: Arc<Selection>,
     /// The VM networks in the annotations that the pod's network status lacks: a hot-plug that waits
     /// for a migration. Without a network status, there are none.
     pub unattached: Box<[Key]>,

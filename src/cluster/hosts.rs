@@ -262,10 +262,10 @@ impl Hosts {
     }
 
     /// Sets the facts of a host. A new host gets a number.
-    pub(super) fn set(&mut self, name: &Name, host: Host) -> u32 {
+    pub(super) fn set(&mut self, name: &Name, host: Arc<Host>) -> u32 {
         let witness = host.witness;
         let number = self.find(name).unwrap_or_else(|| self.add(name));
-        self.facts.set(number as usize, Some(Arc::new(host)));
+        self.facts.set(number as usize, Some(host));
         HostSet::put(&mut self.witnesses, number, witness);
         number
     }
@@ -423,11 +423,11 @@ mod tests {
     #[test]
     fn the_number_of_a_removed_host_is_reused_and_has_no_name() {
         let mut hosts = Hosts::default();
-        let number = hosts.set(&"a".into(), Host::default());
+        let number = hosts.set(&"a".into(), Arc::default());
         hosts.remove("a");
         assert_eq!(hosts.find("a"), None);
         assert!(hosts.walk().find("").is_none(), "a free number has no name");
-        assert_eq!(hosts.set(&"b".into(), Host::default()), number, "or numbers would only grow");
+        assert_eq!(hosts.set(&"b".into(), Arc::default()), number, "or numbers would only grow");
         assert_eq!((&**hosts.name(number), hosts.len()), ("b", 1));
     }
 }

@@ -10,18 +10,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
 use imbl::OrdMap;
 
 use super::facts::{
-    Change, ClusterNetwork, Fact, LauncherPod, Migration, Now, Selection, UplinkStatus, Vm,
+    Change, ClusterNetwork, Fact, LauncherPod, Migration, Now, UplinkStatus, Vm, Vmi,
 };
 use super::hosts::{Host, HostSet};
+use super::interner::Interner;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::options::Options;
-use super::selectors::Labels;
 use super::snapshot::Snapshot;
-use super::state::{ConfigState, State, relate, replace_pair};
+use super::state::{ConfigState, State, relate, related, replace_pair};
 use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
@@ -115,17 +114,7 @@ impl Index {
             Fact::Namespace(facts) => {
                 replace(&mut self.state.namespaces, key.text(), Some(facts)).is_some()
             }
-            Fact::Vmi(mut facts) => {
-                let key = self.interner.key(&key);
-                self.interner.name(&mut facts.uid);
-                self.interner.selection(&mut facts.networks);
-                self.interner.optional(&mut facts.host);
-                self.interner.name(&mut facts.migration_uid);
-                facts.active_hosts.iter_mut().for_each(|host| self.interner.name(host));
-                self.update_vmis([key.clone()], |state| {
-                    replace(&mut state.vmis, &key, Some(facts)).is_some()
-                })
-            }
+            Fact::Vmi(facts) => self.set_vmi(&key, Some(facts)),
             Fact::Migration(facts) => self.set_migration(&key, Some(facts)),
             Fact::LauncherPod(facts) => self.set_pod(&key, Some(facts)),
             Fact::Host(facts) => self.set_host(key.text(), Some(facts)),
@@ -144,8 +133,7 @@ impl Index {
             Kind::VmNetwork => self.set_vm_network(key, None),
             Kind::Vm => self.set_vm(key, None),
             Kind::Namespace => replace(&mut self.state.namespaces, key.text(), None).is_some(),
-            Kind::Vmi => self
-                .update_vmis([key.clone()], |state| replace(&mut state.vmis, key, None).is_some()),
+            Kind::Vmi => self.set_vmi(key, None),
             Kind::Migration => self.set_migration(key, None),
             Kind::LauncherPod => self.set_pod(key, None),
             Kind::Host => self.set_host(key.text(), None),
@@ -239,15 +227,14 @@ impl Index {
         true
     }
 
-    fn set_vm(&mut self, key: &Key, facts: Option<Vm>) -> bool {
-        let facts = facts.map(|mut facts| {
-            self.interner.selection(&mut facts.networks);
-            facts
-        });
-        let new = facts.clone();
+    fn set_vm(&mut self, key: &Key, mut facts: Option<Vm>) -> bool {
+        let key = &self.state.shared_vm_key(key);
+        facts.iter_mut().for_each(|facts| self.interner.vm(facts));
         let Some(old) = replace(&mut self.state.vms, key, facts) else { return false };
-        for (vm, exists) in [(old.as_deref(), false), (new.as_ref(), true)] {
-            let Some(Vm { networks, macs, .. }) = vm else { continue };
+        let new = self.state.vms.get(key).cloned();
+        for (vm, exists) in [(old, false), (new, true)] {
+            let Some(vm) = vm else { continue };
+            let Vm { networks, macs, .. } = &*vm;
             for network in &networks.vm_networks {
                 relate(&mut self.state.vms_using, (network.clone(), key.clone()), exists);
             }
@@ -256,6 +243,18 @@ impl Index {
             }
         }
         true
+    }
+
+    fn set_vmi(&mut self, key: &Key, mut facts: Option<Vmi>) -> bool {
+        let key = self.state.shared_vm_key(key);
+        if let Some(facts) = &mut facts {
+            self.interner.vmi(facts);
+            let mut pods = related(&self.state.pods_of, &key).filter_map(|it| self.state.pods.get(it));
+            if let Some(pod) = pods.find(|pod| pod.vmi_uid == facts.uid) {
+                facts.uid = pod.vmi_uid.clone();
+            }
+        }
+        self.update_vmis([key.clone()], |state| replace(&mut state.vmis, &key, facts).is_some())
     }
 
     fn set_migration(&mut self, key: &Key, facts: Option<Migration>) -> bool {
@@ -268,14 +267,14 @@ impl Index {
         })
     }
 
-    fn set_pod(&mut self, key: &Key, facts: Option<LauncherPod>) -> bool {
-        let facts = facts.map(|mut facts| {
-            facts.vmi = self.interner.key(&facts.vmi);
-            self.interner.name(&mut facts.vmi_uid);
-            self.interner.optional(&mut facts.host);
-            self.interner.selection(&mut facts.networks);
-            facts
-        });
+    fn set_pod(&mut self, key: &Key, mut facts: Option<LauncherPod>) -> bool {
+        if let Some(facts) = &mut facts {
+            self.interner.pod(facts);
+            facts.vmi = self.state.shared_vm_key(&facts.vmi);
+            if let Some(vmi) = self.state.vmis.get(&facts.vmi).filter(|it| it.uid == facts.vmi_uid) {
+                facts.vmi_uid = vmi.uid.clone();
+            }
+        }
         let old = self.state.pods.get(key).map(|old| old.vmi.clone());
         let new = facts.as_ref().map(|new| new.vmi.clone());
         self.update_vmis(old.clone().into_iter().chain(new.clone()), |state| {
@@ -297,6 +296,7 @@ impl Index {
         let configs = state.configs_to_recheck(old.as_deref(), facts.as_ref());
         if let Some(mut facts) = facts {
             self.interner.labels(&mut facts.labels);
+            let facts = Arc::new(facts);
             let number = state.hosts.set(name, facts.clone());
             state.update_coverage(configs, number, |config| config.covers(&facts));
         } else if let Some(number) = number {
@@ -364,49 +364,4 @@ fn replace<K: Ord + Clone, V: PartialEq>(
         Some(facts) => map.insert(key.clone(), Arc::new(facts)),
         None => map.remove(key),
     })
-}
-
-/// Keeps each text once, since many facts contain the same text: a host's name is in each of its
-/// VMIs and pods.
-#[derive(Default)]
-struct Interner {
-    texts: HashSet<Name, foldhash::fast::FixedState>,
-    /// The number of texts at which those that no fact contains any more are dropped.
-    sweep_at: usize,
-}
-
-impl Interner {
-    fn name(&mut self, name: &mut Name) {
-        if let Some(known) = self.texts.get(name) {
-            *name = known.clone();
-            return;
-        }
-        if self.texts.len() >= self.sweep_at {
-            self.texts.retain(|text| Name::strong_count(text) != Some(1));
-            self.sweep_at = (2 * self.texts.len()).max(1024);
-        }
-        self.texts.insert(name.clone());
-    }
-
-    fn optional(&mut self, name: &mut Option<Name>) {
-        if let Some(name) = name {
-            self.name(name);
-        }
-    }
-
-    fn key(&mut self, key: &Key) -> Key {
-        let mut text = key.text().clone();
-        self.name(&mut text);
-        Key::cluster_scoped(text)
-    }
-
-    fn labels(&mut self, labels: &mut Labels) {
-        labels.0.iter_mut().for_each(|pair| self.name(pair));
-    }
-
-    fn selection(&mut self, selection: &mut Selection) {
-        for key in &mut selection.vm_networks {
-            *key = self.key(key);
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod facts;
 mod host_names;
 mod hosts;
 mod index;
+mod interner;
 mod mtu;
 mod names;
 mod options;

@@ -1,6 +1,8 @@
 //! Explains whether a VM can run on a host, and if not, which VM network, which cluster network and
 //! which cause is in the way. The filter decides by the same facts about networks.
 
+use std::sync::Arc;
+
 use crate::cluster::{HostChoice, HostRef, Key, Kind, Name, Selection, Snapshot};
 
 use super::causes::Cause;
@@ -13,7 +15,7 @@ pub struct Asked {
     /// What the VM's networks need.
     pub needs: Needs,
     /// The hosts that the VM's own node selector and required node affinity allow.
-    pub(super) hosts: HostChoice,
+    pub(super) hosts: Arc<HostChoice>,
 }
 
 impl Asked {
@@ -23,7 +25,7 @@ impl Asked {
         let (source, networks, hosts) = if let Some(vm) = snapshot.vm(key) {
             (Kind::Vm, vm.networks.clone(), &vm.hosts)
         } else {
-            (Kind::Vmi, snapshot.selection_of(key)?, &snapshot.vmi(key)?.hosts)
+            (Kind::Vmi, snapshot.selection_of(key)?.into(), &snapshot.vmi(key)?.hosts)
         };
         Some(Self { source, needs: Needs::of(snapshot, &networks), hosts: hosts.clone() })
     }
@@ -38,7 +40,7 @@ impl Asked {
     /// What a VM would ask that is not made yet, with these networks and on these hosts.
     #[must_use]
     pub fn of_new(snapshot: &Snapshot, networks: &Selection, hosts: HostChoice) -> Self {
-        Self { source: Kind::Vm, needs: Needs::of(snapshot, networks), hosts }
+        Self { source: Kind::Vm, needs: Needs::of(snapshot, networks), hosts: hosts.into() }
     }
 
     /// What is in the way on a host, each cause with the VM network that leads to it. Empty if the

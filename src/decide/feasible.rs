@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
@@ -69,7 +70,7 @@ pub(super) fn asking(snapshot: &Snapshot) -> impl Iterator<Item = Asking<'_>> {
     let to_run = to_run.map(|(key, vm)| Asking {
         kind: Kind::Vm,
         key,
-        networks: Cow::Borrowed(&vm.networks),
+        networks: Cow::Borrowed(&*vm.networks),
         hosts: &vm.hosts,
     });
     to_run.chain(alone.filter_map(|(key, vmi)| {
@@ -86,7 +87,7 @@ pub struct FeasibleHosts<'s> {
     /// only its bridge puts under it counts as unconstrained. But the bridge is gone, so a VM that
     /// uses it can run nowhere.
     gone: BTreeSet<&'s Name>,
-    known: HashMap<(Vec<Name>, HostChoice), BTreeSet<Name>>,
+    known: HashMap<(Vec<Name>, Arc<HostChoice>), BTreeSet<Name>>,
     nowhere: BTreeSet<Name>,
 }
 

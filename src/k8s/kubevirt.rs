@@ -205,9 +205,9 @@ impl Object for VirtualMachine {
         let run = spec.run();
         let VmiSpec { node_selector, affinity, .. } = &spec.template.spec;
         Vm {
-            networks: spec.template.spec.selection(&metadata, decoder),
+            networks: spec.template.spec.selection(&metadata, decoder).into(),
             macs: spec.template.spec.macs(&metadata, decoder),
-            hosts: host_choice(node_selector, affinity.as_ref()),
+            hosts: host_choice(node_selector, affinity.as_ref()).into(),
             run,
             deleting: metadata.deleting(),
         }
@@ -292,12 +292,14 @@ impl Object for VirtualMachineInstance {
 
     fn facts(self, decoder: &Decoder) -> Vmi {
         let migration = self.status.migration_state.unwrap_or_default();
+        let host = non_empty(self.status.node_name);
+        let active_hosts = self.status.active_pods.into_values().filter_map(non_empty);
         Vmi {
-            networks: self.spec.selection(&self.metadata, decoder),
-            hosts: host_choice(&self.spec.node_selector, self.spec.affinity.as_ref()),
+            networks: self.spec.selection(&self.metadata, decoder).into(),
+            hosts: host_choice(&self.spec.node_selector, self.spec.affinity.as_ref()).into(),
             finished: has_ended(&self.status.phase),
-            host: non_empty(self.status.node_name),
-            active_hosts: self.status.active_pods.into_values().filter_map(non_empty).collect(),
+            active_hosts: active_hosts.filter(|it| host.as_ref() != Some(it)).collect(),
+            host,
             migration_target: migration.target(),
             migration_uid: migration.migration_uid,
             uid: self.metadata.uid,

@@ -108,7 +108,7 @@ impl Object for Pod {
             unattached: status
                 .map(|status| unattached(&networks, status, decoder.namespace(meta)))
                 .unwrap_or_default(),
-            networks,
+            networks: networks.into(),
             waiting: self.waiting(host.as_ref()),
             host,
         })

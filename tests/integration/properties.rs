@@ -3,6 +3,7 @@
 //! own words give.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lanekeeper::cluster::{
     Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, HostChoice, Index,
@@ -47,10 +48,10 @@ fn some_host() -> impl Strategy<Value = Option<lanekeeper::cluster::Name>> {
     proptest::option::of(select(&HOSTS[..]).prop_map(Into::into))
 }
 
-fn selection() -> impl Strategy<Value = Selection> {
+fn selection() -> impl Strategy<Value = Arc<Selection>> {
     (subsequence(vec!["n0", "n1", "n2", "gone"], 0..=2), any::<bool>()).prop_map(|(names, fine)| {
         let keys = names.into_iter().map(|name| Key::in_namespace("ns", name)).collect();
-        Selection::of(keys, (!fine).then(|| "odd".into()).into_iter().collect())
+        Selection::of(keys, (!fine).then(|| "odd".into()).into_iter().collect()).into()
     })
 }
 
@@ -160,7 +161,7 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
             (selection(), select(vec!["m0", "m1"]), any::<bool>(), labels(), run)
                 .prop_map(|(networks, mac, deleting, labels, run)| {
                     let macs = [(mac.into(), Key::in_namespace("ns", "n0"))].into();
-                    let hosts = HostChoice { labels, ..HostChoice::default() };
+                    let hosts = HostChoice { labels, ..HostChoice::default() }.into();
                     Fact::Vm(Vm { networks, macs, deleting, hosts, run })
                 })
                 .boxed()

@@ -131,6 +131,17 @@ pub(in crate::cluster) fn replace_pair<T: Ord + Clone>(
 }
 
 impl State {
+    /// This key of a VM or VMI as another object has it: a VM, its VMI and its pods share one text.
+    pub fn shared_vm_key(&self, key: &Key) -> Key {
+        let vmi = || self.vmis.get_key_value(key).map(|(known, _)| known);
+        let vm = || self.vms.get_key_value(key).map(|(known, _)| known);
+        let of_pod = || {
+            let (known, _) = self.pods_of.range((key.clone(), Key::first())..).next()?;
+            (known == key).then_some(known)
+        };
+        vmi().or_else(vm).or_else(of_pod).unwrap_or(key).clone()
+    }
+
     /// The keys of all objects of a kind, including objects that were never readable.
     pub fn keys(&self, kind: Kind) -> Vec<Key> {
         let scoped = |names: &mut dyn Iterator<Item = &Name>| {

@@ -1,6 +1,7 @@
 //! Writes: what a request does to an object.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::cluster::{
     ClusterNetwork, Host, Key, Name, NetworkConfig, Selection, Snapshot, Vm, VmNetwork,
@@ -103,7 +104,7 @@ pub enum Proposal {
     Host(Write<Host>),
     /// The create of a VMI with these VM networks. No rule applies to a VMI, but the mutating
     /// webhook adds node affinity to it.
-    Vmi(Selection),
+    Vmi(Arc<Selection>),
 }
 
 impl Proposal {

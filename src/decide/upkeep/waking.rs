@@ -157,7 +157,7 @@ impl Waker {
         let mut due = Vec::new();
         for (key, pod, facts) in snapshot.waiting_pods() {
             let before = earlier.remove(key).filter(|known| known.uid == facts.uid);
-            let fit = fits.of(Cow::Borrowed(&pod.networks), &facts.hosts);
+            let fit = fits.of(Cow::Borrowed(&*pod.networks), &facts.hosts);
             let mut state = self.state(before.map(|known| known.state), fit, now);
             if let State::Feasible(turn) = &mut state {
                 turn.check_drop(facts, now);
@@ -182,7 +182,7 @@ impl Waker {
         due.truncate(MAX_NOMINATIONS - self.counted.1);
         self.counted.1 += due.len();
         let nominations = due.into_iter().filter_map(|(_, key, pod, facts)| {
-            let needs = &fits.of(Cow::Borrowed(&pod.networks), &facts.hosts).needs;
+            let needs = &fits.of(Cow::Borrowed(&*pod.networks), &facts.hosts).needs;
             self.nominate(snapshot, key, needs, facts, now)
         });
         let nominations = nominations.collect();
