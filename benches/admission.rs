@@ -20,7 +20,7 @@ fn main() {
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let mut index = built();
-    fill(&mut index, workload());
+    fill(&mut index, workload(VMIS));
     index.snapshot().unwrap_or_else(|| std::process::abort())
 });
 
@@ -98,7 +98,7 @@ fn vm_create_with_a_taken_mac(bencher: Bencher<'_, '_>) {
         "metadata": { "name": "new", "namespace": "default" },
         "spec": { "template": { "spec": {
             "networks": [{ "name": "n", "multus": { "networkName": "net-7" } }],
-            "domain": { "devices": { "interfaces": [{ "name": "n", "macAddress": mac(VMIS - 25) }] } },
+            "domain": { "devices": { "interfaces": [{ "name": "n", "macAddress": mac(VMIS - 25).to_string() }] } },
         } } },
     });
     bench(bencher, &review("kubevirt.io", "VirtualMachine", &Value::Null, &new));

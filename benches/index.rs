@@ -9,9 +9,7 @@ use std::fs;
 use divan::Bencher;
 use lanekeeper::cluster::{Change, Snapshot};
 
-use large::{
-    CONFIGS, HOSTS, NETWORKS, VMIS, built, changes, fill, host, pods, synced, vmis, vms,
-};
+use large::{CONFIGS, HOSTS, NETWORKS, VMIS, built, changes, fill, host, pods, synced, vmis, vms};
 
 fn main() {
     let mut index = synced();
@@ -32,9 +30,9 @@ fn main() {
     };
     println!("{NETWORKS} networks and VM networks, {CONFIGS} configs:");
     measure("hosts", HOSTS, &mut changes());
-    measure("VMIs", VMIS, &mut vmis());
-    measure("VMs", VMIS, &mut vms());
-    measure("launcher pods", VMIS, &mut pods());
+    measure("VMIs", VMIS, &mut vmis(VMIS));
+    measure("VMs", VMIS, &mut vms(VMIS));
+    measure("launcher pods", VMIS, &mut pods(VMIS));
     drop(index);
     divan::main();
 }

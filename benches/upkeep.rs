@@ -16,7 +16,7 @@ use lanekeeper::decide::check::findings;
 use lanekeeper::decide::feasible::{Fits, unschedulable};
 use lanekeeper::decide::upkeep::{Scope, Waker, count_cut_off, targets};
 
-use large::{CONFIGS, HOSTS, NETWORKS, built, change, fill, host, network, workload};
+use large::{CONFIGS, HOSTS, NETWORKS, VMIS, built, change, fill, host, network, workload};
 
 fn main() {
     divan::main();
@@ -27,7 +27,7 @@ const WAITING: usize = 1_000;
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let mut index = built();
-    fill(&mut index, workload());
+    fill(&mut index, workload(VMIS));
     index.snapshot().unwrap_or_else(|| std::process::abort())
 });
 

@@ -3,7 +3,7 @@
 //! their running instances and launcher pods.
 
 use lanekeeper::cluster::{
-    Change, ClusterNetwork, Fact, Host, Index, Key, Kind, LauncherPod, NetworkConfig, Now,
+    Change, ClusterNetwork, Fact, Host, Index, Key, Kind, LauncherPod, Mac, NetworkConfig, Now,
     ObjectRef, Options, Selection, Vm, VmNetwork, Vmi,
 };
 
@@ -64,8 +64,10 @@ pub fn changes() -> impl Iterator<Item = Change> {
 }
 
 /// The MAC address of a VM.
-pub fn mac(number: usize) -> String {
-    format!("52:54:00:{:02x}:{:02x}:{:02x}", number >> 16 & 255, number >> 8 & 255, number & 255)
+pub fn mac(number: usize) -> Mac {
+    let [_, _, _, _, _, bytes @ ..] = number.to_be_bytes();
+    let [high, middle, low] = bytes;
+    Mac([0x52, 0x54, 0x00, high, middle, low])
 }
 
 fn networks(number: usize) -> Selection {
@@ -90,19 +92,19 @@ fn host_of(number: usize) -> String {
     format!("worker-{:05}", number % HOSTS)
 }
 
-pub fn vms() -> impl Iterator<Item = Change> {
-    (0..VMIS).map(|number| {
+pub fn vms(count: usize) -> impl Iterator<Item = Change> {
+    (0..count).map(|number| {
         let facts = Vm {
             networks: networks(number).into(),
-            macs: [(mac(number).into(), vm_network(number))].into(),
+            macs: [(mac(number), vm_network(number))].into(),
             ..Vm::default()
         };
         change(Kind::Vm, vm_key(number), Fact::Vm(facts))
     })
 }
 
-pub fn vmis() -> impl Iterator<Item = Change> {
-    (0..VMIS).map(|number| {
+pub fn vmis(count: usize) -> impl Iterator<Item = Change> {
+    (0..count).map(|number| {
         let facts = Vmi {
             uid: uid(number).into(),
             networks: networks(number).into(),
@@ -113,8 +115,8 @@ pub fn vmis() -> impl Iterator<Item = Change> {
     })
 }
 
-pub fn pods() -> impl Iterator<Item = Change> {
-    (0..VMIS).map(|number| {
+pub fn pods(count: usize) -> impl Iterator<Item = Change> {
+    (0..count).map(|number| {
         let facts = LauncherPod {
             unattached: Box::default(),
             waiting: None,
@@ -129,9 +131,9 @@ pub fn pods() -> impl Iterator<Item = Change> {
     })
 }
 
-/// The VMs, their running instances and launcher pods.
-pub fn workload() -> impl Iterator<Item = Change> {
-    vms().chain(vmis()).chain(pods())
+/// VMs, their running instances and launcher pods.
+pub fn workload(count: usize) -> impl Iterator<Item = Change> {
+    vms(count).chain(vmis(count)).chain(pods(count))
 }
 
 pub fn synced() -> Index {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hosts::Host;
+use super::mac::Mac;
 use super::names::{Key, Name, ObjectRef};
 use super::selectors::{HostChoice, LabelSelector};
 use super::uplinks::NetworkConfig;
@@ -176,9 +177,8 @@ impl Selection {
 pub struct Vm {
     /// The VM networks in the template.
     pub networks: Arc<Selection>,
-    /// The MAC addresses that the interfaces ask for, in lower case with colons, each with the VM
-    /// network of its interface.
-    pub macs: Box<[(Name, Key)]>,
+    /// The MAC addresses that the interfaces ask for, each with the VM network of its interface.
+    pub macs: Box<[(Mac, Key)]>,
     /// The hosts that the VM's own node selector and required node affinity allow.
     pub hosts: Arc<HostChoice>,
     /// Whether the VM is to run.

@@ -239,7 +239,7 @@ impl Index {
                 relate(&mut self.state.vms_using, (network.clone(), key.clone()), exists);
             }
             for (mac, _) in macs {
-                relate(&mut self.state.macs, (mac.clone(), key.clone()), exists);
+                relate(&mut self.state.macs, (*mac, key.clone()), exists);
             }
         }
         true

@@ -10,6 +10,7 @@ mod host_names;
 mod hosts;
 mod index;
 mod interner;
+mod mac;
 mod mtu;
 mod names;
 mod options;
@@ -28,6 +29,7 @@ pub use facts::{
 };
 pub use hosts::{Host, HostRef, HostRun, HostSet, HostWalk};
 pub use index::Index;
+pub use mac::Mac;
 pub use mtu::{DEFAULT_MTU, effective_mtu};
 pub use names::{Key, Kind, MGMT, Name, ObjectRef, is_dns_subdomain};
 pub use options::{Activation, Options};

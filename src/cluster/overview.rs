@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::facts::{HostNetwork, UplinkStatus};
 use super::hosts::{HostRef, HostSet};
+use super::mac::Mac;
 use super::names::{Key, Name};
 use super::selectors::LabelSelector;
 use super::snapshot::Snapshot;
@@ -46,13 +47,14 @@ impl Snapshot {
 
     /// The MAC addresses that several interfaces have, of one VM or of several, sorted, each once.
     #[must_use]
-    pub fn repeated_macs(&self) -> BTreeSet<&Name> {
+    pub fn repeated_macs(&self) -> BTreeSet<Mac> {
         let pairs = self.0.macs.iter().zip(self.0.macs.iter().skip(1));
-        let of_several = pairs.filter(|((one, _), (next, _))| one == next).map(|((mac, _), _)| mac);
+        let of_several =
+            pairs.filter(|((one, _), (next, _))| one == next).map(|((mac, _), _)| *mac);
         let of_one = self.0.vms.values().flat_map(|vm| {
             let macs = vm.macs.iter().map(|(mac, _)| mac).enumerate();
             macs.filter(|(at, mac)| vm.macs.iter().take(*at).any(|(before, _)| before == *mac))
         });
-        of_several.chain(of_one.map(|(_, mac)| mac)).collect()
+        of_several.chain(of_one.map(|(_, mac)| *mac)).collect()
     }
 }

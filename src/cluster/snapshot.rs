@@ -8,6 +8,7 @@ use super::facts::{
     Vm, Vmi, Waiting,
 };
 use super::hosts::{Host, HostRef, HostSet, HostWalk};
+use super::mac::Mac;
 use super::mtu::{DEFAULT_MTU, effective_mtu};
 use super::names::{Key, Kind, MGMT, Name};
 use super::options::Options;
@@ -305,8 +306,9 @@ impl Snapshot {
     }
 
     /// The VMs that have an interface with this MAC address.
-    pub fn vms_with_mac<'s>(&'s self, mac: &'s Name) -> impl Iterator<Item = (&'s Key, &'s Vm)> {
-        related(&self.0.macs, mac).filter_map(|key| Some((key, self.vm(key)?)))
+    pub fn vms_with_mac(&self, mac: Mac) -> impl Iterator<Item = (&Key, &Vm)> {
+        let from = self.0.macs.range((mac, Key::first())..).take_while(move |(it, _)| *it == mac);
+        from.filter_map(|(_, key)| Some((key, self.vm(key)?)))
     }
 
     /// Returns whether a namespace is terminating, and all objects in it with it.

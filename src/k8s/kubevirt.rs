@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::cluster::{Key, Kind, Migration, Name, Run, Selection, Vm, Vmi};
+use crate::cluster::{Key, Kind, Mac, Migration, Name, Run, Selection, Vm, Vmi};
 
 use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, List, Malformed};
@@ -135,7 +135,7 @@ impl VmiSpec {
 
     /// The MAC addresses of interfaces on VM networks, if they are set in the spec, or else in
     /// Harvester's annotation, from which Harvester fills them in when the VM stops.
-    fn macs(&self, meta: &Meta, decoder: &Decoder) -> Box<[(Name, Key)]> {
+    fn macs(&self, meta: &Meta, decoder: &Decoder) -> Box<[(Mac, Key)]> {
         let annotated: BTreeMap<String, Option<String>> = meta
             .annotation(MAC_ADDRESSES)
             .and_then(|text| serde_json::from_str(text).ok())
@@ -153,9 +153,9 @@ impl VmiSpec {
     }
 }
 
-/// A MAC address of six bytes in lower case with colons, from any form that Go's `net.ParseMAC`
-/// reads: `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` or `aabb.ccdd.eeff`.
-fn mac_address(text: &str) -> Option<Name> {
+/// A MAC address in any form that Go's `net.ParseMAC` reads: `aa:bb:cc:dd:ee:ff`,
+/// `aa-bb-cc-dd-ee-ff` or `aabb.ccdd.eeff`.
+fn mac_address(text: &str) -> Option<Mac> {
     let (separator, digits) = match text.len() {
         14 => ('.', 4),
         17 if text.contains(':') => (':', 2),
@@ -167,14 +167,9 @@ fn mac_address(text: &str) -> Option<Name> {
     if !text.split(separator).all(is_group) {
         return None;
     }
-    let mut mac = String::with_capacity(17);
-    for (position, digit) in text.chars().filter(|it| *it != separator).enumerate() {
-        if position > 0 && position % 2 == 0 {
-            mac.push(':');
-        }
-        mac.push(digit.to_ascii_lowercase());
-    }
-    Some(mac.into())
+    let number = u64::from_str_radix(&text.replace(separator, ""), 16).ok()?;
+    let [_, _, bytes @ ..] = number.to_be_bytes();
+    Some(Mac(bytes))
 }
 
 impl Network {

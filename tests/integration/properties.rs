@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use lanekeeper::cluster::{
     Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, HostChoice, Index,
-    Key, Kind, Labels, LauncherPod, Migration, Namespace, NetworkConfig, Now, ObjectRef, Options,
-    Run, Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi, Waiting,
+    Key, Kind, Labels, LauncherPod, Mac, Migration, Namespace, NetworkConfig, Now, ObjectRef,
+    Options, Run, Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
+    Waiting,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::{Filter, Rejections, Verdict};
@@ -158,9 +159,9 @@ fn fact(kind: Kind) -> BoxedStrategy<Fact> {
         }
         Kind::Vm => {
             let run = select(vec![Run::Asked, Run::Halted, Run::Receiving]);
-            (selection(), select(vec!["m0", "m1"]), any::<bool>(), labels(), run)
+            (selection(), select(vec![0, 1]), any::<bool>(), labels(), run)
                 .prop_map(|(networks, mac, deleting, labels, run)| {
-                    let macs = [(mac.into(), Key::in_namespace("ns", "n0"))].into();
+                    let macs = [(Mac([mac; 6]), Key::in_namespace("ns", "n0"))].into();
                     let hosts = HostChoice { labels, ..HostChoice::default() }.into();
                     Fact::Vm(Vm { networks, macs, deleting, hosts, run })
                 })

@@ -18,6 +18,7 @@ use super::facts::{
     Vmi,
 };
 use super::hosts::{HostSet, Hosts};
+use super::mac::Mac;
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::options::Options;
 use super::uplinks::NetworkConfig;
@@ -61,7 +62,7 @@ pub(in crate::cluster) struct State {
     /// `(VM network, VM)`: the VM networks in a VM's template.
     pub vms_using: OrdSet<(Key, Key)>,
     /// `(MAC address, VM)`: the MAC addresses of a VM's interfaces.
-    pub macs: OrdSet<(Name, Key)>,
+    pub macs: OrdSet<(Mac, Key)>,
     /// `(VMI, pod)`.
     pub pods_of: OrdSet<(Key, Key)>,
     /// The pods for which the scheduler found no host.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Key, Kind, Name, ObjectRef, Run, Selection, Snapshot, Vm};
+use crate::cluster::{Key, Kind, Mac, Name, ObjectRef, Run, Selection, Snapshot, Vm};
 
 use super::super::causes::Cause;
 use super::super::names::{Audience, list};
@@ -130,11 +130,11 @@ fn cluster_network_of(snapshot: &Snapshot, vm_network: &Key) -> Option<Name> {
 }
 
 /// How many interfaces of a VM ask for each MAC address on each cluster network.
-fn addresses<'v>(snapshot: &Snapshot, vm: &'v Vm) -> BTreeMap<(&'v Name, Name), usize> {
+fn addresses(snapshot: &Snapshot, vm: &Vm) -> BTreeMap<(Mac, Name), usize> {
     let mut addresses = BTreeMap::new();
     for (mac, vm_network) in &vm.macs {
         if let Some(cluster_network) = cluster_network_of(snapshot, vm_network) {
-            *addresses.entry((mac, cluster_network)).or_default() += 1;
+            *addresses.entry((*mac, cluster_network)).or_default() += 1;
         }
     }
     addresses
@@ -152,7 +152,7 @@ fn counts(vm: &Vm) -> bool {
 
 /// A MAC address that several interfaces on a cluster network have, whose VMs run or are asked to.
 pub(in crate::decide) struct MacClash<'s> {
-    pub mac: &'s Name,
+    pub mac: Mac,
     pub cluster_network: Name,
     /// The VMs: several, or one that has the address twice.
     pub vms: BTreeSet<&'s Key>,
@@ -205,7 +205,7 @@ fn mac(
     let may_refuse = old_run != Some(Run::Receiving);
     for (address, count) in addresses(snapshot, &new.facts) {
         let had = before.get(&address).copied().unwrap_or_default();
-        let (mac, network) = &address;
+        let (mac, network) = (address.0, &address.1);
         if count > 1 && (count > had || is_started) {
             let message = format!(
                 "MAC address {mac} is used by {count} interfaces of this VM on cluster network \
@@ -218,7 +218,7 @@ fn mac(
             continue;
         }
         let has = |vm: &Vm| {
-            let mut networks = vm.macs.iter().filter(|(other, _)| other == *mac);
+            let mut networks = vm.macs.iter().filter(|(other, _)| *other == mac);
             networks.any(|(_, key)| cluster_network_of(snapshot, key).as_ref() == Some(network))
         };
         let others = snapshot.vms_with_mac(mac);
