@@ -153,7 +153,8 @@ impl Index {
         if old == facts.as_ref() {
             return false;
         }
-        self.state.networks.entry(name.clone()).or_default().facts = facts.map(Arc::new);
+        let network = self.state.networks.entry(name.clone()).or_default();
+        Arc::make_mut(network).facts = facts.map(Arc::new);
         self.state.drop_if_unused(name);
         true
     }
@@ -167,24 +168,20 @@ impl Index {
         let mut affected = HostSet::default();
         if let Some(old) = &old {
             affected = (*old.hosts).clone();
-            state.index_selector(name, &old.facts.selector, false);
+            state.index_selector(name, &old.facts, false);
             if let Some(network) = state.networks.get_mut(&old.facts.cluster_network) {
-                network.configs.remove(name);
+                Arc::make_mut(network).configs.remove(name);
             }
         }
         let new_network = facts.as_ref().map(|facts| facts.cluster_network.clone());
         if let Some(mut facts) = facts {
-            self.interner.labels(&mut facts.selector);
-            state.index_selector(name, &facts.selector, true);
+            self.interner.labels(&mut facts.selector, None);
             let hosts =
                 if facts.counts() { state.covered(&facts.selector) } else { HostSet::default() };
+            state.index_selector(name, &facts, true);
             affected = affected.union(&hosts);
-            state
-                .networks
-                .entry(facts.cluster_network.clone())
-                .or_default()
-                .configs
-                .insert(name.clone());
+            let network = state.networks.entry(facts.cluster_network.clone()).or_default();
+            Arc::make_mut(network).configs.insert(name.clone());
             state.configs.insert(
                 name.clone(),
                 ConfigState { facts: Arc::new(facts), hosts: Arc::new(hosts) },
@@ -249,7 +246,8 @@ impl Index {
         let key = self.state.shared_vm_key(key);
         if let Some(facts) = &mut facts {
             self.interner.vmi(facts);
-            let mut pods = related(&self.state.pods_of, &key).filter_map(|it| self.state.pods.get(it));
+            let mut pods =
+                related(&self.state.pods_of, &key).filter_map(|it| self.state.pods.get(it));
             if let Some(pod) = pods.find(|pod| pod.vmi_uid == facts.uid) {
                 facts.uid = pod.vmi_uid.clone();
             }
@@ -271,7 +269,8 @@ impl Index {
         if let Some(facts) = &mut facts {
             self.interner.pod(facts);
             facts.vmi = self.state.shared_vm_key(&facts.vmi);
-            if let Some(vmi) = self.state.vmis.get(&facts.vmi).filter(|it| it.uid == facts.vmi_uid) {
+            if let Some(vmi) = self.state.vmis.get(&facts.vmi).filter(|it| it.uid == facts.vmi_uid)
+            {
                 facts.vmi_uid = vmi.uid.clone();
             }
         }
@@ -295,7 +294,7 @@ impl Index {
         }
         let configs = state.configs_to_recheck(old.as_deref(), facts.as_ref());
         if let Some(mut facts) = facts {
-            self.interner.labels(&mut facts.labels);
+            self.interner.labels(&mut facts.labels, old.as_ref().map(|old| &old.labels));
             let facts = Arc::new(facts);
             let number = state.hosts.set(name, facts.clone());
             state.update_coverage(configs, number, |config| config.covers(&facts));

@@ -23,8 +23,16 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    pub fn labels(&mut self, labels: &mut Labels) {
-        labels.0.iter_mut().for_each(|pair| self.names.share(pair));
+    /// Shares the labels of a host, or of a selector. Most are those of the version before, which are
+    /// compared faster than looked up.
+    pub fn labels(&mut self, labels: &mut Labels, before: Option<&Labels>) {
+        let before = before.map(|labels| &*labels.0).unwrap_or_default();
+        for (at, label) in labels.0.iter_mut().enumerate() {
+            match before.get(at).filter(|known| *known == label) {
+                Some(known) => label.clone_from(known),
+                None => self.names.share(label),
+            }
+        }
     }
 
     pub fn vm(&mut self, vm: &mut Vm) {
@@ -112,6 +120,10 @@ mod tests {
         for number in 0..10_000 {
             pool.share(&mut Name::from(number.to_string()));
         }
-        assert!(pool.values.contains("a") && pool.values.len() <= 1024 + 1, "{}", pool.values.len());
+        assert!(
+            pool.values.contains("a") && pool.values.len() <= 1024 + 1,
+            "{}",
+            pool.values.len()
+        );
     }
 }

@@ -17,6 +17,25 @@ impl Labels {
         required.0.iter().all(|pair| self.0.binary_search(pair).is_ok())
     }
 
+    /// The labels that only one of the two has.
+    pub(super) fn in_one_of<'s>(&'s self, other: &'s Self) -> Vec<&'s Name> {
+        let (mut these, mut those) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut only = Vec::new();
+        loop {
+            match (these.peek(), those.peek()) {
+                (Some(this), Some(that)) if this == that => {
+                    these.next();
+                    those.next();
+                }
+                (Some(this), that) if that.is_none_or(|that| this < that) => {
+                    only.extend(these.next());
+                }
+                (_, Some(_)) => only.extend(those.next()),
+                (_, None) => return only,
+            }
+        }
+    }
+
     /// The labels whose keys begin with `prefix`, each as the rest of its key and its value.
     pub fn under<'s>(&'s self, prefix: &'s str) -> impl Iterator<Item = (&'s str, &'s str)> {
         let from = self.0.partition_point(|pair| **pair < *prefix);

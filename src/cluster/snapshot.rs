@@ -159,7 +159,7 @@ impl Snapshot {
     /// A cluster network, for queries about many hosts.
     #[must_use]
     pub fn network<'s>(&'s self, name: &'s Name) -> Network<'s> {
-        Network { name, state: &self.0, known: self.0.networks.get(name) }
+        Network { name, state: &self.0, known: self.0.networks.get(name).map(|it| &**it) }
     }
 
     // Network configs.

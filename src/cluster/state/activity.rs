@@ -1,6 +1,8 @@
 //! When a cluster network is active on a host, and if not, why (docs/reference.md, "When a cluster
 //! network is active").
 
+use std::sync::Arc;
+
 use crate::cluster::hosts::{Host, HostRef, HostSet};
 use crate::cluster::names::{MGMT, Name};
 use crate::cluster::options::Activation;
@@ -80,7 +82,7 @@ impl State {
             self.configs.get(*config).is_some_and(|config| config.hosts.has(host))
         });
         let activity = self.activity(cluster_network, self.hosts.name(host), covering);
-        let NetworkState { covered, active, not_ready, .. } = network;
+        let NetworkState { covered, active, not_ready, .. } = &**network;
         if covered.has(host) == activity.covered
             && active.has(host) == activity.active
             && not_ready.has(host) == activity.not_ready
@@ -88,6 +90,7 @@ impl State {
             return;
         }
         if let Some(network) = self.networks.get_mut(cluster_network) {
+            let network = Arc::make_mut(network);
             HostSet::put(&mut network.covered, host, activity.covered);
             HostSet::put(&mut network.active, host, activity.active);
             HostSet::put(&mut network.not_ready, host, activity.not_ready);

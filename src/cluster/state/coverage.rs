@@ -13,7 +13,13 @@ use super::{State, relate};
 const ANY_HOST: &str = "";
 
 impl State {
+    /// The hosts that a network config with this selector covers. They are known if there is one.
     pub(in crate::cluster) fn covered(&self, selector: &Labels) -> HostSet {
+        let label = selector.0.first().cloned().unwrap_or_else(|| ANY_HOST.into());
+        let mut configs = self.requiring(&label).filter_map(|name| self.configs.get(name));
+        if let Some(known) = configs.find(|known| known.facts.selector == *selector) {
+            return (*known.hosts).clone();
+        }
         let mut set = HostSet::default();
         for (number, host) in self.hosts.iter() {
             if host.is_covered_by(selector) {
@@ -57,32 +63,37 @@ impl State {
         old: Option<&Host>,
         new: Option<&Host>,
     ) -> BTreeSet<Name> {
-        let labels =
-            |host: Option<&Host>| host.map(|host| host.labels.0.clone()).unwrap_or_default();
-        let (before, after) = (labels(old), labels(new));
-        let pairs: Vec<Name> = if old.map(|old| old.witness) == new.map(|new| new.witness) {
-            let only = |a: &[Name], b: &[Name]| -> Vec<Name> {
-                a.iter().filter(|pair| b.binary_search(pair).is_err()).cloned().collect()
-            };
-            [only(&before, &after), only(&after, &before)].concat()
+        let none = Labels::default();
+        let before = old.map_or(&none, |host| &host.labels);
+        let after = new.map_or(&none, |host| &host.labels);
+        let any_host = Name::from(ANY_HOST);
+        let pairs: Vec<&Name> = if old.map(|old| old.witness) == new.map(|new| new.witness) {
+            before.in_one_of(after)
         } else {
-            [&*before, &*after, &[ANY_HOST.into()]].concat()
+            before.0.iter().chain(&after.0).chain([&any_host]).collect()
         };
-        let requiring = |pair: Name| {
-            let from = (pair.clone(), Name::default());
-            self.required_labels.range(from..).take_while(move |(label, _)| *label == pair)
-        };
-        pairs.into_iter().flat_map(requiring).map(|(_, config)| config.clone()).collect()
+        pairs.into_iter().flat_map(|pair| self.requiring(pair)).cloned().collect()
+    }
+
+    /// The network configs that count and require this label.
+    fn requiring<'s>(&'s self, label: &'s Name) -> impl Iterator<Item = &'s Name> {
+        let from = (label.clone(), Name::default());
+        let pairs = self.required_labels.range(from..).take_while(move |(it, _)| it == label);
+        pairs.map(|(_, config)| config)
     }
 
     /// Adds a network config's selector to the index of required labels, or removes it from the
-    /// index.
+    /// index. One that does not count, such as the record of each host's `mgmt`, is not in it.
     pub(in crate::cluster) fn index_selector(
         &mut self,
         config: &Name,
-        selector: &Labels,
+        facts: &NetworkConfig,
         present: bool,
     ) {
+        if !facts.counts() {
+            return;
+        }
+        let selector = &facts.selector;
         if selector.0.is_empty() {
             relate(&mut self.required_labels, (ANY_HOST.into(), config.clone()), present);
         }

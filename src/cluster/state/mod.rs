@@ -50,9 +50,9 @@ pub(in crate::cluster) struct State {
 
     // Derived from the ground facts, and updated with them.
     /// By cluster network, including those that exist only as a name in a network config.
-    pub networks: OrdMap<Name, NetworkState>,
-    /// `(label, network config)`: the labels that a selector requires. An empty selector has an
-    /// entry with an empty label.
+    pub networks: OrdMap<Name, Arc<NetworkState>>,
+    /// `(label, network config)`: the labels that a selector requires, of the network configs that
+    /// count. An empty selector has an entry with an empty label.
     pub required_labels: OrdSet<(Name, Name)>,
     /// `(cluster network, host, VlanStatus)`.
     pub reports: OrdSet<(Name, Name, Name)>,
@@ -220,7 +220,7 @@ impl fmt::Debug for State {
             .networks
             .iter()
             .map(|(name, network)| {
-                let NetworkState { facts, configs, covered, active, not_ready } = network;
+                let NetworkState { facts, configs, covered, active, not_ready } = &**network;
                 (name, facts, configs, [covered, active, not_ready].map(|set| names(set)))
             })
             .collect();
