@@ -10,10 +10,11 @@ use super::facts::{
 use super::hosts::{Host, HostRef, HostSet, HostWalk};
 use super::mac::Mac;
 use super::mtu::{DEFAULT_MTU, effective_mtu};
-use super::names::{Key, Kind, MGMT, Name};
+use super::names::{Key, Kind, Name};
+use super::network::Network;
 use super::options::Options;
 use super::selectors::{HostChoice, Labels};
-use super::state::{Inactive, NetworkState, State, Uplink, related};
+use super::state::{State, related};
 use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
@@ -167,6 +168,13 @@ impl Snapshot {
     /// All network configs that count, each with the hosts that it covers.
     pub fn configs(&self) -> impl Iterator<Item = (&Name, &NetworkConfig, &HostSet)> {
         self.every_config().filter(|(_, facts, _)| facts.counts())
+    }
+
+    /// The network configs that cover a host with these facts.
+    pub fn configs_covering(&self, host: &Host) -> impl Iterator<Item = (&Name, &NetworkConfig)> {
+        let candidates = self.0.configs_to_recheck(None, Some(host)).into_iter();
+        let known = candidates.filter_map(|name| self.0.configs.get_key_value(&name));
+        known.map(|(name, it)| (name, &*it.facts)).filter(|(_, facts)| facts.covers(host))
     }
 
     /// The facts of a network config, even if the network config does not count.
@@ -377,6 +385,12 @@ impl Snapshot {
         occupancy.hosts.iter().filter_map(|name| self.host(name)).collect()
     }
 
+    /// Returns whether a running VM uses a VM network.
+    #[must_use]
+    pub fn is_using(&self, vmi: &Key, vm_network: &Key) -> bool {
+        self.0.vmis_using.contains(&(vm_network.clone(), vmi.clone()))
+    }
+
     /// The running VMs that use a VM network.
     pub fn vmis_using<'s>(&'s self, vm_network: &'s Key) -> impl Iterator<Item = &'s Key> {
         related(&self.0.vmis_using, vm_network)
@@ -386,86 +400,5 @@ impl Snapshot {
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// A cluster network in a snapshot. The cluster network need not exist.
-#[derive(Clone, Copy)]
-pub struct Network<'s> {
-    name: &'s Name,
-    state: &'s State,
-    known: Option<&'s NetworkState>,
-}
-
-impl<'s> Network<'s> {
-    /// The cluster network's name.
-    #[must_use]
-    pub fn name(self) -> &'s Name {
-        self.name
-    }
-
-    /// Returns whether the cluster network exists.
-    #[must_use]
-    pub fn exists(self) -> bool {
-        self.state.exists(self.name)
-    }
-
-    /// Why the cluster network is not active on the host; `None` if it is active.
-    #[must_use]
-    pub fn inactive(self, host: HostRef<'_>) -> Option<Inactive> {
-        match self.known {
-            _ if **self.name == *MGMT => None,
-            Some(network) => network.inactive(self.state.hosts.witnesses(), host),
-            None => Some(Inactive::ClusterNetworkNotFound),
-        }
-    }
-
-    /// On how many of these hosts the cluster network is not active, by why.
-    pub fn count_inactive(self, hosts: &HostSet) -> impl Iterator<Item = (Inactive, u64)> {
-        let counts = match self.known {
-            _ if **self.name == *MGMT => Vec::new(),
-            Some(network) => network.count_inactive(self.state.hosts.witnesses(), hosts),
-            None => vec![(Inactive::ClusterNetworkNotFound, hosts.len() as u64)],
-        };
-        counts.into_iter().filter(|(_, count)| *count > 0)
-    }
-
-    /// Why the cluster network is not active on a host without a known Node object, judged by the
-    /// labels in a request; `None` if it is active.
-    #[must_use]
-    pub fn inactive_on_unknown(self, name: &Name, host: &Host) -> Option<Inactive> {
-        self.state.inactive_on_unknown(self.name, name, host)
-    }
-
-    /// The hosts on which the cluster network is active; `None`, which stands for every host, for
-    /// `mgmt`.
-    #[must_use]
-    pub fn active(self) -> Option<HostSet> {
-        (&**self.name != MGMT).then(|| {
-            self.known
-                .filter(|network| network.facts.is_some())
-                .map(|network| (*network.active).clone())
-                .unwrap_or_default()
-        })
-    }
-
-    /// Returns whether the cluster network is active on at least one host.
-    #[must_use]
-    pub fn is_active_anywhere(self) -> bool {
-        self.exists()
-            && match self.known.filter(|_| &**self.name != MGMT) {
-                Some(network) => !network.active.is_empty(),
-                None => self.state.hosts.len() > 0,
-            }
-    }
-
-    /// The cluster network's network configs that cover the host.
-    pub fn uplinks(self, host: HostRef<'s>) -> impl Iterator<Item = Uplink<'s>> {
-        self.known
-            .into_iter()
-            .flat_map(|network| network.configs.iter())
-            .filter_map(|config| self.state.configs.get_key_value(config))
-            .filter(move |(_, config)| config.hosts.contains(host))
-            .map(|(config, state)| Uplink { config, facts: &state.facts })
     }
 }

@@ -514,6 +514,50 @@ proptest! {
     }
 
     #[test]
+    fn what_is_looked_up_is_what_a_search_of_all_finds(histories in histories()) {
+        let mut index = synced(Options::default());
+        for change in histories.concat() {
+            index.apply(change);
+        }
+        let snapshot = index.snapshot().unwrap();
+        let objects = outcome(&histories);
+        let facts = objects.iter().filter_map(|(object, now)| match now {
+            Now::Is(fact) => Some((&object.key, fact)),
+            Now::Malformed { last: Some(last), .. } => Some((&object.key, &**last)),
+            _ => None,
+        });
+        let facts: Vec<_> = facts.collect();
+        let hosts = facts.iter().filter_map(|(key, fact)| match fact {
+            Fact::Host(host) => Some((key.text(), host)),
+            _ => None,
+        });
+        for (_, host) in hosts.clone() {
+            let all = snapshot.configs().filter(|(_, config, _)| config.covers(host));
+            let all: BTreeSet<_> = all.map(|(name, ..)| name).collect();
+            let found: BTreeSet<_> = snapshot.configs_covering(host).map(|(name, _)| name).collect();
+            prop_assert_eq!(found, all);
+        }
+        for (key, fact) in &facts {
+            match fact {
+                Fact::NetworkConfig(config) => {
+                    let all = hosts.clone().filter(|(_, host)| host.is_covered_by(&config.selector));
+                    let all: Vec<_> = all.map(|(name, _)| name).collect();
+                    prop_assert_eq!(snapshot.names(&snapshot.covered(&config.selector)), all);
+                }
+                Fact::Vmi(vmi) => {
+                    let used = snapshot.selection_of(key).unwrap().vm_networks;
+                    for network in ["n0", "n1", "n2", "gone"] {
+                        let network = Key::in_namespace("ns", network);
+                        let uses = !vmi.finished && used.contains(&network);
+                        prop_assert_eq!(snapshot.is_using(key, &network), uses);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
     fn a_verdict_partitions_its_candidates(
         histories in histories(),
         asked in selection(),

@@ -44,7 +44,7 @@ pub fn judge(snapshot: &Snapshot, write: &Write<Host>) -> Judgement {
 
 fn covering<'s>(snapshot: &'s Snapshot, host: &Host) -> Covering<'s> {
     let mut covering = Covering::new();
-    for (name, facts, _) in snapshot.configs().filter(|(_, facts, _)| facts.covers(host)) {
+    for (name, facts) in snapshot.configs_covering(host) {
         covering.entry(&facts.cluster_network).or_default().insert(name, facts);
     }
     covering

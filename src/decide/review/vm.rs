@@ -254,8 +254,8 @@ fn no_host(snapshot: &Snapshot, needs: &Needs, vm: &Vm) -> Option<String> {
              until one host has them all"
         ));
     }
-    let fits = |host| active.contains(host) && snapshot.allows(&vm.hosts, host);
-    (!vm.hosts.is_any() && !snapshot.hosts().into_iter().any(fits)).then(|| {
+    let allowed = |host| snapshot.allows(&vm.hosts, host);
+    (!vm.hosts.is_any() && !snapshot.hosts_in(&active).any(allowed)).then(|| {
         format!(
             "no host that the VM's nodeSelector and required node affinity allow has all the \
              cluster networks that this VM needs: {networks}; the VM can't run until one such host \

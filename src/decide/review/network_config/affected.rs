@@ -2,6 +2,7 @@
 //! `vc-running-vms`, `vc-system-network` and `vc-host-network` (docs/reference.md, "Affected hosts").
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::cluster::{HostSet, Key, Name, VmNetwork};
 use crate::decide::names::list;
@@ -39,6 +40,18 @@ impl<'s> Affected<'s> {
 
 const LOST: &str = "lose it";
 const SWAPPED: &str = "get another uplink for it";
+
+/// A VM with its hosts, which is written only if the message names it.
+struct VmOnHosts<'s> {
+    vm: &'s Key,
+    hosts: Vec<&'s Name>,
+}
+
+impl fmt::Display for VmOnHosts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.vm, list(&self.hosts))
+    }
+}
 
 impl<'a> Review<'a> {
     /// The hosts that the change touches: those from which it takes the network config, or all that
@@ -93,7 +106,7 @@ impl<'a> Review<'a> {
             }
         }
         let changed = touched.difference(&removed);
-        let dead = self.dead();
+        let dead = if changed.is_empty() { BTreeSet::new() } else { self.dead() };
         for name in self.snapshot.names(&changed) {
             let hosts =
                 if dead.contains(name) { &mut affected.dead } else { &mut affected.swapped };
@@ -114,20 +127,19 @@ impl<'a> Review<'a> {
     }
 
     /// The running VMs that use the old cluster network on these hosts, each with its hosts.
-    fn vms_on(&self, hosts: &[&'a Name]) -> Vec<String> {
+    fn vms_on(&self, hosts: &[&'a Name]) -> Vec<VmOnHosts<'a>> {
         let Some(old) = self.old else { return Vec::new() };
-        let using: BTreeSet<&Key> = self
-            .snapshot
-            .vm_networks_of(&old.facts.cluster_network)
-            .flat_map(|(vm_network, _)| self.snapshot.vmis_using(vm_network))
-            .collect();
+        let snapshot = self.snapshot;
+        let vm_networks: Vec<&Key> =
+            snapshot.vm_networks_of(&old.facts.cluster_network).map(|(key, _)| key).collect();
+        let uses = |vmi: &&Key| vm_networks.iter().any(|network| snapshot.is_using(vmi, network));
         let mut vms: BTreeMap<&Key, Vec<&Name>> = BTreeMap::new();
         for host in hosts {
-            for vmi in self.snapshot.vmis_on(host).filter(|vmi| using.contains(vmi)) {
+            for vmi in snapshot.vmis_on(host).filter(uses) {
                 vms.entry(vmi).or_default().push(host);
             }
         }
-        vms.iter().map(|(vm, hosts)| format!("{vm} ({})", list(hosts))).collect()
+        vms.into_iter().map(|(vm, hosts)| VmOnHosts { vm, hosts }).collect()
     }
 
     /// `vc-running-vms`: no running VM uses the cluster network on an affected host.

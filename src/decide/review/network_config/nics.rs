@@ -57,8 +57,11 @@ impl Review<'_> {
                 continue;
             }
             for (nics, judged) in self.shared_nics(|nic| theirs.nics.contains(nic), &added) {
+                if nics.is_empty() {
+                    continue;
+                }
                 let both = judged.intersection(hosts);
-                if nics.is_empty() || both.is_empty() {
+                if both.is_empty() {
                     continue;
                 }
                 violations.push(Violation {

@@ -34,6 +34,9 @@ impl Review<'_> {
     pub(super) fn overlap(&self) -> Vec<Violation> {
         let Some(new) = self.new else { return Vec::new() };
         let (added, name) = (self.added(), &new.facts.cluster_network);
+        if added.is_empty() {
+            return Vec::new();
+        }
         let overlaps = covering(self.snapshot, name, &added);
         let mut reported: BTreeMap<&Name, Reported<'_>> = BTreeMap::new();
         for (status, report) in self.snapshot.reports(name) {
