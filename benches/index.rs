@@ -21,15 +21,11 @@ fn main() {
         // What is printed is the benchmark's result.
         #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
         {
-            println!(
-                "memory of {count} {what}: {:.1} MiB, {} bytes each",
-                bytes as f64 / f64::from(1 << 20),
-                bytes / count as u64
-            );
+            println!("{what}: {} MiB, {} bytes each", bytes >> 20, bytes / count as u64);
         }
     };
-    println!("{NETWORKS} networks and VM networks, {CONFIGS} configs:");
-    measure("hosts", HOSTS, &mut changes());
+    let hosts = format!("{HOSTS} hosts, with {NETWORKS} networks and {CONFIGS} configs");
+    measure(&hosts, HOSTS, &mut changes());
     measure("VMIs", VMIS, &mut vmis(VMIS));
     measure("VMs", VMIS, &mut vms(VMIS));
     measure("launcher pods", VMIS, &mut pods(VMIS));

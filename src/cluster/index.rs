@@ -226,7 +226,9 @@ impl Index {
 
     fn set_vm(&mut self, key: &Key, mut facts: Option<Vm>) -> bool {
         let key = &self.state.shared_vm_key(key);
-        facts.iter_mut().for_each(|facts| self.interner.vm(facts));
+        if let Some(facts) = &mut facts {
+            self.interner.vm(facts);
+        }
         let Some(old) = replace(&mut self.state.vms, key, facts) else { return false };
         let new = self.state.vms.get(key).cloned();
         for (vm, exists) in [(old, false), (new, true)] {

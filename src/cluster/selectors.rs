@@ -19,18 +19,18 @@ impl Labels {
 
     /// The labels that only one of the two has.
     pub(super) fn in_one_of<'s>(&'s self, other: &'s Self) -> Vec<&'s Name> {
-        let (mut these, mut those) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut only = Vec::new();
         loop {
-            match (these.peek(), those.peek()) {
-                (Some(this), Some(that)) if this == that => {
-                    these.next();
-                    those.next();
+            match (left.peek(), right.peek()) {
+                (Some(one), Some(another)) if one == another => {
+                    left.next();
+                    right.next();
                 }
-                (Some(this), that) if that.is_none_or(|that| this < that) => {
-                    only.extend(these.next());
+                (Some(one), another) if another.is_none_or(|another| one < another) => {
+                    only.extend(left.next());
                 }
-                (_, Some(_)) => only.extend(those.next()),
+                (_, Some(_)) => only.extend(right.next()),
                 (_, None) => return only,
             }
         }
