@@ -152,7 +152,7 @@ fn a_thousand_pods_wait(bencher: Bencher<'_, '_>) {
             vmi_uid: "u".into(),
             ended: false,
             host: None,
-            networks: Selection::of(vec![key], Vec::new()),
+            networks: Selection::of(vec![key], Vec::new()).into(),
             unattached: Box::default(),
             waiting: Some(Box::new(Waiting { uid: "u".into(), ..Waiting::default() })),
         };

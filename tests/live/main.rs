@@ -28,6 +28,7 @@ mod installation;
 mod kustomize;
 mod large;
 mod objects;
+mod page;
 mod protection;
 mod readme;
 mod replicas;
@@ -107,6 +108,7 @@ fn main() {
         installation::a_scheduler_on_its_host_calls_an_address_and_checks_the_services_name,
         large::pods_land_among_5_000_hosts,
         large::all_of_15_000_hosts_are_relabelled,
+        page::what_it_plans_is_what_the_api_server_takes,
         protection::a_network_that_only_a_new_launcher_pod_names_is_looked_up,
         protection::a_move_to_another_cluster_protects_the_source_alone,
         protection::a_finalizer_is_set_whatever_else_is_wrong_and_nothing_is_read,
