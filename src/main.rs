@@ -78,6 +78,11 @@ fn report(problems: &[Problem]) {
     }
 }
 
+/// Prints an answer.
+fn print(text: &str) -> anyhow::Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("can't write the output")
+}
+
 fn run(cli: Cli) -> anyhow::Result<u8> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("another cryptography provider is installed already");
@@ -105,14 +110,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let mode = Mode { delete, in_order, policy };
             let plan = plan(&file, source.once()?, &source.decoder(), &mode, output.into())?;
             report(&plan.problems);
-            std::io::stdout().write_all(plan.text.as_bytes()).context("can't write the output")?;
+            print(&plan.text)?;
             Ok(u8::from(!plan.admitted))
         }
         Command::Check(Reading { source, output }) => {
             let checked = check(source.once()?, output.into())?;
-            std::io::stdout()
-                .write_all(checked.text.as_bytes())
-                .context("can't write the output")?;
+            print(&checked.text)?;
             Ok(u8::from(!checked.clean))
         }
         Command::Manifests(arguments) => {
@@ -120,7 +123,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 Job::Installation(installation) => manifests(&installation)?,
                 Job::Wiring(it) => wiring(&it)?,
             };
-            std::io::stdout().write_all(text.as_bytes()).context("can't write the output")?;
+            print(&text)?;
             Ok(0)
         }
         Command::Doctor(arguments) => {
@@ -128,9 +131,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let Administration { place: Place { kubeconfig, namespace }, output } = administration;
             let settings = Doctor { kubeconfig, namespace, scheduler, timeout };
             let diagnosis = doctor(&settings, output.into())?;
-            std::io::stdout()
-                .write_all(diagnosis.text.as_bytes())
-                .context("can't write the output")?;
+            print(&diagnosis.text)?;
             Ok(match (diagnosis.failed, diagnosis.unknown) {
                 (true, _) => 1,
                 (false, true) => FAILED,
@@ -146,9 +147,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 let _ = writeln!(std::io::stderr(), "lanekeeper: {text}");
             };
             let cleaned = cleanup(&settings, output.into(), &mut notice)?;
-            std::io::stdout()
-                .write_all(cleaned.text.as_bytes())
-                .context("can't write the output")?;
+            print(&cleaned.text)?;
             Ok(u8::from(!cleaned.clean))
         }
         Command::Certs(cli::Certs::Ca(command)) => {
@@ -162,23 +161,19 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 cli::Ca::Retire(place) => (place, Action::Retire),
             };
             let answer = certs(&Certs { kubeconfig, namespace }, action)?;
-            std::io::stdout()
-                .write_all(answer.text.as_bytes())
-                .context("can't write the output")?;
+            print(&answer.text)?;
             Ok(u8::from(answer.due))
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lanekeeper", &mut script);
-            std::io::stdout().write_all(&script).context("can't write the output")?;
+            print(&String::from_utf8(script)?)?;
             Ok(0)
         }
         Command::Explain(arguments) => {
             let explanation = explain(arguments.what)?;
             report(&explanation.problems);
-            std::io::stdout()
-                .write_all(explanation.text.as_bytes())
-                .context("can't write the output")?;
+            print(&explanation.text)?;
             Ok(u8::from(!explanation.feasible))
         }
     }

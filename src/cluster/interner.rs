@@ -116,7 +116,7 @@ mod tests {
         let (mut first, mut second) = (Name::from("a"), Name::from("a"));
         pool.share(&mut first);
         pool.share(&mut second);
-        assert!(std::ptr::eq::<str>(&*first, &*second));
+        assert!(std::ptr::addr_eq(first.as_ptr(), second.as_ptr()));
         for number in 0..10_000 {
             pool.share(&mut Name::from(number.to_string()));
         }

@@ -12,8 +12,8 @@ use crate::cluster::{Key, Name};
 use crate::server::reply::json;
 use crate::view::Report;
 use crate::view::page::{
-    ClusterNetworkPage, HostNetworkConfigs, HostPage, NetworkConfigs, Overview, VmNetworkPage,
-    VmNetworks, VmPage, Vms, VmsAsked,
+    ClusterNetworkPage, HostNetworkConfigs, HostPage, NetworkConfigs, Overview, VmList,
+    VmNetworkPage, VmNetworks, VmPage, VmsAsked,
 };
 
 use super::openapi::document;
@@ -85,7 +85,7 @@ pub(super) async fn vm_network(
 pub(super) async fn vms(State(ui): Page, asked: Result<Query<VmsAsked>, QueryRejection>) -> Answer {
     let Query(asked) = asked.map_err(|why| Refused::bad(why.body_text()))?;
     let (snapshot, _) = ui.snapshot()?;
-    answer(ui.compute(move || Ok(Vms::of(&snapshot, &asked))).await)
+    answer(ui.compute(move || Ok(VmList::of(&snapshot, &asked))).await)
 }
 
 pub(super) async fn vm(State(ui): Page, Path((namespace, name)): Path<(String, String)>) -> Answer {

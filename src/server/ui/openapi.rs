@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::view::Report;
 use crate::view::page::{
-    ClusterNetworkPage, HostNetworkConfigs, HostPage, NetworkConfigs, Overview, VmNetworkPage,
-    VmNetworks, VmPage, Vms, VmsAsked,
+    ClusterNetworkPage, HostNetworkConfigs, HostPage, NetworkConfigs, Overview, VmList,
+    VmNetworkPage, VmNetworks, VmPage, VmsAsked,
 };
 use crate::view::plan::PlanView;
 use crate::view::planner::{
@@ -15,7 +15,7 @@ use crate::view::planner::{
     Planned, VmNetworkForm,
 };
 
-/// The description as OpenAPI 3.1.
+/// The description as `OpenAPI` 3.1.
 #[must_use]
 pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
@@ -38,7 +38,7 @@ pub fn document() -> Value {
         &[],
     );
     let asked = api.members_of::<VmsAsked>();
-    api.get::<Vms>("/vms", "VMs by name, some at a time", &asked);
+    api.get::<VmList>("/vms", "VMs by name, some at a time", &asked);
     api.get::<VmPage<'_>>("/vms/{namespace}/{name}", "A VM, and where it can run", &[]);
     api.get::<HostNetworkConfigs>("/host-network-configs", "All host network configs", &[]);
     api.get::<Report>("/problems", "Everything that is wrong now, as `lanekeeper check` says", &[]);
@@ -56,7 +56,7 @@ pub fn document() -> Value {
         "application/json": { "schema": { "type": "object" } },
     });
     let summary = "What a change would do, as `lanekeeper plan` says. Nothing is changed";
-    api.post::<PlanView>("/plan", summary, objects, &flags);
+    api.post::<PlanView>("/plan", summary, &objects, &flags);
     api.form::<NetworkConfigForm, Planned<NetworkConfigDraft>>(
         "/planner/network-config",
         "A new, changed or moved network config. Nothing is changed",
@@ -95,7 +95,7 @@ impl Api {
         self.operation(path, "get", summary, answer, more);
     }
 
-    fn post<A: JsonSchema>(&mut self, path: &str, summary: &str, body: Value, query: &[Value]) {
+    fn post<A: JsonSchema>(&mut self, path: &str, summary: &str, body: &Value, query: &[Value]) {
         let answer = self.content::<A>();
         let more = Map::from_iter([
             ("parameters".to_owned(), json!(query)),
@@ -106,7 +106,7 @@ impl Api {
 
     fn form<F: JsonSchema, A: JsonSchema>(&mut self, path: &str, summary: &str) {
         let body = json!({ "application/json": { "schema": self.schemas.subschema_for::<F>() } });
-        self.post::<A>(path, summary, body, &[]);
+        self.post::<A>(path, summary, &body, &[]);
     }
 
     fn content<A: JsonSchema>(&mut self) -> Value {

@@ -58,11 +58,11 @@ pub(super) async fn plan(
     let text = text_of(&body)?;
     // JSON is YAML too, but for some escapes in strings.
     let objects = documents::read(text, true).or_else(|_| documents::read(text, false));
-    let objects = objects.map_err(Refused::bad)?;
+    let objects = objects.map_err(|why| Refused::bad(why.to_string()))?;
     let (snapshot, _) = ui.snapshot()?;
     let mode = Mode { delete, in_order, ..ui.mode() };
     let judged = ui.judged(&snapshot, objects, mode).await?;
-    ui.compute(move || judged()).await.map(json)
+    ui.compute(judged).await.map(json)
 }
 
 pub(super) async fn choices(State(ui): Page) -> Answer {

@@ -22,8 +22,8 @@ impl Refused {
         Self::new(StatusCode::NOT_FOUND, format!("there is no {what} {name}"))
     }
 
-    pub fn bad(why: impl ToString) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, why.to_string())
+    pub fn bad(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, why)
     }
 }
 

@@ -33,7 +33,7 @@ pub struct HostPage<'s> {
     /// The network configs that cover the host, and the record of its `mgmt` uplink.
     network_configs: Vec<NetworkConfigFacts>,
     /// The host's addresses on cluster networks.
-    addresses: Vec<Address>,
+    addresses: Vec<AddressFacts>,
     /// The host's links, as link monitors report them.
     links: Vec<LinkFacts>,
     /// The VMs that run on the host, by name.
@@ -43,7 +43,7 @@ pub struct HostPage<'s> {
 /// An address of a host on a cluster network.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Address {
+struct AddressFacts {
     host_network_config: Name,
     cluster_network: Name,
     vlan: i64,
@@ -81,7 +81,7 @@ impl<'s> HostPage<'s> {
         let labels = snapshot.labels_of(host.name());
         let selected =
             snapshot.host_networks().filter(|(_, facts)| snapshot.selects(&facts.selector, host));
-        let addresses = selected.map(|(name, facts)| Address {
+        let addresses = selected.map(|(name, facts)| AddressFacts {
             host_network_config: name.clone(),
             cluster_network: facts.cluster_network.clone(),
             vlan: facts.vlan,

@@ -11,4 +11,4 @@ pub use network_configs::{ClusterNetworkPage, NetworkConfigFacts, NetworkConfigs
 pub use overview::Overview;
 pub(in crate::view) use vm_networks::trunk_texts;
 pub use vm_networks::{VmNetworkPage, VmNetworks};
-pub use vms::{VmPage, Vms, VmsAsked};
+pub use vms::{VmList, VmPage, VmsAsked};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{CniConfig, Key, Name, Route, Snapshot, TrunkEntry, VmNetwork};
+use crate::cluster::{Cni, CniConfig, Key, Name, Route, Snapshot, TrunkEntry, VmNetwork};
 use crate::decide::explain::Asked;
 use crate::decide::feasible::FeasibleHosts;
 use crate::view::explain::VmNetworkView;
@@ -83,7 +83,7 @@ impl VmNetworkFacts {
             vlan: bridge.map(|cni| cni.vlan).filter(|vlan| *vlan != 0),
             trunk: bridge.into_iter().flat_map(|cni| &cni.trunk).flat_map(trunk_texts).collect(),
             cni: facts.plugin().map(|cni| cni.effective_kind().to_owned()),
-            mtu: facts.bridge().map(|cni| cni.effective_mtu()),
+            mtu: facts.bridge().map(Cni::effective_mtu),
             route: facts.route.as_deref().map(route),
             system: facts.system,
             vms: snapshot.vms_using(key).count(),

@@ -31,7 +31,7 @@ pub struct VmsAsked {
 
 /// A part of the VMs, by name.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Vms {
+pub struct VmList {
     /// The number of all VMs, and of VMIs without a VM.
     total: usize,
     /// The number of those that match the search.
@@ -61,7 +61,7 @@ struct VmSummary {
     runs_on: Vec<Name>,
 }
 
-impl Vms {
+impl VmList {
     /// The VMs that are asked for.
     #[must_use]
     pub fn of(snapshot: &Snapshot, asked: &VmsAsked) -> Self {

@@ -136,7 +136,8 @@ pub fn reference() -> String {
     let texts: Vec<String> = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     // Documents in a list are unfolded by the program; the tests' reader does not.
     let objects = lanekeeper::k8s::documents::read(&texts.join("\n---\n"), false).unwrap();
-    objects.iter().map(|object| format!("---\n{object}\n")).collect()
+    let documents: Vec<String> = objects.iter().map(|it| format!("---\n{it}\n")).collect();
+    documents.concat()
 }
 
 #[tokio::test]
