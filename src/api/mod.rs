@@ -130,7 +130,8 @@ pub fn with_runtime(kubeconfig: Option<&Path>) -> Result<Connection, ConnectErro
 pub struct Which {
     /// Which launcher pods, if the kind is that.
     pub pods: Pods,
-    /// Whether to list only cordoned hosts, if the kind is that.
+    /// Whether to list only cordoned hosts, if the kind is that. The list is from the API server's
+    /// memory and may be a moment old: from etcd, it would read every host to find these.
     pub cordoned: bool,
     /// Whether to list metadata only.
     pub metadata: bool,
@@ -218,6 +219,7 @@ impl Pages<'_> {
         }
         if self.which.cordoned {
             query.append_pair("fieldSelector", "spec.unschedulable=true");
+            query.append_pair("resourceVersion", "0");
         }
         // The API server answers a list without a limit from memory, but pages from etcd. One host
         // has few pods, so its list needs no pages.

@@ -146,7 +146,7 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     let ui_socket = listen::bind(arguments.ui_listen)?;
     let ui_address = ui_socket.local_addr()?;
     tracing::info!(address = %ui_address, "serving the web page");
-    let objects = objects::of(&source, api.as_ref());
+    let objects = objects::of(&source, api.as_ref(), snapshots.clone());
     let page = Ui::new(snapshots.clone(), objects, source.decoder(), policy, ui_address);
 
     let control = Control::new();

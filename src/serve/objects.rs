@@ -4,19 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::api::{Api, Which};
 use crate::cli::Source;
 use crate::cluster::{Kind, Name, ObjectRef};
+use crate::publish::{Published, Snapshots};
 use crate::server::ui::{Objects, Reading};
 use crate::source::Manifests;
 use crate::threads::off_thread;
 
 /// The objects of the API server, or else of the manifests.
-pub(super) fn of(source: &Source, api: Option<&Api>) -> Box<dyn Objects> {
+pub(super) fn of(source: &Source, api: Option<&Api>, snapshots: Snapshots) -> Box<dyn Objects> {
     match (api, source.manifests()) {
         (Some(api), _) => Box::new(Live(api.clone())),
-        (None, manifests) => Box::new(Files(manifests.map(Arc::new))),
+        (None, manifests) => Box::new(Files {
+            manifests: manifests.map(Arc::new),
+            snapshots,
+            cordoned: Mutex::default(),
+        }),
     }
 }
 
@@ -47,11 +53,16 @@ impl Objects for Live {
 }
 
 /// The objects of manifests.
-struct Files(Option<Arc<Manifests>>);
+struct Files {
+    manifests: Option<Arc<Manifests>>,
+    snapshots: Snapshots,
+    /// The cordoned hosts, and of which version of the snapshot. All files are read for them.
+    cordoned: Mutex<Option<(u64, BTreeSet<Name>)>>,
+}
 
 impl Files {
     async fn read(&self) -> Result<BTreeMap<ObjectRef, Value>, String> {
-        let Some(manifests) = self.0.clone() else { return Ok(BTreeMap::new()) };
+        let Some(manifests) = self.manifests.clone() else { return Ok(BTreeMap::new()) };
         let read = off_thread(true, move || manifests.objects());
         read.await.map_err(|why| why.to_string())?.map_err(|why| why.to_string())
     }
@@ -64,12 +75,25 @@ impl Objects for Files {
 
     fn cordoned(&self) -> Reading<'_, BTreeSet<Name>> {
         Box::pin(async move {
+            let mut known = self.cordoned.lock().await;
+            let now = match &*self.snapshots.current() {
+                Published::Synced { version, .. } => *version,
+                Published::Waiting(_) => 0,
+            };
+            if let Some((version, cordoned)) = &*known
+                && *version == now
+            {
+                return Ok(cordoned.clone());
+            }
             let is_cordoned = |(object, value): &(ObjectRef, Value)| {
                 object.kind == Kind::Host
                     && value.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true)
             };
             let objects = self.read().await?.into_iter().filter(is_cordoned);
-            Ok(objects.map(|(object, _)| Name::from(object.key.as_str())).collect())
+            let cordoned: BTreeSet<Name> =
+                objects.map(|(object, _)| Name::from(object.key.as_str())).collect();
+            *known = Some((now, cordoned.clone()));
+            Ok(cordoned)
         })
     }
 }

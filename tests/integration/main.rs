@@ -14,6 +14,7 @@ mod authority;
 mod certificates;
 mod check;
 mod cleanup;
+mod commands;
 mod crds;
 mod doctor;
 mod explain;

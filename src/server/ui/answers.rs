@@ -41,7 +41,7 @@ pub(super) async fn overview(State(ui): Page) -> Answer {
 
 pub(super) async fn host(State(ui): Page, Path(name): Path<String>) -> Answer {
     let (snapshot, _) = ui.snapshot()?;
-    let cordoned = ui.objects.cordoned().await.ok().map(|hosts| hosts.contains(&*name));
+    let cordoned = ui.cordoned().await.map(|hosts| hosts.contains(&*name));
     let page = move || {
         let host = snapshot.host(&name).ok_or_else(|| Refused::not_found("host", &name))?;
         Ok(serde_json::to_value(HostPage::of(&snapshot, host, cordoned))?)

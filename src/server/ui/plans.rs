@@ -77,7 +77,7 @@ pub(super) async fn network_config(State(ui): Page, request: Request<Body>) -> A
         None => None,
         Some(name) => ui.existing(Kind::NetworkConfig, Key::cluster_scoped(&**name)).await?,
     };
-    let known = Known { existing, cordoned: ui.objects.cordoned().await.ok() };
+    let known = Known { existing, cordoned: ui.cordoned().await };
     let (snapshot, _) = ui.snapshot()?;
     let draft = NetworkConfigDraft::of(&snapshot, form, known);
     let objects = draft.objects().to_vec();

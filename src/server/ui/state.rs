@@ -1,6 +1,6 @@
 //! The state behind the page, and how its answers are computed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::cluster::Snapshot;
+use crate::cluster::{Name, Snapshot};
 use crate::decide::review::Policy;
 use crate::k8s::Decoder;
 use crate::publish::{Published, Snapshots};
@@ -21,6 +21,8 @@ use super::refused::Refused;
 
 /// The most answers that are computed at a time. Further requests wait.
 const MAX_ANSWERS: usize = 2;
+/// How long an answer waits for which hosts are cordoned, which it can do without.
+const CORDONED_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The state behind the page.
@@ -56,6 +58,11 @@ impl Ui {
             turns: Semaphore::new(MAX_ANSWERS),
             shared: Mutex::default(),
         }
+    }
+
+    /// The hosts that are cordoned; `None` if that could not be read soon.
+    pub(super) async fn cordoned(&self) -> Option<BTreeSet<Name>> {
+        tokio::time::timeout(CORDONED_TIMEOUT, self.objects.cordoned()).await.ok()?.ok()
     }
 
     /// The current snapshot and its version.
