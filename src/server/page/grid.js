@@ -100,7 +100,7 @@ export class Grid {
     this.columns.forEach((network, at) => {
       const text = `${network.name}: active on ${network.active} of ${this.total} hosts`;
       cells.push(h("div", { class: "cell", role: "columnheader", "aria-colindex": String(at + 2), data: { network: network.name } },
-        h("a", { href: hashOf("cluster-networks", network.name), tabindex: "-1", title: text.slice(0, 400) },
+        h("a", { href: hashOf("cluster-networks", network.name), tabindex: "-1", title: visible(text.slice(0, 400)) },
           h("bdi", { class: "column-name" }, visible(network.name.slice(0, 100))),
           h("span", { class: "column-count" }, this.wide ? `${network.active} of ${this.total}` : String(network.active)))));
     });
@@ -209,7 +209,7 @@ export class Grid {
     const cell = event.target.closest?.("[role=gridcell]");
     if (!cell) return;
     const { state, network } = cell.dataset;
-    cell.title = `${network.slice(0, 100)}: ${stateWord(state)}. ${stateMeaning(state)}`;
+    cell.title = `${visible(network.slice(0, 100))}: ${stateWord(state)}. ${stateMeaning(state)}`;
   }
 
   isChanged(row, network) {
@@ -237,7 +237,7 @@ export class Grid {
     const { host } = row;
     header.className = row.inGroup ? "cell first inside" : "cell first";
     header.removeAttribute("aria-expanded");
-    header.title = host.name.slice(0, 400);
+    header.title = visible(host.name.slice(0, 400));
     header.replaceChildren(...[
       h("a", { href: hashOf("hosts", host.name), tabindex: "-1" }, h("bdi", null, visible(host.name.slice(0, 120)))),
       host.witness && h("span", { class: "tag" }, "witness"),

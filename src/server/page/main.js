@@ -14,6 +14,7 @@ import { problemsView } from "./problems.js";
 import { vmNetworkView, vmNetworksView } from "./vm-networks.js";
 import { vmView, vmsView } from "./vms.js";
 import * as parts from "./parts.js";
+import { visible } from "./words.js";
 
 const REFRESH = 1000;
 const COUNT_PAUSE = 3000;
@@ -125,7 +126,7 @@ class Visit {
     morph(place("view"), [...wrap.childNodes]);
     if (!this.broken) this.view.after?.(place("view"), this.data);
     const title = this.data === null || this.broken ? plainTitle(this.route) : this.view.title(this.data);
-    document.title = `${title.slice(0, 200)} · ${NAME}`;
+    document.title = `${visible(title.slice(0, 200))} · ${NAME}`;
     drawNotice(this.data === null ? null : this.error);
     if (this.focus && (this.data !== null || this.error)) {
       this.focus = false;

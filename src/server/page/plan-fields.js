@@ -98,7 +98,7 @@ export function labelPicker(id, offers, chosen, change) {
           ? select(control, value, all, (next) => put(key, next))
           : [h("input", { type: "text", id: control, list: `${control}-list`, value, autocomplete: "off", on: { input: (event) => put(key, event.target.value) } }),
             h("datalist", { id: `${control}-list` }, values.map((item) => h("option", { value: item })))],
-        h("button", { type: "button", class: "close", "aria-label": `Remove label ${key.slice(0, 100)}`, on: { click: () => drop(key) } }, "✕"));
+        h("button", { type: "button", class: "close", "aria-label": `Remove label ${visible(key.slice(0, 100))}`, on: { click: () => drop(key) } }, "✕"));
     }),
     free.length > 0 && h("div", { class: "label-row", key: " add" },
       h("label", { for: `${id}-add` }, entries.length === 0 ? "Label" : "And label"),
