@@ -34,13 +34,20 @@ fn what_cant_be_read_is_status_2_and_said_once() {
     fs::write(&nobody, NOBODY).unwrap();
     let nobody = nobody.to_str().unwrap();
     let change = "docs/changes/cluster-b-on-host3.yaml";
-    let unreachable = "API server https://127.0.0.1:1/: ClusterNetwork can't be listed: unreachable";
+    let unreachable =
+        "API server https://127.0.0.1:1/: ClusterNetwork can't be listed: unreachable";
     for (arguments, said) in [
-        (&["explain", "vm", "default/none", "--cluster", "examples"][..], "there is no VirtualMachine"),
+        (
+            &["explain", "vm", "default/none", "--cluster", "examples"][..],
+            "there is no VirtualMachine",
+        ),
         (&["explain", "vm", "none", "--cluster", "examples"], "\"none\" is not NAMESPACE/NAME"),
         (&["explain", "host", "none", "--cluster", "examples"], "there is no host none"),
         (&["explain", "network", "a/b", "--cluster", "examples"], "there is no VM network a/b"),
-        (&["explain", "cluster-network", "x", "--cluster", "examples"], "there is no cluster network x"),
+        (
+            &["explain", "cluster-network", "x", "--cluster", "examples"],
+            "there is no cluster network x",
+        ),
         (&["explain", "host", "host0", "--cluster", "/none"], "/none: No such file"),
         (&["explain", "vm", "-f", "/none", "--cluster", "examples"], "/none: No such file"),
         (&["explain", "host", "host0", "--kubeconfig", nobody], unreachable),
