@@ -10,7 +10,7 @@ use thirtyfour::{By, ChromeCapabilities, ChromiumLikeCapabilities, LoggingPrefsL
 use thirtyfour::{TypingData, WebDriver, WebElement};
 
 /// How long a condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TOOLS: [&str; 2] = ["chromium", "chromedriver"];
 const ARGUMENTS: [&str; 11] = [
     "--headless",
@@ -235,7 +235,7 @@ impl Browser {
         .await;
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of the browser's own protocol.
     pub async fn devtools(&self, method: &str, parameters: Value) -> Value {
         self.driver.cdp().send_raw(method, parameters).await.unwrap()
     }

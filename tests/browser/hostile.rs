@@ -51,9 +51,9 @@ pub fn cluster() -> Vec<Value> {
     };
     let in_namespace = format!("default/{NAME}");
     vec![
-        host(NAME, labels(TRICK)),
-        host(&long, labels(&long)),
-        host("plain", labels("plain")),
+        host(NAME, &labels(TRICK)),
+        host(&long, &labels(&long)),
+        host("plain", &labels("plain")),
         cluster_network("mgmt"),
         cluster_network(NAME),
         cluster_network(&long),

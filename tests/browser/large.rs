@@ -22,7 +22,7 @@ pub fn cluster() -> Vec<Value> {
             networks.clone().enumerate().filter(|(network, _)| (at * 7 + network * 5) % 11 > 2);
         let labels: Map<_, _> =
             labels.map(|(_, network)| (format!("example.com/{network}"), json!("yes"))).collect();
-        host(&format!("host{at:04}"), labels)
+        host(&format!("host{at:04}"), &labels)
     });
     let configs = networks.clone().map(|network| {
         let label = format!("example.com/{network}");

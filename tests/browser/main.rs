@@ -1,7 +1,7 @@
 //! The web page in a real Chromium, steered through chromedriver, against the whole program.
 //!
 //! They need `chromium` and `chromedriver`; without these they are ignored, and say so. In CI they
-//! are never ignored, but for `pictures`, which writes screenshots where LANEKEEPER_SCREENSHOTS
+//! are never ignored, but for `pictures`, which writes screenshots where `LANEKEEPER_SCREENSHOTS`
 //! names a folder for them.
 #![expect(
     clippy::unwrap_used,

@@ -6,7 +6,7 @@ const HARVESTER: &str = "network.harvesterhci.io/v1beta1";
 /// The label that names the cluster network of an object.
 const CLUSTER_NETWORK: &str = "network.harvesterhci.io/clusternetwork";
 
-pub fn host(name: &str, labels: Map<String, Value>) -> Value {
+pub fn host(name: &str, labels: &Map<String, Value>) -> Value {
     json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": labels } })
 }
 
