@@ -8,7 +8,7 @@ mod nics;
 mod placement;
 mod vm_network;
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::is_dns_subdomain;
 use crate::view::plan::PlanView;
+use crate::view::table::turns;
 use crate::view::{WriteError, to_yaml};
 
 pub use cluster_network::ClusterNetworkForm;
@@ -71,9 +72,28 @@ impl<D> Planned<D> {
     /// # Errors
     /// If the objects can't be written as YAML.
     pub fn new(draft: D, objects: &[Value], plan: Option<PlanView>) -> Result<Self, WriteError> {
-        let documents = objects.iter().map(to_yaml).collect::<Result<Vec<_>, _>>()?;
+        let documents = objects.iter().map(document).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { draft, yaml: documents.join("---\n"), plan })
     }
+}
+
+/// An object as YAML. One with a text that would be shown in another direction than it is written in
+/// is JSON, which is YAML too, with these characters escaped.
+fn document(object: &Value) -> Result<String, WriteError> {
+    let yaml = to_yaml(object)?;
+    if !yaml.contains(turns) {
+        return Ok(yaml);
+    }
+    let mut json = String::new();
+    for c in serde_json::to_string_pretty(object)?.chars() {
+        if turns(c) {
+            // Writing to a String can't fail.
+            let _ = write!(json, "\\u{:04x}", u32::from(c));
+        } else {
+            json.push(c);
+        }
+    }
+    Ok(json + "\n")
 }
 
 /// A cluster network that does not exist yet.

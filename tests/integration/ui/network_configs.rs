@@ -216,3 +216,21 @@ async fn a_refused_change_has_its_yaml_and_the_rule() {
     assert_eq!(object["violations"][0]["code"], "vc-running-vms");
     assert!(answer["yaml"].as_str().unwrap().contains("name: network-config-b"));
 }
+
+#[tokio::test]
+async fn yaml_with_turned_text_is_escaped_and_means_the_same() {
+    let page = Page::of(&reference());
+    let form = |description: &str| {
+        json!({
+            "name": "net", "clusterNetwork": "cluster-a", "hosts": rack("r2"), "nics": ["enp9s2"],
+            "description": description,
+        })
+    };
+    let turned = page.form("network-config", form("a \u{202e}b\u{2066}")).await;
+    let yaml = turned["yaml"].as_str().unwrap();
+    assert!(yaml.contains("\\u202eb\\u2066") && !yaml.contains('\u{202e}'), "{yaml}");
+    let objects = lanekeeper::k8s::documents::read(yaml, false).unwrap();
+    assert_eq!(objects[0]["spec"]["description"], "a \u{202e}b\u{2066}");
+    let plain = page.form("network-config", form("a: b → ü")).await;
+    assert!(plain["yaml"].as_str().unwrap().starts_with("apiVersion: "), "{plain}");
+}
