@@ -7,7 +7,7 @@
 //!                                                                       ▼
 //!  scheduler ──▶ server ──▶ k8s ──────────────────────────────────▶  decide
 //!  API server    (HTTP)    (wire)  ◀──────────────────────────────  (verdicts)
-//!  people ─────▶ commands ─────────────────────────────────────────────┘
+//!  people ─────▶ commands, page ──▶ view ──────────────────────────────┘
 //! ```
 //!
 //! ARCHITECTURE.md has the map and the invariants.

@@ -26,18 +26,14 @@ const LONG: usize = 10_000;
 const MOST_PAGES: usize = 150;
 /// What no page may have: an element or an attribute that only a trick makes, or a mark that turns
 /// text round, where a person would read it.
-const TRICKED: &str = "((read) => {
-    // YAML is to be taken as it is.
-    read.querySelector('#plan-yaml')?.remove();
-    return [
+const TRICKED: &str = "[
     ...[...document.querySelectorAll('body script, img, iframe, object, embed, svg, form[action], base, [onerror], [onload], [onclick], [srcdoc], [style*=url]')]
         .map((element) => element.outerHTML.slice(0, 200)),
     ...[...document.querySelectorAll('a[href]')].filter((link) => !link.href.startsWith(location.origin + '/')).map((link) => link.outerHTML.slice(0, 200)),
-    ...[document.title, read.textContent,
+    ...[document.title, document.body.textContent,
         ...[...document.querySelectorAll('[title], [aria-label], [placeholder]')].flatMap((element) => [element.title, element.ariaLabel, element.placeholder])]
         .flatMap((text) => text?.match(/.{0,80}[\\u061c\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069]/gu) ?? [])
-    ];
-})(document.body.cloneNode(true))";
+    ]";
 /// Whether something is wider than the window.
 const TOO_WIDE: &str =
     "document.documentElement.scrollWidth > document.documentElement.clientWidth";
