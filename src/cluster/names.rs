@@ -97,6 +97,14 @@ impl Key {
         Self(text.into())
     }
 
+    /// Reads `namespace/name`. Returns `None` if the text is not that.
+    #[must_use]
+    pub fn parse_namespaced(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        let usable = !namespace.is_empty() && !name.is_empty() && !name.contains('/');
+        usable.then(|| Self::in_namespace(namespace, name))
+    }
+
     /// The key of a cluster-scoped object.
     #[must_use]
     pub fn cluster_scoped(name: impl Into<Name>) -> Self {

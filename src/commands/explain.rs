@@ -143,12 +143,7 @@ fn explanation(snapshot: &Snapshot, hosts: &[Row], text: String) -> Result<Expla
 
 /// Reads NAMESPACE/NAME.
 fn namespaced(name: &str) -> Result<Key, Error> {
-    match name.split('/').collect::<Vec<_>>()[..] {
-        [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
-            Ok(Key::in_namespace(namespace, name))
-        }
-        _ => Err(Error::Name(name.to_owned())),
-    }
+    Key::parse_namespaced(name).ok_or_else(|| Error::Name(name.to_owned()))
 }
 
 /// There is no object `what`, which has this name within one of the kinds.

@@ -18,7 +18,7 @@ use crate::view::page::{
 
 use super::openapi::document;
 use super::refused::Refused;
-use super::state::Ui;
+use super::state::{Ui, written};
 
 /// The page's state.
 type Page = State<Arc<Ui>>;
@@ -33,7 +33,7 @@ pub(super) async fn overview(State(ui): Page) -> Answer {
     answer(
         ui.shared("overview", |snapshot, version| {
             let problems = Report::of(snapshot).count();
-            Overview::of(snapshot, version, problems)
+            written(&Overview::of(snapshot, version, problems))
         })
         .await,
     )
@@ -44,7 +44,7 @@ pub(super) async fn host(State(ui): Page, Path(name): Path<String>) -> Answer {
     let cordoned = ui.cordoned().await.map(|hosts| hosts.contains(&*name));
     let page = move || {
         let host = snapshot.host(&name).ok_or_else(|| Refused::not_found("host", &name))?;
-        Ok(serde_json::to_value(HostPage::of(&snapshot, host, cordoned))?)
+        written(&HostPage::of(&snapshot, host, cordoned))
     };
     answer(ui.compute(page).await)
 }
@@ -54,18 +54,17 @@ pub(super) async fn cluster_network(State(ui): Page, Path(name): Path<String>) -
     let name = Name::from(name);
     let page = move || {
         let page = ClusterNetworkPage::of(&snapshot, &name);
-        let page = page.ok_or_else(|| Refused::not_found("cluster network", &name))?;
-        Ok(serde_json::to_value(page)?)
+        written(&page.ok_or_else(|| Refused::not_found("cluster network", &name))?)
     };
     answer(ui.compute(page).await)
 }
 
 pub(super) async fn network_configs(State(ui): Page) -> Answer {
-    answer(ui.shared("network-configs", |snapshot, _| NetworkConfigs::of(snapshot)).await)
+    answer(ui.shared("network-configs", |snapshot, _| written(&NetworkConfigs::of(snapshot))).await)
 }
 
 pub(super) async fn vm_networks(State(ui): Page) -> Answer {
-    answer(ui.shared("vm-networks", |snapshot, _| VmNetworks::of(snapshot)).await)
+    answer(ui.shared("vm-networks", |snapshot, _| written(&VmNetworks::of(snapshot))).await)
 }
 
 pub(super) async fn vm_network(
@@ -76,8 +75,7 @@ pub(super) async fn vm_network(
     let key = Key::in_namespace(&namespace, &name);
     let page = move || {
         let page = VmNetworkPage::of(&snapshot, &key);
-        let page = page.ok_or_else(|| Refused::not_found("VM network", key.as_str()))?;
-        Ok(serde_json::to_value(page)?)
+        written(&page.ok_or_else(|| Refused::not_found("VM network", key.as_str()))?)
     };
     answer(ui.compute(page).await)
 }
@@ -85,7 +83,7 @@ pub(super) async fn vm_network(
 pub(super) async fn vms(State(ui): Page, asked: Result<Query<VmsAsked>, QueryRejection>) -> Answer {
     let Query(asked) = asked.map_err(|why| Refused::bad(why.body_text()))?;
     let (snapshot, _) = ui.snapshot()?;
-    answer(ui.compute(move || Ok(VmList::of(&snapshot, &asked))).await)
+    answer(ui.compute(move || written(&VmList::of(&snapshot, &asked))).await)
 }
 
 pub(super) async fn vm(State(ui): Page, Path((namespace, name)): Path<(String, String)>) -> Answer {
@@ -93,18 +91,20 @@ pub(super) async fn vm(State(ui): Page, Path((namespace, name)): Path<(String, S
     let key = Key::in_namespace(&namespace, &name);
     let page = move || {
         let page = VmPage::of(&snapshot, &key);
-        let page = page.ok_or_else(|| Refused::not_found("VM or VMI", key.as_str()))?;
-        Ok(serde_json::to_value(page)?)
+        written(&page.ok_or_else(|| Refused::not_found("VM or VMI", key.as_str()))?)
     };
     answer(ui.compute(page).await)
 }
 
 pub(super) async fn host_network_configs(State(ui): Page) -> Answer {
-    answer(ui.shared("host-network-configs", |snapshot, _| HostNetworkConfigs::of(snapshot)).await)
+    answer(
+        ui.shared("host-network-configs", |snapshot, _| written(&HostNetworkConfigs::of(snapshot)))
+            .await,
+    )
 }
 
 pub(super) async fn problems(State(ui): Page) -> Answer {
-    answer(ui.shared("problems", |snapshot, _| Report::of(snapshot)).await)
+    answer(ui.shared("problems", |snapshot, _| written(&Report::of(snapshot))).await)
 }
 
 pub(super) async fn openapi() -> Response {

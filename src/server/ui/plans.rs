@@ -25,7 +25,7 @@ use crate::view::planner::{
 };
 
 use super::refused::Refused;
-use super::state::Ui;
+use super::state::{Ui, written};
 
 /// The largest body: a change of some hundred objects.
 const MAX_BODY: usize = 1 << 20;
@@ -62,13 +62,11 @@ pub(super) async fn plan(
     let (snapshot, _) = ui.snapshot()?;
     let mode = Mode { delete, in_order, ..ui.mode() };
     let judged = ui.judged(&snapshot, objects, mode).await?;
-    ui.compute(judged).await.map(json)
+    ui.compute(move || written(&judged()?)).await.map(json)
 }
 
 pub(super) async fn choices(State(ui): Page) -> Answer {
-    ui.shared("planner", |snapshot, _| serde_json::to_value(Choices::of(snapshot)).ok())
-        .await
-        .map(json)
+    ui.shared("planner", |snapshot, _| written(&Choices::of(snapshot))).await.map(json)
 }
 
 pub(super) async fn network_config(State(ui): Page, request: Request<Body>) -> Answer {
@@ -111,7 +109,7 @@ pub(super) async fn placement(State(ui): Page, request: Request<Body>) -> Answer
         let asked = form.asked(&snapshot);
         let asked =
             asked.ok_or_else(|| Refused::bad("name each of vmNetworks as NAMESPACE/NAME"))?;
-        Ok(VmPage::asking(&snapshot, &asked))
+        written(&VmPage::asking(&snapshot, &asked))
     };
     ui.compute(page).await.map(json)
 }
@@ -191,7 +189,7 @@ impl Ui {
         };
         let planned = move || {
             let plan = judged.map(|judged| judged()).transpose()?;
-            Ok(Planned::new(draft, &objects, plan)?)
+            written(&Planned::new(draft, &objects, plan)?)
         };
         self.compute(planned).await.map(json)
     }

@@ -25,6 +25,11 @@ const MAX_ANSWERS: usize = 2;
 const CORDONED_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Writes an answer as JSON.
+pub(super) fn written<V: Serialize>(answer: &V) -> Result<Bytes, Refused> {
+    Ok(serde_json::to_vec(answer)?.into())
+}
+
 /// The state behind the page.
 pub struct Ui {
     pub(super) snapshots: Snapshots,
@@ -76,25 +81,24 @@ impl Ui {
         }
     }
 
-    /// Computes an answer off the threads that serve connections, when it is its turn, and writes it
-    /// as JSON.
-    pub(super) async fn compute<V: Serialize>(
+    /// Computes an answer off the threads that serve connections, when it is its turn.
+    pub(super) async fn compute(
         &self,
-        answer: impl FnOnce() -> Result<V, Refused> + Send + 'static,
+        answer: impl FnOnce() -> Result<Bytes, Refused> + Send + 'static,
     ) -> Result<Bytes, Refused> {
         let turn = tokio::time::timeout(TURN_TIMEOUT, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
             let why = "too many answers are being computed; try again";
             return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, why));
         };
-        off_thread(true, move || Ok(serde_json::to_vec(&answer()?)?.into())).await?
+        off_thread(true, answer).await?
     }
 
     /// An answer that is the same for all who ask for it of the same snapshot.
-    pub(super) async fn shared<V: Serialize>(
+    pub(super) async fn shared(
         &self,
         name: &'static str,
-        answer: impl FnOnce(&Snapshot, u64) -> V + Send + 'static,
+        answer: impl FnOnce(&Snapshot, u64) -> Result<Bytes, Refused> + Send + 'static,
     ) -> Result<Bytes, Refused> {
         let mut shared = self.shared.lock().await;
         let (snapshot, version) = self.snapshot()?;
@@ -103,7 +107,7 @@ impl Ui {
         {
             return Ok(bytes.clone());
         }
-        let bytes = self.compute(move || Ok(answer(&snapshot, version))).await?;
+        let bytes = self.compute(move || answer(&snapshot, version)).await?;
         shared.insert(name, (version, bytes.clone()));
         Ok(bytes)
     }

@@ -22,11 +22,7 @@ impl PlacementForm {
     /// What the VM would ask; `None` if a VM network is not named as NAMESPACE/NAME.
     #[must_use]
     pub fn asked(&self, snapshot: &Snapshot) -> Option<Asked> {
-        let keys = self.vm_networks.iter().map(|name| {
-            let (namespace, name) = name.split_once('/')?;
-            let usable = !namespace.is_empty() && !name.is_empty() && !name.contains('/');
-            usable.then(|| Key::in_namespace(namespace, name))
-        });
+        let keys = self.vm_networks.iter().map(|name| Key::parse_namespaced(name));
         let networks = Selection::of(keys.collect::<Option<_>>()?, Vec::new());
         let choice = HostChoice { labels: self.node_selector.iter().collect(), terms: None };
         Some(Asked::of_new(snapshot, &networks, choice))
