@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cluster::{HostRef, HostSet, Link, LinkState, MGMT, Name, NetworkConfig, Snapshot};
+use crate::cluster::{HostSet, Link, MGMT, Name, NetworkConfig, Snapshot};
+use crate::decide::review::Nics;
 
 use super::listed;
 
@@ -47,56 +48,38 @@ fn is_nic(link: &Link) -> bool {
 /// The hosts that report no links, and the NICs that all others have in common.
 pub(super) fn nics(snapshot: &Snapshot, asked: &Asked<'_>) -> (Vec<Name>, Vec<Nic>) {
     let mut silent = Vec::new();
-    let mut reporting: Vec<(HostRef<'_>, Vec<&Link>)> = Vec::new();
-    for host in snapshot.hosts_in(asked.covered) {
-        let links: Vec<&Link> = snapshot.links(host).flatten().collect();
-        if links.is_empty() {
-            silent.push(host.name().clone());
-        } else {
-            reporting.push((host, links));
-        }
-    }
-    silent.sort_unstable();
-    reporting.sort_unstable_by_key(|(host, _)| host.name());
+    let mut reporting = 0;
     let mut having: BTreeMap<&Name, usize> = BTreeMap::new();
-    for (_, links) in &reporting {
-        let names: BTreeSet<&Name> =
-            links.iter().filter(|link| is_nic(link)).map(|link| &link.name).collect();
+    for host in snapshot.hosts_in(asked.covered) {
+        let mut links = snapshot.links(host).flatten().peekable();
+        if links.peek().is_none() {
+            silent.push(host.name().clone());
+            continue;
+        }
+        reporting += 1;
+        let names: BTreeSet<&Name> = links.filter(|link| is_nic(link)).map(|it| &it.name).collect();
         for name in names {
             *having.entry(name).or_default() += 1;
         }
     }
-    let common = having.into_iter().filter(|(_, hosts)| *hosts == reporting.len());
-    let nics = common.map(|(name, of)| nic(snapshot, asked, name, of, &reporting));
+    silent.sort_unstable();
+    having.retain(|_, hosts| *hosts == reporting);
+    let hosts = snapshot.hosts_in(asked.covered);
+    let reported = Nics::of(snapshot, having.keys().copied(), hosts);
+    let nics = having.into_iter().map(|(name, of)| nic(snapshot, asked, name, of, &reported));
     (silent, nics.collect())
 }
 
-fn nic(
-    snapshot: &Snapshot,
-    asked: &Asked<'_>,
-    name: &Name,
-    of: usize,
-    reporting: &[(HostRef<'_>, Vec<&Link>)],
-) -> Nic {
-    let bond = format!("{}-bo", asked.cluster_network);
+fn nic(snapshot: &Snapshot, asked: &Asked<'_>, name: &Name, of: usize, reported: &Nics<'_>) -> Nic {
+    let down_on = reported.down(name, asked.covered);
+    let down_on: Vec<Name> = snapshot.names(&down_on).into_iter().cloned().collect();
     // The bond of the cluster network that a changed network config has now.
     let old_bond = asked.change.map(|(_, config)| format!("{}-bo", config.cluster_network));
-    let mut down_on = Vec::new();
-    let mut enslaved: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
-    for (host, links) in reporting {
-        let here = || links.iter().filter(|link| link.name == *name);
-        if here().any(|link| link.state == LinkState::Down) {
-            down_on.push(host.name().clone());
-        }
-        for index in here().filter_map(|link| link.master) {
-            let master = links.iter().find(|link| link.index == index);
-            let master = master.map_or("another link", |link| &*link.name);
-            if *master != *bond && Some(master) != old_bond.as_deref() {
-                enslaved.entry(master).or_default().push(host.name());
-            }
-        }
-    }
-    let masters = enslaved.iter().map(|(master, hosts)| format!("{master} on {}", listed(hosts)));
+    let masters = reported
+        .enslaved(name, asked.cluster_network)
+        .map(|(master, hosts)| (master.map_or("another link", |master| &**master), hosts))
+        .filter(|(master, _)| Some(*master) != old_bond.as_deref())
+        .map(|(master, hosts)| format!("{master} on {}", listed(&snapshot.names(hosts))));
     let used_by: Vec<String> = users(snapshot, asked, name).into_iter().chain(masters).collect();
     let is_kept = asked.change.is_some_and(|(_, config)| config.nics.contains(name));
     let why = [

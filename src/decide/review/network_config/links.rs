@@ -9,7 +9,7 @@ use crate::cluster::{HostRef, HostSet, LinkState, Name, NetworkConfig, Snapshot}
 use crate::decide::names::list;
 
 /// What hosts report of some NICs, as sets of hosts.
-pub(in crate::decide) struct Nics<'s> {
+pub struct Nics<'s> {
     /// The hosts with any known links. One without may still have the NICs.
     reporting: HostSet,
     nics: HashMap<&'s Name, Nic<'s>, FixedState>,
@@ -26,6 +26,7 @@ struct Nic<'s> {
 
 impl<'s> Nics<'s> {
     /// What these hosts report of these NICs.
+    #[must_use]
     pub fn of(
         snapshot: &'s Snapshot,
         nics: impl IntoIterator<Item = &'s Name>,
@@ -54,11 +55,13 @@ impl<'s> Nics<'s> {
     }
 
     /// The hosts, among `hosts`, that report this NIC as down.
+    #[must_use]
     pub fn down(&self, nic: &Name, hosts: &HostSet) -> HostSet {
         self.nics.get(nic).map(|nic| nic.down.intersection(hosts)).unwrap_or_default()
     }
 
     /// The hosts, among `hosts`, that report links, but not this NIC.
+    #[must_use]
     pub fn missing(&self, nic: &Name, hosts: &HostSet) -> HostSet {
         let reporting = self.reporting.intersection(hosts);
         match self.nics.get(nic) {
