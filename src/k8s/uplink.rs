@@ -60,7 +60,12 @@ impl Part<Uplink> {
             .into_iter()
             .chain([("linkAttributes", link_attributes.others)])
             .filter(|(_, others)| !others.is_empty())
-            .map(|(of, others)| format!("{of}{}", Value::Object(others)));
+            .map(|(of, others)| {
+                let mut others = Value::Object(others);
+                // serde_json keeps the order of members if any crate of the build asks for that.
+                others.sort_all_objects();
+                format!("{of}{others}")
+            });
         let (bond, link) = (bond_options.known, link_attributes.known);
         let options = UplinkOptions {
             bond: cluster::BondOptions {

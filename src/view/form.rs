@@ -1,6 +1,7 @@
 //! The forms in which an answer is printed.
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ impl Form {
         match self {
             Self::Table => Ok(table(view)),
             Self::Json => Ok(serde_json::to_string(view)? + "\n"),
-            Self::Yaml => Ok(to_yaml(view)?),
+            Self::Yaml => Ok(serde_saphyr::to_string(view)?),
         }
     }
 }
@@ -43,10 +44,13 @@ pub enum WriteError {
     Read(#[from] serde_saphyr::Error),
 }
 
-/// Writes a value as YAML.
+/// Writes an object as YAML, its members in the order of their names. serde_json keeps another order if
+/// any crate of the build asks for that.
 ///
 /// # Errors
-/// If the value can't be written as YAML.
-pub fn to_yaml<V: Serialize>(view: &V) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(view)
+/// If the object can't be written as YAML.
+pub fn to_yaml(object: &Value) -> Result<String, serde_saphyr::ser::Error> {
+    let mut object = object.clone();
+    object.sort_all_objects();
+    serde_saphyr::to_string(&object)
 }
