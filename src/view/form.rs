@@ -44,7 +44,7 @@ pub enum WriteError {
     Read(#[from] serde_saphyr::Error),
 }
 
-/// Writes an object as YAML, its members in the order of their names. serde_json keeps another order if
+/// Writes an object as YAML, its members in the order of their names. `serde_json` keeps another order if
 /// any crate of the build asks for that.
 ///
 /// # Errors
