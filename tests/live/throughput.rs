@@ -4,7 +4,8 @@
 //!
 //! `LANEKEEPER_ROUNDS` is how often each case is measured, `LANEKEEPER_CASES` the names of cases,
 //! separated by commas, and `LANEKEEPER_PROGRAM` the build of our program to measure, which should
-//! be an optimized one.
+//! be an optimized one. `LANEKEEPER_PROFILES` is a folder for CPU profiles of the scheduler and of the
+//! API server in each case, for `go tool pprof`; taking them costs some of the rate.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -13,12 +14,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future};
+use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
-use crate::fixture::{ControlPlane, Lanekeeper, Process, cpu_of, program, project, until, within};
+use crate::fixture::{
+    ControlPlane, Lanekeeper, Process, cpu_of, free_port, program, project, until, within,
+};
 use crate::objects::{documents, launcher_pod, like, vmi};
 use crate::waking::{all_labelled, host, labelled};
 
@@ -28,10 +33,13 @@ const PODS: u32 = 2_000;
 const NETWORK: &str = "wide";
 /// The label that the network config selects half of the hosts by.
 const LABEL: &str = "example.com/uplink";
+const KUBEVIRT_POD: &str = include_str!("../../benches/peers/pod.json");
 /// How many connections make objects.
 const CONNECTIONS: usize = 8;
 /// How long the scheduler may take for all pods.
 const SAMPLE_TIME: Duration = Duration::from_mins(5);
+/// What is profiled: less time than the scheduler takes for all pods.
+const PROFILE: &str = "/debug/pprof/profile?seconds=5";
 /// More requests a second than the scheduler could send, so that its client does not limit it.
 const UNLIMITED: usize = 5_000;
 
@@ -204,6 +212,56 @@ fn vm_network() -> Value {
     network
 }
 
+/// A host that fits [`pod`], if it has the network.
+fn kubevirt_host(number: usize) -> Value {
+    let mut host = host(&name(number));
+    let labels = &mut host["metadata"]["labels"];
+    labels[LABEL] = json!(["yes", "no"][number % 2]);
+    labels["kubernetes.io/arch"] = json!("amd64");
+    labels["kubevirt.io/schedulable"] = json!("true");
+    labels["machine-type.node.kubevirt.io/q35"] = json!("true");
+    for part in ["capacity", "allocatable"] {
+        let resources = &mut host["status"][part];
+        resources["ephemeral-storage"] = json!("100Gi");
+        resources["devices.kubevirt.io/kvm"] = json!("1000");
+        resources["devices.kubevirt.io/vhost-net"] = json!("1000");
+    }
+    host
+}
+
+/// A VM's pod as KubeVirt makes it, with the node affinity that our webhook gives the VM. It has no
+/// volumes on disks, which no one here would provide, and no preference of its owner's.
+fn pod(number: u32) -> Value {
+    let mut vmi = vmi(&format!("vm-{number:04}"), &[NETWORK]);
+    vmi["metadata"]["uid"] = json!(format!("00000000-0000-0000-0000-{number:012}"));
+    let own = launcher_pod(&vmi);
+    let mut pod: Value = serde_json::from_str(KUBEVIRT_POD).unwrap();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod.as_object_mut().unwrap().remove("status");
+    let metadata = &mut pod["metadata"];
+    for member in ["generateName", "uid", "resourceVersion", "creationTimestamp"] {
+        metadata.as_object_mut().unwrap().remove(member);
+    }
+    metadata["name"] = own["metadata"]["name"].clone();
+    metadata["ownerReferences"] = own["metadata"]["ownerReferences"].clone();
+    for part in ["labels", "annotations"] {
+        let own = own["metadata"][part].as_object().unwrap().clone();
+        metadata[part].as_object_mut().unwrap().extend(own);
+    }
+    let spec = &mut pod["spec"];
+    spec["volumes"].as_array_mut().unwrap().retain(|it| it["persistentVolumeClaim"].is_null());
+    spec["containers"][0].as_object_mut().unwrap().remove("volumeDevices");
+    let affinity = spec["affinity"].as_object_mut().unwrap();
+    affinity.remove("podAntiAffinity");
+    let terms = "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    spec["affinity"].pointer_mut(terms).unwrap()[0]["matchExpressions"] = json!([
+        {"key": format!("network.harvesterhci.io/{NETWORK}"), "operator": "In", "values": ["true"]},
+        {"key": "node-labeller.kubevirt.io/obsolete-host-model", "operator": "DoesNotExist"},
+    ]);
+    pod
+}
+
 /// Builds the Go extender with the encoding/json that Go has by default since 1.27.
 fn build_peer(folder: &Path) -> PathBuf {
     let peer = folder.join("peer");
@@ -226,13 +284,7 @@ impl Setting {
         let peer = build_peer(plane.folder.path());
         let pods = Api::namespaced(plane.client.clone(), "default");
         let setting = Self { plane, ours, peer, pods };
-        let hosts: Vec<_> = (0..HOSTS)
-            .map(|number| {
-                let mut host = host(&name(number));
-                host["metadata"]["labels"][LABEL] = json!(["yes", "no"][number % 2]);
-                host
-            })
-            .collect();
+        let hosts: Vec<_> = (0..HOSTS).map(kubevirt_host).collect();
         setting.make_all("/api/v1/nodes", &hosts).await;
         let plane = &setting.plane;
         plane.install().await;
@@ -313,7 +365,7 @@ impl Setting {
     }
 
     /// The configuration that `lanekeeper manifests --scheduler` prints, for a case.
-    fn start_scheduler(&self, case: &Case) -> Process {
+    fn start_scheduler(&self, case: &Case, port: u16) -> Process {
         let folder = self.plane.folder.path();
         let printed = Command::new(&self.ours)
             .args(["manifests", "--scheduler", "kubeadm", "--ca-file"])
@@ -350,8 +402,35 @@ impl Setting {
         let file = folder.join("scheduler.yaml");
         fs::write(&file, config.to_string()).unwrap();
         let mut command = Command::new(program());
-        command.args(["scheduler", "--secure-port=0", "--config"]).arg(file).args(case.arguments);
+        command
+            .args(["scheduler", "--bind-address=127.0.0.1", &format!("--secure-port={port}")])
+            .arg("--authorization-always-allow-paths=/debug/pprof/*")
+            .args(["--tls-cert-file".as_ref(), folder.join("tls/tls.crt").as_os_str()])
+            .args(["--tls-private-key-file".as_ref(), folder.join("tls/tls.key").as_os_str()])
+            .args(["--config".as_ref(), file.as_os_str()])
+            .args(case.arguments);
         Process::start(&mut command)
+    }
+
+    /// Writes a profile of the API server, and of the scheduler on a port.
+    async fn profile(&self, folder: &Path, case: &Case, port: u16) {
+        let api_server = async {
+            let request = http::Request::get(PROFILE).body(kube::client::Body::empty()).unwrap();
+            let answer = self.plane.client.send(request).await.unwrap();
+            answer.into_body().collect().await.unwrap().to_bytes()
+        };
+        let scheduler = async {
+            let ca = fs::read(self.plane.folder.path().join("tls/ca.crt")).unwrap();
+            let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+            let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build();
+            let url = format!("https://localhost:{port}{PROFILE}");
+            let answer = client.unwrap().get(url).send().await.unwrap();
+            answer.error_for_status().unwrap().bytes().await.unwrap()
+        };
+        let (api_server, scheduler) = tokio::join!(api_server, scheduler);
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join(format!("{}-api-server.pprof", case.name)), api_server).unwrap();
+        fs::write(folder.join(format!("{}-scheduler.pprof", case.name)), scheduler).unwrap();
     }
 
     async fn delete_pods(&self) {
@@ -366,32 +445,37 @@ impl Setting {
 
     async fn sample(&self, case: &Case) -> Sample {
         let extender = self.start(case.extender).await;
-        let pods: Vec<_> = (0..PODS)
-            .map(|number| {
-                let mut vmi = vmi(&format!("vm-{number:04}"), &[NETWORK]);
-                vmi["metadata"]["uid"] = json!(format!("00000000-0000-0000-0000-{number:012}"));
-                launcher_pod(&vmi)
-            })
-            .collect();
+        let pods: Vec<_> = (0..PODS).map(pod).collect();
         self.make_all("/api/v1/namespaces/default/pods", &pods).await;
         // Tells of each pod once, when it is bound. Metadata alone, which cost little.
         let is_bound = WatchParams::default().fields("spec.nodeName!=").disable_bookmarks();
         let bound = self.pods.watch_metadata(&is_bound, "0").await.unwrap();
         let mut bound = std::pin::pin!(bound);
-        let scheduler = self.start_scheduler(case);
+        let port = free_port();
+        let scheduler = self.start_scheduler(case, port);
         let times = || Times::now(&self.plane, &scheduler, &extender);
-        let (mut first, mut count) = (None, 0);
+        let (mut first, mut last, mut count) = (None, None, 0);
+        let begun = Notify::new();
         let all = async {
             while count < PODS {
                 if let WatchEvent::Added(_) = bound.next().await.unwrap().unwrap() {
                     first.get_or_insert_with(times);
+                    begun.notify_one();
                     count += 1;
                 }
             }
+            last = Some(times());
         };
-        let ended = tokio::time::timeout(SAMPLE_TIME, all).await;
+        let profiles = env::var_os("LANEKEEPER_PROFILES").map(PathBuf::from);
+        let profile = async {
+            if let Some(folder) = &profiles {
+                begun.notified().await;
+                self.profile(folder, case, port).await;
+            }
+        };
+        let ended = tokio::time::timeout(SAMPLE_TIME, future::join(all, profile)).await;
         assert!(ended.is_ok(), "{count} pods bound:\n{}", scheduler.end_of_log());
-        let sample = times().since(&first.unwrap());
+        let sample = last.unwrap().since(&first.unwrap());
         if let (Extender::Ours(..), Running::Ours(ours)) = (case.extender, &extender) {
             let asked = ours.metric("lanekeeper_filter_requests_total", &[]).await;
             assert!(asked >= u64::from(PODS), "asked {asked} times");
