@@ -12,6 +12,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use imbl::Vector;
 
+use super::followers::Followers;
 use super::host_names::HostNames;
 use super::names::Name;
 use super::selectors::Labels;
@@ -182,6 +183,7 @@ struct Table {
     /// By number; empty if the number is free.
     names: Vec<Name>,
     text: HostNames,
+    followers: Followers,
     free: Vec<u32>,
     hasher: FixedState,
 }
@@ -276,6 +278,7 @@ impl Hosts {
         let number = table.free.pop().unwrap_or_else(|| {
             table.names.push(Name::default());
             self.facts.push_back(None);
+            table.followers.grow(table.names.len());
             u32::try_from(table.names.len() - 1).unwrap_or(u32::MAX)
         });
         if let Some(place) = table.names.get_mut(number as usize) {
@@ -310,23 +313,30 @@ impl Hosts {
     }
 
     pub(super) fn walk(&self) -> HostWalk<'_> {
-        HostWalk { table: &self.table, next: 0 }
+        HostWalk { table: &self.table, last: None }
     }
 }
 
-/// Looks up many hosts by name. The host after the last one found is tried first, so lookups in the
-/// order in which hosts were added are fast.
+/// Looks up many hosts by name. The one that followed the last one lately is tried first, so look-ups in
+/// the order of those before are fast.
 pub struct HostWalk<'s> {
     table: &'s Table,
-    next: u32,
+    /// The host that was found last.
+    last: Option<u32>,
 }
 
 impl<'s> HostWalk<'s> {
     /// The host of this name, if there is one.
     pub fn find(&mut self, name: &str) -> Option<HostRef<'s>> {
-        let number =
-            if self.table.is(self.next, name) { self.next } else { self.table.find(name)? };
-        self.next = number.wrapping_add(1);
+        let guess = self.table.followers.guess(self.last);
+        let number = if self.table.is(guess, name) {
+            guess
+        } else {
+            let number = self.table.find(name)?;
+            self.table.followers.learn(self.last, number);
+            number
+        };
+        self.last = Some(number);
         let name = self.table.names.get(number as usize)?;
         Some(HostRef { number, name })
     }
@@ -335,17 +345,19 @@ impl<'s> HostWalk<'s> {
     /// hosts were added, or only the first one. A list has names as JSON strings without escapes, with
     /// one comma between them. `None` if the first name is that of no host.
     pub fn run(&mut self, list: &str) -> Option<HostRun<'s>> {
-        let mut numbers = self.table.text.run(self.next, list);
+        let Table { text, followers, .. } = self.table;
+        let mut numbers = text.run(followers.guess(self.last), list);
         if numbers.is_empty() {
             let end = memchr::memchr(b'"', list.get(1..)?.as_bytes())? + 2;
             let number = self.table.find_quoted(list.get(..end)?)?;
             if !matches!(list.as_bytes().get(end), Some(b',') | None) {
                 return None;
             }
+            followers.learn(self.last, number);
             numbers = number..number + 1;
         }
-        self.next = numbers.end;
-        (!numbers.is_empty()).then_some(HostRun { table: self.table, numbers })
+        self.last = numbers.end.checked_sub(1);
+        Some(HostRun { table: self.table, numbers })
     }
 }
 
@@ -419,6 +431,49 @@ impl<'s> HostRun<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What walks over these names find.
+    fn walked<'s>(hosts: &'s Hosts, names: &[&str]) -> [Vec<&'s str>; 2] {
+        let (mut walk, mut runs) = (hosts.walk(), hosts.walk());
+        let found = names.iter().filter_map(|name| walk.find(name)).map(|host| &**host.name());
+        let list = serde_json::to_string(names).unwrap();
+        let mut list = list.trim_matches(['[', ']']);
+        let mut in_runs = Vec::new();
+        while !list.is_empty() {
+            let Some(run) = runs.run(list) else { break };
+            in_runs.extend(run.numbers.clone().map(|number| &**hosts.name(number)));
+            list = list.get(run.bytes()..).unwrap_or_default();
+        }
+        [found.collect(), in_runs]
+    }
+
+    #[test]
+    fn hosts_are_found_in_any_order_and_the_order_is_remembered() {
+        let mut hosts = Hosts::default();
+        for name in ["a", "b", "c", "d", "e"] {
+            hosts.set(&name.into(), Arc::default());
+        }
+        for order in
+            [["a", "b", "c", "d", "e"], ["c", "a", "e", "d", "b"], ["e", "d", "c", "b", "a"]]
+        {
+            for _ in 0..2 {
+                assert_eq!(walked(&hosts, &order), [order.to_vec(), order.to_vec()]);
+            }
+            let mut last = None;
+            for name in order {
+                let number = hosts.find(name).unwrap();
+                assert_eq!(hosts.table.followers.guess(last), number, "{name} in {order:?}");
+                last = Some(number);
+            }
+        }
+        // A guess may be of a host that is gone, and of a number that is another's now.
+        hosts.remove("d");
+        assert_eq!(walked(&hosts, &["e", "d"]), [["e"], ["e"]]);
+        hosts.set(&"f".into(), Arc::default());
+        let order = ["e", "f", "c", "b", "a"];
+        assert_eq!(walked(&hosts, &order), [order.to_vec(), order.to_vec()]);
+        assert_eq!(walked(&hosts, &["e", "d"]), [["e"], ["e"]]);
+    }
 
     #[test]
     fn the_number_of_a_removed_host_is_reused_and_has_no_name() {

@@ -6,6 +6,7 @@
 
 mod difference;
 mod facts;
+mod followers;
 mod host_names;
 mod hosts;
 mod index;
