@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use crate::cluster::{Key, Kind, Name};
 
 use super::decode::{Decoder, each};
+use super::scan::Scan;
 
 /// The most bytes that all annotations of an object may have together, and likewise all labels.
 /// This is Kubernetes' own limit for annotations.
@@ -181,6 +182,22 @@ pub(crate) struct Annotations(BTreeMap<&'static str, String>);
 impl Annotations {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| &**value)
+    }
+
+    /// Reads annotations as Go writes them. `None` if they need the general reader.
+    pub(super) fn in_layout(scan: &mut Scan<'_>) -> Option<Self> {
+        let mut map = BTreeMap::new();
+        let mut bytes = 0;
+        scan.members(|scan, key| {
+            let value = scan.string()?;
+            bytes += key.length() + value.length();
+            let key = key.plain().filter(|_| bytes <= MAX_BYTES)?;
+            if let Some(known) = ANNOTATIONS.iter().find(|known| **known == key) {
+                map.insert(*known, value.read()?);
+            }
+            Some(())
+        })?;
+        Some(Self(map))
     }
 }
 

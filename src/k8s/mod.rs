@@ -22,6 +22,7 @@ mod pods;
 mod proposals;
 pub mod removal;
 pub mod replies;
+mod scan;
 mod selectors;
 mod uplink;
 mod victims;

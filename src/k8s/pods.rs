@@ -6,10 +6,11 @@ use crate::cluster::{Key, Kind, LauncherPod, Name, Selection, Waiting};
 
 use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, Malformed};
-use super::fold::{self, Folded, folded};
+use super::fold::{Folded, folded};
 use super::kubevirt::{has_ended, non_empty};
 use super::meta::{Annotations, Meta, NETWORK_STATUS, Object, StringMap, nullable};
 use super::multus::{pod_networks, unattached};
+use super::scan::Scan;
 
 #[derive(Default, Deserialize)]
 pub(crate) struct Pod {
@@ -136,7 +137,7 @@ struct PodHead {
 }
 
 #[derive(Default)]
-struct PodHeadMeta {
+pub(super) struct PodHeadMeta {
     name: Option<Name>,
     namespace: Option<Name>,
     annotations: Option<Annotations>,
@@ -145,6 +146,42 @@ struct PodHeadMeta {
 #[derive(Default)]
 struct PodHeadSpec {
     node_name: Option<Name>,
+}
+
+impl PodHeadMeta {
+    /// The members that Go writes before the annotations and behind them. A name that is none of these
+    /// may be one of ours in other letters, as Go reads names.
+    const OTHERS: [&str; 12] = [
+        "generateName",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ];
+
+    /// Reads the metadata that a pod begins with, if it is as Go writes it. The rest is not looked into.
+    pub fn in_layout(pod: &str) -> Option<Self> {
+        let text = |scan: &mut Scan<'_>| scan.string()?.plain().map(Name::from);
+        let mut metadata = Self::default();
+        Scan::of(pod.strip_prefix(r#"{"metadata":"#)?).members(|scan, name| {
+            match name.plain()? {
+                "name" => metadata.name = Some(text(scan)?),
+                "namespace" => metadata.namespace = Some(text(scan)?),
+                "annotations" => metadata.annotations = Some(Annotations::in_layout(scan)?),
+                name if Self::OTHERS.contains(&name) => scan.skip()?,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        Some(metadata)
+    }
 }
 
 folded!(PodHead { "metadata" => metadata, "spec" => spec });
@@ -160,24 +197,21 @@ impl Decoder {
         let Folded(head) = serde_json::from_str::<Folded<PodHead>>(pod)?;
         let Folded(metadata) = head.metadata.unwrap_or_default();
         let Folded(spec) = head.spec.unwrap_or_default();
-        Ok(self.scheduled(metadata, spec))
+        Ok(self.scheduled(&metadata, spec))
     }
 
-    /// Reads a pod that is not bound, in the layout in which Go writes it: its metadata comes first, and
-    /// the rest is not looked into. `None` for any other pod.
-    pub(super) fn pod_in_layout(&self, pod: &str) -> Option<ScheduledPod> {
-        let metadata = pod.strip_prefix(r#"{"metadata":"#)?;
-        let mut metadata = serde_json::Deserializer::from_str(metadata);
-        Some(self.scheduled(fold::object(&mut metadata).ok()?, PodHeadSpec::default()))
+    /// The pod with this metadata, if it is not bound.
+    pub(super) fn unbound_pod(&self, metadata: &PodHeadMeta) -> ScheduledPod {
+        self.scheduled(metadata, PodHeadSpec::default())
     }
 
-    fn scheduled(&self, metadata: PodHeadMeta, spec: PodHeadSpec) -> ScheduledPod {
-        let namespace = metadata.namespace.filter(|it| !it.is_empty());
-        let namespace = namespace.unwrap_or_else(|| self.default_namespace.clone());
-        let annotations = metadata.annotations.unwrap_or_default();
+    fn scheduled(&self, metadata: &PodHeadMeta, spec: PodHeadSpec) -> ScheduledPod {
+        let namespace = metadata.namespace.as_ref().filter(|it| !it.is_empty());
+        let namespace = namespace.unwrap_or(&self.default_namespace).clone();
+        let annotation = |key: &str| metadata.annotations.as_ref()?.get(key);
         ScheduledPod {
-            name: metadata.name.unwrap_or_default(),
-            networks: pod_networks(|key| annotations.get(key), &namespace, self),
+            name: metadata.name.clone().unwrap_or_default(),
+            networks: pod_networks(annotation, &namespace, self),
             namespace,
             host: non_empty(spec.node_name),
         }

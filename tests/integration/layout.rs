@@ -57,12 +57,38 @@ fn text() -> impl Strategy<Value = String> {
 fn pod() -> impl Strategy<Value = String> {
     let networks = select(vec!["net", "a/b, c", r#"[{"name":"net","namespace":"n"}]"#, "[{", ""]);
     let host = proptest::option::weighted(0.2, text());
-    (text(), networks, text(), host).prop_map(|(name, networks, odd, host)| {
+    // A member that Go writes, or one that a general reader takes for another.
+    let member = select(vec![
+        r#""generation":-1"#,
+        r#""finalizers":[]"#,
+        r#""managedFields":[{"fieldsV1":{"f:metadata":{"f:annotations":{".":{}}}}},{}]"#,
+        r#""annotations":null"#,
+        r#""annotations":{}"#,
+        r#""Annotations":{"k8s.v1.cni.cncf.io/networks":"other"}"#,
+        r#""annotations":{"k8s.v1.cni.cncf.io\/networks":"other"}"#,
+        r#""annotations":{"k8s.v1.cni.cncf.io/networks":null}"#,
+        r#""annotations":{"k8s.v1.cni.cncf.io/networks":"a","k8s.v1.cni.cncf.io/networks":"b"}"#,
+        r#""NAME":"other""#,
+        r#""name":null"#,
+        r#""name":"\u0061""#,
+        r#""name\u017fpace":"other""#,
+        r#""namespace":"""#,
+        r#""other":{"annotations":{"k8s.v1.cni.cncf.io/networks":"other"}}"#,
+    ]);
+    let member = proptest::option::weighted(0.3, (member, any::<bool>()));
+    (text(), networks, text(), host, member).prop_map(|(name, networks, odd, host, member)| {
         // In Go's order: metadata comes first.
         let metadata = json!({
-            "name": name, "namespace": "ns",
+            "name": name, "namespace": "ns", "labels": { "odd": odd, &odd: odd },
             "annotations": { "k8s.v1.cni.cncf.io/networks": networks, "other": odd },
+            "ownerReferences": [{ "name": odd, "controller": true }],
         });
+        let mut metadata = metadata.to_string();
+        match member {
+            Some((member, true)) => metadata.insert_str(1, &format!("{member},")),
+            Some((member, false)) => metadata.insert_str(metadata.len() - 1, &format!(",{member}")),
+            None => {}
+        }
         let mut spec = json!({ "containers": [{ "name": odd, "args": [odd] }] });
         if let Some(host) = host {
             spec["nodeName"] = json!(host);
@@ -138,6 +164,17 @@ fn what_is_only_passed_on_is_not_looked_into() {
     let read = read(nodes, args(nodes).unwrap()).unwrap();
     assert_eq!(read.names, ["a", "b"]);
     assert!(read.reply.contains(r#"[{"metadata":{"name":"a"}?},{"metadata":{"name":"b"}}]"#));
+}
+
+#[test]
+fn members_behind_the_pod_are_no_part_of_it() {
+    for name in [r#""a""#, r#""\u0061""#, r#""a","labels":{"x":"},\"Pod\":"}"#] {
+        let body = format!(
+            r#"{{"Pod":{{"metadata":{{"name":{name}}}}},"Other":{{"a":[]}},"Nodes":null,"NodeNames":["h1"]}}"#
+        );
+        let pod = args(&body).unwrap().pod(&Decoder::default()).unwrap();
+        assert_eq!(&*pod.name, "a", "{body}");
+    }
 }
 
 #[test]
@@ -233,7 +270,9 @@ proptest! {
         let (_, found) = pod_and_names(&body, &Decoder::default()).unwrap();
         prop_assert_eq!(found, &*list);
         let filter = Filter::new(&snapshot, &needs, 0);
-        let quick = filter_list(found, filter, rejections).map(|(reply, verdict)| told(reply, &verdict));
+        let mut reply = Vec::new();
+        let quick = filter_list(found, filter, rejections, &mut reply);
+        let quick = quick.map(|verdict| told(reply, &verdict));
         let escaped = |name: &String| name.contains(['"', '\\', '\n', '\0']);
         let plain = tail.is_empty() && !names.iter().any(escaped);
         // Blanks and escapes are left to the general reader, and so is an empty list.

@@ -8,24 +8,22 @@ mod layout;
 
 use super::ScheduledPod;
 use super::decode::{Decoder, Malformed};
+use super::pods::PodHeadMeta;
 
 pub use candidates::{Candidate, Candidates};
 pub(super) use layout::is_plain;
 
 /// ExtenderArgs: a pod and the candidate hosts for it.
 pub struct Args<'a> {
-    /// The pod, unparsed.
-    pod: &'a str,
-    /// Whether the request has the layout that kube-scheduler writes.
-    in_layout: bool,
+    pod: Pod<'a>,
     /// The candidate hosts.
     pub candidates: Candidates,
 }
 
-impl<'a> Args<'a> {
-    fn of(body: &str, (pod, places): (&'a str, candidates::Places), in_layout: bool) -> Self {
-        Self { pod, in_layout, candidates: Candidates::of(body, places) }
-    }
+enum Pod<'a> {
+    /// The metadata of a pod that is not bound.
+    InLayout(PodHeadMeta),
+    Unparsed(&'a str),
 }
 
 impl Args<'_> {
@@ -34,8 +32,10 @@ impl Args<'_> {
     /// # Errors
     /// If it is not a pod, or its annotations exceed Kubernetes' limit.
     pub fn pod(&self, decoder: &Decoder) -> Result<ScheduledPod, Malformed> {
-        let in_layout = self.in_layout.then(|| decoder.pod_in_layout(self.pod)).flatten();
-        in_layout.map_or_else(|| decoder.scheduled_pod(self.pod), Ok)
+        match &self.pod {
+            Pod::InLayout(metadata) => Ok(decoder.unbound_pod(metadata)),
+            Pod::Unparsed(pod) => decoder.scheduled_pod(pod),
+        }
     }
 }
 
@@ -46,7 +46,12 @@ impl Args<'_> {
 /// If a part is missing or malformed.
 pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
     check_size(body)?;
-    layout::args(body).map_or_else(|| any_args(body), |read| Ok(Args::of(body, read, true)))
+    let in_layout = || {
+        let (pod, places) = layout::args(body)?;
+        let pod = Pod::InLayout(PodHeadMeta::in_layout(pod)?);
+        Some(Args { pod, candidates: Candidates::of(body, places) })
+    };
+    in_layout().map_or_else(|| any_args(body), Ok)
 }
 
 /// The pod of ExtenderArgs and its list of names, in the layout that kube-scheduler writes. The list is
@@ -54,7 +59,7 @@ pub fn args(body: &str) -> Result<Args<'_>, Malformed> {
 #[must_use]
 pub fn pod_and_names<'a>(body: &'a str, decoder: &Decoder) -> Option<(ScheduledPod, &'a str)> {
     let (pod, names) = layout::pod_and_names(body)?;
-    Some((decoder.pod_in_layout(pod)?, names))
+    Some((decoder.unbound_pod(&PodHeadMeta::in_layout(pod)?), names))
 }
 
 /// Reads ExtenderArgs in any layout.
@@ -63,7 +68,8 @@ pub fn pod_and_names<'a>(body: &'a str, decoder: &Decoder) -> Option<(ScheduledP
 /// If a part is missing or malformed.
 pub fn any_args(body: &str) -> Result<Args<'_>, Malformed> {
     check_size(body)?;
-    Ok(Args::of(body, any::args(body)?, false))
+    let (pod, places) = any::args(body)?;
+    Ok(Args { pod: Pod::Unparsed(pod), candidates: Candidates::of(body, places) })
 }
 
 /// Reads ExtenderPreemptionArgs. If a request has both maps of victims, the one with UIDs counts.
@@ -72,7 +78,8 @@ pub fn any_args(body: &str) -> Result<Args<'_>, Malformed> {
 /// If a part is missing or malformed.
 pub fn preemption_args(body: &str) -> Result<Args<'_>, Malformed> {
     check_size(body)?;
-    Ok(Args::of(body, any::preemption_args(body)?, false))
+    let (pod, places) = any::preemption_args(body)?;
+    Ok(Args { pod: Pod::Unparsed(pod), candidates: Candidates::of(body, places) })
 }
 
 /// Checks that every part of the body can be told by a span.
