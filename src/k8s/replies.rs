@@ -135,12 +135,12 @@ pub fn filter_result(candidates: Candidates, verdict: Verdict) -> Reply {
 
 /// The most candidates of a list that is decided on at once: each may cost 80 bytes.
 const MAX_LISTED: usize = 20_000;
-/// The most bytes of the answer to a list that is written at once.
+/// The most bytes of a list, and of the answer to it, that is written at once.
 const MAX_AT_ONCE: usize = 2 << 20;
 
-/// Decides on a list of names, which is that of [`extender::pod_and_names`], and writes the
-/// ExtenderFilterResult and the verdict. `None` if anything about the list is unusual, or it or
-/// the answer is very long.
+/// Decides on a list of names, which is that of [`extender::pod_and_names`], and appends the
+/// ExtenderFilterResult to `out`. `None` if anything about the list is unusual, or it or the answer is
+/// very long; `out` is then to be dropped.
 ///
 /// [`extender::pod_and_names`]: super::extender::pod_and_names
 #[must_use]
@@ -148,13 +148,18 @@ pub fn filter_list(
     list: &str,
     mut filter: Filter<'_>,
     rejections: Rejections,
-) -> Option<(Vec<u8>, Verdict)> {
-    let mut out = Vec::with_capacity(NAMES.len() + list.len() + REJECTED.len() + END.len());
+    out: &mut Vec<u8>,
+) -> Option<Verdict> {
+    if list.len() > MAX_AT_ONCE {
+        return None;
+    }
+    out.reserve(NAMES.len() + list.len() + REJECTED.len() + END.len());
     out.add(NAMES);
+    let begun = out.len();
     let mut at = 0;
     while at < list.len() {
         let mut keep = |place: Range<usize>| {
-            if out.len() > NAMES.len() {
+            if out.len() > begun {
                 out.add(",");
             }
             out.add(list.get(place).unwrap_or_default());
@@ -184,12 +189,14 @@ pub fn filter_list(
     let verdict = filter.finish(rejections);
     out.add(REJECTED);
     let reasons = reasons(&verdict);
-    let longest = reasons.iter().map(String::len).max().unwrap_or_default();
-    let most = list.len() + verdict.rejected().len() * (longest + 2);
-    if most > MAX_AT_ONCE {
-        return None;
+    if !verdict.rejected().is_empty() {
+        let longest = reasons.iter().map(String::len).max().unwrap_or_default();
+        let most = list.len() + verdict.rejected().len() * (longest + 2);
+        if most > MAX_AT_ONCE {
+            return None;
+        }
+        out.reserve(most);
     }
-    out.reserve(most);
     for (position, (place, reason)) in verdict.rejected().iter().enumerate() {
         if position > 0 {
             out.add(",");
@@ -199,7 +206,7 @@ pub fn filter_list(
         out.add(reasons.get(*reason).map_or("\"\"", |reason| reason));
     }
     out.add(END);
-    Some((out, verdict))
+    Some(verdict)
 }
 
 /// An ExtenderFilterResult with an error: the pod fails this scheduling cycle and is retried.

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::k8s::replies::{Progress, Reply};
 use crate::threads::LARGE_JSON;
 
+use super::buffers;
 use super::reply::{Refusal, json};
 
 /// How long a body may take to arrive.
@@ -36,8 +37,18 @@ pub struct Bodies {
 
 /// A request's body, and the memory that is reserved until its answer is written.
 pub(super) struct RequestBody {
-    text: String,
+    text: Kept,
     room: Room,
+}
+
+/// A text whose buffer is used again.
+#[derive(Default)]
+struct Kept(String);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        buffers::give_back(std::mem::take(&mut self.0).into_bytes());
+    }
 }
 
 /// Reserved memory, which is released on drop.
@@ -112,14 +123,16 @@ impl Bodies {
         if promised.is_some_and(|promised| promised > max) {
             return Err(too_large());
         }
-        let mut bytes = Vec::with_capacity(promised.unwrap_or_default().min(MAX_PROMISED));
+        let whole = String::from_utf8(buffers::take()).unwrap_or_default();
+        let mut text = Text { whole, cut: Vec::new() };
+        text.whole.reserve_exact(promised.unwrap_or_default().min(MAX_PROMISED));
         let mut room = Room { bodies: self.clone(), taken: None };
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
             })?;
             let Ok(data) = frame.into_data() else { continue };
-            let needed = bytes.len() + data.len();
+            let needed = text.length() + data.len();
             if needed > max {
                 return Err(too_large());
             }
@@ -127,31 +140,81 @@ impl Bodies {
                 Cost::Bytes => data.len(),
                 Cost::Twice => 2 * data.len(),
             })?;
-            if needed > bytes.capacity() {
-                // A vector doubles by itself, beyond the promised size and what was reserved.
+            let capacity = text.whole.capacity();
+            if needed > capacity {
+                // A string doubles by itself, beyond the promised size and what was reserved.
                 let more = match promised {
-                    Some(promised) => (4 * bytes.capacity()).min(promised),
-                    None => bytes.capacity() + bytes.capacity() / 4,
+                    Some(promised) => (4 * capacity).min(promised),
+                    None => capacity + capacity / 4,
                 };
-                bytes.reserve_exact(more.max(needed) - bytes.len());
+                text.whole.reserve_exact(more.max(needed) - text.whole.len());
             }
-            bytes.extend_from_slice(&data);
+            text.push(&data)?;
         }
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body is not UTF-8"))?;
+        let text = Kept(text.finish()?);
         Ok(RequestBody { text, room })
     }
+}
+
+/// A text that arrives in pieces. Each is checked while it is still in the processor's cache.
+#[derive(Default)]
+struct Text {
+    whole: String,
+    /// The beginning of a character whose other bytes are still to come.
+    cut: Vec<u8>,
+}
+
+impl Text {
+    /// The number of bytes so far.
+    fn length(&self) -> usize {
+        self.whole.len() + self.cut.len()
+    }
+
+    fn push(&mut self, mut piece: &[u8]) -> Result<(), Refusal> {
+        while !self.cut.is_empty()
+            && let Some((byte, rest)) = piece.split_first()
+        {
+            self.cut.push(*byte);
+            piece = rest;
+            let character = std::mem::take(&mut self.cut);
+            self.check(&character)?;
+        }
+        self.check(piece)
+    }
+
+    /// Adds what is whole of these bytes, and keeps the beginning of a character at their end.
+    fn check(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let whole = match str::from_utf8(bytes) {
+            Ok(whole) => whole,
+            Err(error) if error.error_len().is_some() => return Err(not_utf8()),
+            Err(error) => {
+                let (whole, cut) = bytes.split_at(error.valid_up_to());
+                self.cut = cut.to_owned();
+                str::from_utf8(whole).map_err(|_| not_utf8())?
+            }
+        };
+        self.whole.push_str(whole);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<String, Refusal> {
+        if self.cut.is_empty() { Ok(self.whole) } else { Err(not_utf8()) }
+    }
+}
+
+fn not_utf8() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "the body is not UTF-8")
 }
 
 impl RequestBody {
     /// The body.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.text.0
     }
 
     /// Returns whether processing the body could hold up other connections.
     pub fn is_large(&self) -> bool {
-        self.text.len() >= LARGE_JSON
+        self.text.0.len() >= LARGE_JSON
     }
 
     /// Reserves memory for what is kept beside the body.
@@ -161,7 +224,7 @@ impl RequestBody {
 
     /// Frees the body but keeps the reservation, which covers what was read from it.
     pub fn free(&mut self) {
-        self.text = String::new();
+        self.text = Kept::default();
     }
 
     /// The answer. It keeps the reservation until the client has read it.
@@ -172,10 +235,11 @@ impl RequestBody {
     /// An answer that is written from the request's body. If it is larger than a piece, each
     /// further piece is written only when the client has read the one before.
     pub fn reply(self, reply: Reply) -> Response {
-        let length = reply.length(&self.text);
+        let length = reply.length(self.text());
         if length <= PIECE_SIZE {
-            let mut whole = Vec::with_capacity(length);
-            reply.write(&self.text, &mut Progress::default(), &mut whole, length);
+            let mut whole = buffers::take();
+            whole.reserve_exact(length);
+            reply.write(self.text(), &mut Progress::default(), &mut whole, length);
             return self.answer(whole);
         }
         let left = length as u64;
@@ -191,6 +255,12 @@ impl RequestBody {
 struct Whole {
     bytes: Vec<u8>,
     _room: Room,
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        buffers::give_back(std::mem::take(&mut self.bytes));
+    }
 }
 
 impl AsRef<[u8]> for Whole {
@@ -221,7 +291,7 @@ impl HttpBody for Pieces {
         }
         let this = &mut *self;
         let mut piece = Vec::with_capacity(PIECE_SIZE + 256);
-        this.reply.write(&this.body.text, &mut this.progress, &mut piece, PIECE_SIZE);
+        this.reply.write(this.body.text(), &mut this.progress, &mut piece, PIECE_SIZE);
         this.left = this.left.saturating_sub(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
@@ -232,5 +302,37 @@ impl HttpBody for Pieces {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(pieces: &[&[u8]]) -> Option<String> {
+        let mut text = Text::default();
+        for piece in pieces {
+            text.push(piece).ok()?;
+        }
+        assert_eq!(text.length(), pieces.concat().len());
+        text.finish().ok()
+    }
+
+    #[test]
+    fn a_text_may_be_cut_anywhere_and_must_be_utf_8() {
+        let whole = "a é € 🦀 \u{0}z".as_bytes();
+        for first in 0..=whole.len() {
+            for second in first..=whole.len() {
+                let pieces = [&whole[..first], &whole[first..second], &[], &whole[second..]];
+                assert_eq!(joined(&pieces).unwrap().as_bytes(), whole, "{first} {second}");
+            }
+        }
+        let bytes: Vec<_> = whole.iter().map(std::slice::from_ref).collect();
+        assert_eq!(joined(&bytes).unwrap().as_bytes(), whole);
+        for wrong in [&b"\xff"[..], b"a\xc3", b"\xc3a", b"\xed\xa0\x80", b"\xf0\x9f\xa6"] {
+            for at in 0..=wrong.len() {
+                assert_eq!(joined(&[&wrong[..at], &wrong[at..]]), None, "{wrong:x?}");
+            }
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::threads::off_thread;
 
 use super::app::App;
 use super::body::{Cost, RequestBody};
+use super::buffers;
 use super::reply::{NOT_SYNCED, Refusal};
 
 pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -112,7 +113,8 @@ impl App {
             return None;
         }
         let filter = Filter::new(snapshot, &needs, 0);
-        let (reply, verdict) = filter_list(names, filter, self.settings.rejections)?;
+        let mut reply = buffers::take();
+        let verdict = filter_list(names, filter, self.settings.rejections, &mut reply)?;
         self.filtered(Some(snapshot), &pod, &verdict, started);
         Some(reply)
     }

@@ -15,6 +15,7 @@ use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -31,6 +32,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much is read from a socket at once. TLS by itself asks the system for 4 KiB at a time, which costs
+/// a request of kube-scheduler several calls.
+const READ_SIZE: usize = 32 << 10;
 /// The most open connections on the HTTPS port. The scheduler and the API server keep only a few.
 const MAX_CONNECTIONS: usize = 512;
 /// The most threads that serve HTTPS.
@@ -111,7 +115,7 @@ struct ConnectionPermit {
 }
 
 impl<S> Accept<TcpStream, S> for Limited {
-    type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+    type Stream = BufReader<Pin<Box<TimeoutStream<TcpStream>>>>;
     type Service = AddExtension<S, ConnectionPermit>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
@@ -126,7 +130,8 @@ impl<S> Accept<TcpStream, S> for Limited {
             stream.set_write_timeout(Some(WRITE_TIMEOUT));
             // The connection's service owns the permit, so both end with the connection.
             let permit = ConnectionPermit { _permit: Arc::new(permit) };
-            Ok((Box::pin(stream), Extension(permit).layer(service)))
+            let stream = BufReader::with_capacity(READ_SIZE, Box::pin(stream));
+            Ok((stream, Extension(permit).layer(service)))
         };
         ready(prepared())
     }

@@ -4,6 +4,7 @@ pub mod admin;
 mod admission;
 mod app;
 mod body;
+mod buffers;
 mod calls;
 mod extender;
 pub mod listen;
