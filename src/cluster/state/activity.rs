@@ -171,6 +171,9 @@ impl NetworkState {
         for (at, word) in hosts.words().iter().enumerate() {
             let of = |set: &HostSet| set.words().get(at).copied().unwrap_or_default();
             let mut left = word & !of(&self.active);
+            if left == 0 {
+                continue;
+            }
             let mut take = |these: usize| {
                 let taken = left & these;
                 left &= !these;
