@@ -1,7 +1,7 @@
-//! Goes through JSON that needs no checks. Whoever looks for something in the layout that Go writes, and
-//! does not find it at once, leaves the text to the general reader.
+//! Passes over JSON in the layout that Go writes, with no blanks in it, and does not check it. Whoever finds
+//! anything else leaves the text to the general reader.
 
-/// Most of it is strings, which are passed over without a look at each byte.
+/// A place in a text. Most of the text is strings, which are passed over without a look at each byte.
 pub(super) struct Scan<'a> {
     text: &'a str,
     at: usize,

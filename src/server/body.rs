@@ -189,7 +189,7 @@ impl Text {
             Err(error) if error.error_len().is_some() => return Err(not_utf8()),
             Err(error) => {
                 let (whole, cut) = bytes.split_at(error.valid_up_to());
-                self.cut = cut.to_owned();
+                self.cut.extend_from_slice(cut);
                 str::from_utf8(whole).map_err(|_| not_utf8())?
             }
         };

@@ -336,8 +336,9 @@ fn load(path: &Path, stamp: Stamp, decoder: &Decoder) -> (Result<Content, Broken
     };
     let content = documents::read(&text, is_json(path)).map(|objects| {
         let mut content = Content { objects: objects.len(), ..Content::default() };
-        for (position, object) in objects.iter().enumerate() {
-            match decoder.change(object) {
+        // What is kept of an object takes the room of those before, so that the rest can be given back.
+        for (position, object) in objects.into_iter().enumerate() {
+            match decoder.change(&object) {
                 Ok(change) => content.changes.extend(change),
                 Err(why) => {
                     content.nameless.push(format!("object {} is ignored: {why}", position + 1));
