@@ -334,5 +334,8 @@ mod tests {
                 assert_eq!(joined(&[&wrong[..at], &wrong[at..]]), None, "{wrong:x?}");
             }
         }
+        let mut text = Text::default();
+        text.push(b"a\xf0\x9f").unwrap();
+        assert!(text.push(b"a").is_err(), "what can't become a character is refused at once");
     }
 }

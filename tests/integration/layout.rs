@@ -270,9 +270,10 @@ proptest! {
         let (_, found) = pod_and_names(&body, &Decoder::default()).unwrap();
         prop_assert_eq!(found, &*list);
         let filter = Filter::new(&snapshot, &needs, 0);
-        let mut reply = Vec::new();
+        let before = b"before";
+        let mut reply = before.to_vec();
         let quick = filter_list(found, filter, rejections, &mut reply);
-        let quick = quick.map(|verdict| told(reply, &verdict));
+        let quick = quick.map(|verdict| told(reply.split_off(before.len()), &verdict));
         let escaped = |name: &String| name.contains(['"', '\\', '\n', '\0']);
         let plain = tail.is_empty() && !names.iter().any(escaped);
         // Blanks and escapes are left to the general reader, and so is an empty list.
