@@ -1,6 +1,8 @@
 //! The filter, from the request's bytes to the reply's: at 100, 1,000 and 15,000 names and 1,000
-//! whole nodes, half of them rejected and all of them rejected, beside a copy of the same bytes.
+//! whole nodes, half of them rejected and all of them rejected, beside a copy of the same bytes; and
+//! names in the order of the index, in another one, and in one that is never that of the last request.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -10,8 +12,8 @@ use lanekeeper::cluster::{Index, Kind, Options, Snapshot};
 use lanekeeper::decide::filter::{Filter, Rejections};
 use lanekeeper::decide::needs::Needs;
 use lanekeeper::k8s::Decoder;
-use lanekeeper::k8s::extender::args;
-use lanekeeper::k8s::replies::filter_result;
+use lanekeeper::k8s::extender::{args, pod_and_names};
+use lanekeeper::k8s::replies::{filter_list, filter_result};
 use serde_json::{Value, json};
 
 const HOSTS: usize = 15_000;
@@ -58,6 +60,11 @@ fn name(host: usize) -> String {
 
 /// A request of the scheduler's, with a pod of the size of KubeVirt's.
 fn request(network: &str, hosts: usize, whole_nodes: bool) -> Vec<u8> {
+    request_in_order(network, hosts, 1, whole_nodes)
+}
+
+/// The same, with every `step`th host, around and around.
+fn request_in_order(network: &str, hosts: usize, step: usize, whole_nodes: bool) -> Vec<u8> {
     let pod = json!({
         "metadata": { "name": "virt-launcher", "namespace": "default",
                       "annotations": { "k8s.v1.cni.cncf.io/networks": network } },
@@ -76,7 +83,7 @@ fn request(network: &str, hosts: usize, whole_nodes: bool) -> Vec<u8> {
         }
         body.push_str(r#"]},"NodeNames":null}"#);
     } else {
-        let names: Vec<_> = (0..hosts).map(name).collect();
+        let names: Vec<_> = (0..hosts).map(|place| name(place * step % hosts)).collect();
         let _ = write!(body, r#""Nodes":null,"NodeNames":{}}}"#, json!(names));
     }
     body.into_bytes()
@@ -85,8 +92,14 @@ fn request(network: &str, hosts: usize, whole_nodes: bool) -> Vec<u8> {
 fn answer(body: &[u8]) -> Option<Vec<u8>> {
     let snapshot = &*SNAPSHOT;
     let body = std::str::from_utf8(body).ok()?;
-    let args = args(body).ok()?;
     let decoder = Decoder::default();
+    if let Some((pod, names)) = pod_and_names(body, &decoder) {
+        let needs = Needs::of(snapshot, &pod.networks);
+        let mut reply = Vec::new();
+        let filter = Filter::new(snapshot, &needs, 0);
+        return filter_list(names, filter, Rejections::Needed, &mut reply).map(|_| reply);
+    }
+    let args = args(body).ok()?;
     let needs = Needs::of(snapshot, &args.pod(&decoder).ok()?.networks);
     let mut filter = Filter::new(snapshot, &needs, args.candidates.len());
     for candidate in args.candidates.iter(body) {
@@ -107,6 +120,24 @@ fn bench(bencher: Bencher<'_, '_>, body: &[u8], what: impl Fn(&[u8]) -> Option<V
 #[divan::bench(args = [100, 1_000, 15_000])]
 fn names_half_kept(bencher: Bencher<'_, '_>, hosts: usize) {
     bench(bencher, &request("half", hosts, false), answer);
+}
+
+/// Primes that divide none of the numbers of hosts, so that every host comes once.
+const STEPS: [usize; 2] = [7_919, 4_999];
+
+#[divan::bench(args = [100, 1_000, 15_000])]
+fn names_in_another_order(bencher: Bencher<'_, '_>, hosts: usize) {
+    bench(bencher, &request_in_order("half", hosts, STEPS[0], false), answer);
+}
+
+#[divan::bench(args = [100, 1_000, 15_000])]
+fn names_in_changing_order(bencher: Bencher<'_, '_>, hosts: usize) {
+    let [one, other] = STEPS.map(|step| request_in_order("half", hosts, step, false));
+    assert!(answer(&one).is_some() && answer(&other).is_some(), "the requests are well formed");
+    let turn = Cell::new(false);
+    bencher
+        .counter(BytesCount::of_slice(&one))
+        .bench_local(|| answer(if turn.replace(!turn.get()) { &one } else { &other }));
 }
 
 #[divan::bench(args = [100, 1_000, 15_000])]
