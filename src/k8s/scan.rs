@@ -88,7 +88,6 @@ impl<'a> Scan<'a> {
             match self.next()? {
                 b'"' => {
                     self.string()?;
-                    // A comma or a colon behind it is passed over below.
                 }
                 b'{' | b'[' => {
                     depth += 1;
@@ -98,7 +97,7 @@ impl<'a> Scan<'a> {
                     depth = depth.checked_sub(1)?;
                     self.at += 1;
                 }
-                // A number, true, false or null, of which the last byte ends the value.
+                // A part of a number, true, false or null, or a comma or colon within a list or object.
                 _ => {
                     self.at += 1;
                     if depth > 0 || !matches!(self.next()?, b',' | b'}' | b']') {

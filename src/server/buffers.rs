@@ -21,7 +21,9 @@ pub(super) fn take() -> Vec<u8> {
 pub(super) fn give_back(mut buffer: Vec<u8>) {
     if (1..=LARGE_JSON).contains(&buffer.capacity()) {
         buffer.clear();
-        SPARE.with_borrow_mut(|spare| {
+        // A thread that ends may drop an answer after its spare buffers.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
             if spare.len() < MAX_SPARE {
                 spare.push(buffer);
             }
