@@ -50,7 +50,21 @@ fn ours(object: &Value) -> Vec<String> {
 
 /// Everything of ours in objects of every kind.
 pub async fn all_of_ours(plane: &ControlPlane) -> Vec<String> {
-    let discovery = Discovery::new(plane.client.clone()).run().await.unwrap();
+    until("a list of each kind that there is", async || ours_of_every_kind(plane).await).await
+}
+
+/// An answer; `None` if the API server does not serve what it was asked for.
+fn served<T>(answer: kube::Result<T>) -> Option<T> {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 404 => None,
+        answer => Some(answer.unwrap()),
+    }
+}
+
+/// The same. `None` if a group or kind that the API server names is not served: its definition has just
+/// been deleted.
+async fn ours_of_every_kind(plane: &ControlPlane) -> Option<Vec<String>> {
+    let discovery = served(Discovery::new(plane.client.clone()).run().await)?;
     let mut found = Vec::new();
     let mut kinds = 0;
     for group in discovery.groups() {
@@ -61,7 +75,7 @@ pub async fn all_of_ours(plane: &ControlPlane) -> Vec<String> {
             kinds += 1;
             let api: kube::Api<kube::api::DynamicObject> =
                 kube::Api::all_with(plane.client.clone(), &resource);
-            for object in api.list(&kube::api::ListParams::default()).await.unwrap() {
+            for object in served(api.list(&kube::api::ListParams::default()).await)? {
                 let mut object = serde_json::to_value(object).unwrap();
                 object["kind"] = json!(resource.kind);
                 let what = ours(&object);
@@ -73,7 +87,7 @@ pub async fn all_of_ours(plane: &ControlPlane) -> Vec<String> {
         }
     }
     assert!(kinds > 40, "every kind is looked at: {kinds}");
-    found
+    Some(found)
 }
 
 fn affinity(vm: &Value) -> &Value {
