@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use thirtyfour::{By, ChromeCapabilities, ChromiumLikeCapabilities, LoggingPrefsLogLevel};
 use thirtyfour::{TypingData, WebDriver, WebElement};
 
+use crate::wait::within;
+
 /// How long a condition is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 const TOOLS: [&str; 2] = ["chromium", "chromedriver"];
@@ -51,15 +53,8 @@ pub fn missing() -> Vec<&'static str> {
 }
 
 /// Waits until something is there.
-pub async fn until<T>(what: &str, mut there: impl AsyncFnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(it) = there().await {
-            return it;
-        }
-        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+pub async fn until<T>(what: &str, there: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, there).await
 }
 
 /// A browser with one window.

@@ -11,6 +11,13 @@
     reason = "a test that can't go on has failed, and says what is skipped and what it measured"
 )]
 
+#[path = "../shared/lines.rs"]
+mod lines;
+#[path = "../shared/trial.rs"]
+mod trial;
+#[path = "../shared/wait.rs"]
+mod wait;
+
 mod browser;
 mod hostile;
 mod large;
@@ -21,7 +28,7 @@ mod planner;
 mod reference;
 mod server;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -37,17 +44,9 @@ fn main() {
     rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
     macro_rules! trials {
         ($($module:ident :: $test:ident),* $(,)?) => {
-            vec![$(Trial::test(
+            vec![$(trial::of(
                 concat!(stringify!($module), "::", stringify!($test)),
-                || {
-                    let runtime = tokio::runtime::Builder::new_multi_thread()
-                        .worker_threads(1)
-                        .enable_all()
-                        .build()
-                        .unwrap();
-                    runtime.block_on($module::$test());
-                    Ok(())
-                },
+                $module::$test,
             )
             .with_ignored_flag(!able || (stringify!($module) == "pictures" && !pictured))),*]
         };

@@ -1,16 +1,15 @@
 //! The program as it is served, on manifests in a folder of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::browser::until;
+use crate::lines;
 
 /// The folder of manifests, inside the server's own.
 const CLUSTER: &str = "cluster";
@@ -86,14 +85,7 @@ async fn serve(folder: &Path, page: &str) -> (Child, SocketAddr) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-    let kept = log.clone();
-    std::thread::spawn(move || {
-        for line in lines.map_while(Result::ok) {
-            kept.lock().unwrap().push(line);
-        }
-    });
+    let log = lines::of(process.stderr.take().unwrap());
     let page = until("the address of the page", async || {
         let log = log.lock().unwrap();
         if let Some(status) = process.try_wait().unwrap() {

@@ -9,6 +9,9 @@
     reason = "a test that can't go on has failed"
 )]
 
+#[path = "../shared/lines.rs"]
+mod lines;
+
 mod admission;
 mod authority;
 mod certificates;

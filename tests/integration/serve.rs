@@ -1,7 +1,7 @@
 //! The whole program: a real process, real TLS, real signals.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::project;
+use crate::lines;
 
 /// How long a condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,14 +73,7 @@ impl Process {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let kept = log.clone();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
+        let log = lines::of(child.stderr.take().unwrap());
         let address = |what: &str| {
             let line = until(what, || logged(&log, what));
             let line: Value = serde_json::from_str(&line).unwrap();

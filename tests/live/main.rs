@@ -14,6 +14,13 @@
     reason = "a test that can't go on has failed, tells a story, and says what is skipped"
 )]
 
+#[path = "../shared/lines.rs"]
+mod lines;
+#[path = "../shared/trial.rs"]
+mod trial;
+#[path = "../shared/wait.rs"]
+mod wait;
+
 mod access;
 mod admission;
 mod certificates;
@@ -37,7 +44,7 @@ mod source;
 mod throughput;
 mod waking;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// Whether these are run by hand only.
 fn is_large(module: &str) -> bool {
@@ -57,17 +64,9 @@ fn main() {
     rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
     macro_rules! trials {
         ($($module:ident :: $test:ident),* $(,)?) => {
-            vec![$(Trial::test(
+            vec![$(trial::of(
                 concat!(stringify!($module), "::", stringify!($test)),
-                || {
-                    let runtime = tokio::runtime::Builder::new_multi_thread()
-                        .worker_threads(1)
-                        .enable_all()
-                        .build()
-                        .unwrap();
-                    runtime.block_on($module::$test());
-                    Ok(())
-                },
+                $module::$test,
             )
             .with_ignored_flag(!able || (is_large(stringify!($module)) && !large))),*]
         };
