@@ -65,6 +65,17 @@ impl Index {
         }
     }
 
+    /// Lets facts that are kept elsewhere share their texts with those of the index.
+    pub fn share(&mut self, now: &mut Now) {
+        match now {
+            Now::Is(Fact::Host(host)) => self.interner.labels(&mut host.labels, None),
+            Now::Is(Fact::Vm(vm)) => self.interner.vm(vm),
+            Now::Is(Fact::Vmi(vmi)) => self.interner.vmi(vmi),
+            Now::Is(Fact::LauncherPod(pod)) => self.interner.pod(pod),
+            _ => {}
+        }
+    }
+
     /// Marks an object malformed and keeps its last facts. Returns whether anything changed.
     pub fn malformed(&mut self, object: &ObjectRef, why: Name) -> bool {
         self.set_malformed(object, Some(why))

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::decode::Malformed;
@@ -41,22 +43,71 @@ impl fmt::Display for Broken {
 /// # Errors
 /// If the text is not JSON, or not YAML. The error says why, and in which line.
 pub fn read(text: &str, json: bool) -> Result<Vec<Value>, Broken> {
-    let documents = if json { from_json(text)? } else { from_yaml(text)? };
     let mut objects = Vec::new();
-    for document in documents {
-        unfold(document, &mut objects);
-    }
+    each(text, json, &mut |object| objects.push(object))?;
     Ok(objects)
 }
 
-fn from_json(text: &str) -> Result<Vec<Value>, Broken> {
-    serde_json::Deserializer::from_str(text)
-        .into_iter()
-        .collect::<Result<_, serde_json::Error>>()
-        .map_err(|error| Broken {
-            line: u64::try_from(error.line()).ok(),
-            why: Malformed::from(error).to_string(),
+/// Hands over each object of a text, as [`read`] returns them. A list in JSON is read item by item, so
+/// that a dump of a cluster takes little more memory than its text.
+///
+/// # Errors
+/// As for [`read`]. Objects before the error may have been handed over by then.
+pub fn each(text: &str, json: bool, take: &mut dyn FnMut(Value)) -> Result<(), Broken> {
+    if json {
+        return each_of_json(text, take);
+    }
+    from_yaml(text)?.into_iter().for_each(|document| unfold(document, take));
+    Ok(())
+}
+
+fn each_of_json(text: &str, take: &mut dyn FnMut(Value)) -> Result<(), Broken> {
+    let parse = |raw: &RawValue| {
+        // A raw value is a part of the text, so that its address tells the lines before it.
+        let begin = raw.get().as_ptr().addr() - text.as_ptr().addr();
+        serde_json::from_str(raw.get()).map_err(|error| {
+            let before = text.get(..begin).unwrap_or_default();
+            broken(error, before.matches('\n').count())
         })
+    };
+    for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        let document = document.map_err(|error| broken(error, 0))?;
+        let Some(List { api_version, kind, items }) = List::of(document) else {
+            unfold(parse(document)?, take);
+            continue;
+        };
+        for item in items {
+            let mut item = parse(item)?;
+            inherit(&api_version, &kind, &mut item);
+            unfold(item, take);
+        }
+    }
+    Ok(())
+}
+
+/// An error in a text that follows this many lines.
+fn broken(error: serde_json::Error, lines: usize) -> Broken {
+    let line = u64::try_from(lines + error.line()).ok();
+    Broken { line, why: Malformed::from(error).to_string() }
+}
+
+/// A list in JSON, as the API server and kubectl write it, with its items unread.
+#[derive(Deserialize)]
+struct List<'t> {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+    #[serde(borrow)]
+    items: Vec<&'t RawValue>,
+}
+
+impl<'t> List<'t> {
+    /// `None` for whatever else the document is, a list of any other form among it.
+    fn of(document: &'t RawValue) -> Option<Self> {
+        let is_object = document.get().starts_with('{');
+        let list: Self = serde_json::from_str(document.get()).ok().filter(|_| is_object)?;
+        list.kind.ends_with("List").then_some(list)
+    }
 }
 
 fn from_yaml(text: &str) -> Result<Vec<Value>, Broken> {
@@ -85,7 +136,7 @@ fn without_position(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message).to_owned()
 }
 
-fn unfold(document: Value, objects: &mut Vec<Value>) {
+fn unfold(document: Value, take: &mut dyn FnMut(Value)) {
     let is_list =
         document.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
     match document {
@@ -93,8 +144,8 @@ fn unfold(document: Value, objects: &mut Vec<Value>) {
         Value::Object(mut list) if is_list => match list.remove("items") {
             Some(Value::Array(items)) => {
                 for mut item in items {
-                    inherit(&list, &mut item);
-                    unfold(item, objects);
+                    inherit(text(&list, "apiVersion"), text(&list, "kind"), &mut item);
+                    unfold(item, take);
                 }
             }
             // Go writes an empty list as null.
@@ -102,22 +153,17 @@ fn unfold(document: Value, objects: &mut Vec<Value>) {
             // A kind may end with `List` and be no list.
             Some(other) => {
                 list.insert("items".to_owned(), other);
-                objects.push(Value::Object(list));
+                take(Value::Object(list));
             }
-            None => objects.push(Value::Object(list)),
+            None => take(Value::Object(list)),
         },
-        object => objects.push(object),
+        object => take(object),
     }
 }
 
 /// Gives an item of a typed list, such as a `NodeList`, the kind and version of the list's items if
 /// it lacks its own, as kubectl does. An API server writes typed lists like this.
-fn inherit(list: &Map<String, Value>, item: &mut Value) {
-    let text = |of: &Map<String, Value>, name: &str| {
-        let text = of.get(name).and_then(Value::as_str).unwrap_or_default();
-        text.to_owned()
-    };
-    let (api_version, kind) = (text(list, "apiVersion"), text(list, "kind"));
+fn inherit(api_version: &str, kind: &str, item: &mut Value) {
     // The kind `List` itself says nothing about its items.
     let Some(kind) = kind.strip_suffix("List").filter(|kind| !kind.is_empty()) else { return };
     let Value::Object(item) = item else { return };
@@ -127,11 +173,15 @@ fn inherit(list: &Map<String, Value>, item: &mut Value) {
     }
 }
 
+fn text<'o>(of: &'o Map<String, Value>, member: &str) -> &'o str {
+    of.get(member).and_then(Value::as_str).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
-    use super::read;
+    use super::{each, read};
 
     fn names(text: &str, json: bool) -> Vec<String> {
         read(text, json)
@@ -186,6 +236,37 @@ items:
         ] {
             assert_eq!(kinds(text).len(), count, "{text}");
         }
+    }
+
+    #[test]
+    fn json_gives_the_same_objects_as_yaml() {
+        for text in [
+            r#"{"kind": "VirtualMachineList", "apiVersion": "kubevirt.io/v1",
+                "items": [{"a": 1}, {"kind": "K", "apiVersion": "v1"}, null, 3]}"#,
+            r#"{"items": [{"a": 1}], "metadata": {}, "kind": "NodeList", "apiVersion": "v1"}"#,
+            r#"{"apiVersion": "v1", "kind": "List", "items": [
+                {"apiVersion": "v1", "kind": "NodeList", "items": [{"a": 1}]}, {"b": [1]}]}"#,
+            r#"{"kind": "List", "items": [{"a": 1}]}"#,
+            r#"{"apiVersion": "v1", "kind": "List", "items": null}"#,
+            r#"{"apiVersion": "v1", "kind": "List"}"#,
+            r#"{"apiVersion": "v1", "kind": "AllowList", "items": {"a": 1}}"#,
+            r#"{"apiVersion": "v1", "kind": "Other", "items": [1, 2]}"#,
+            r#"{"apiVersion": 1, "kind": "NodeList", "items": [{"a": 1}]}"#,
+            r#"["v1", "NodeList", [{"a": 1}]]"#,
+            r#""a List""#,
+            "null",
+        ] {
+            assert_eq!(read(text, true).unwrap(), read(text, false).unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn items_of_a_list_in_json_are_handed_over_one_by_one() {
+        let list = "{\n\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{\"a\": 1},\n{\n\"b\":\n 1e999}]}";
+        let mut taken = Vec::new();
+        let error = each(list, true, &mut |object| taken.push(object)).unwrap_err();
+        assert_eq!(taken, [serde_json::json!({ "a": 1 })]);
+        assert_eq!(error.line, Some(6), "{error}");
     }
 
     #[test]

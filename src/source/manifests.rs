@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -40,7 +41,7 @@ pub struct Manifests {
     index: Index,
     files: BTreeMap<PathBuf, File>,
     /// What all files together hold.
-    objects: BTreeMap<ObjectRef, Now>,
+    objects: BTreeMap<ObjectRef, Arc<Now>>,
     /// The paths that the last poll could not examine, and why.
     unreadable: BTreeMap<PathBuf, String>,
     /// The paths that the index has problems about.
@@ -72,7 +73,7 @@ enum Seen {
 
 #[derive(Default)]
 struct Content {
-    changes: Vec<Change>,
+    changes: Vec<(ObjectRef, Arc<Now>)>,
     /// Problems about objects that are ignored because they have no key.
     nameless: Vec<String>,
     /// The number of objects, including those that no decision depends on.
@@ -218,7 +219,7 @@ impl Manifests {
             self.files.remove(path);
             return true;
         };
-        let (content, read) = load(path, stamp, &self.decoder);
+        let (content, read) = load(path, stamp, &self.decoder, &mut self.index);
         // `None` if the file changed while it was read, so that the next poll reads it again.
         file.read = read;
         match content {
@@ -249,7 +250,7 @@ impl Manifests {
             }
         }
         for (path, file) in &self.files {
-            for Change { object, .. } in file.content.iter().flat_map(|it| &it.changes) {
+            for (object, _) in file.content.iter().flat_map(|it| &it.changes) {
                 if let Some(earlier) = files.insert(object, path) {
                     let earlier = earlier.display();
                     add(path, format!("{object} is also in {earlier}; the later file counts"));
@@ -269,13 +270,14 @@ impl Manifests {
 
     /// Merges the objects of all files, and applies the differences to the index.
     fn merge(&mut self) {
-        let mut objects: BTreeMap<ObjectRef, Now> = BTreeMap::new();
+        let mut objects: BTreeMap<ObjectRef, Arc<Now>> = BTreeMap::new();
         let contents = self.files.values().filter_map(|file| file.content.as_ref());
-        for Change { object, now } in contents.flat_map(|content| &content.changes) {
+        for (object, now) in contents.flat_map(|content| &content.changes) {
             let mut now = now.clone();
-            if let Now::Malformed { last, .. } = &mut now {
+            if let Now::Malformed { why, .. } = &*now {
                 let before = [self.objects.get(object), objects.get(object)];
-                *last = before.into_iter().flatten().find_map(last_good);
+                let last = before.into_iter().flatten().find_map(|before| last_good(before));
+                now = Arc::new(Now::Malformed { why: why.clone(), last });
             }
             objects.insert(object.clone(), now);
         }
@@ -284,7 +286,7 @@ impl Manifests {
         }
         for (object, now) in &objects {
             if self.objects.get(object) != Some(now) {
-                self.index.apply(Change { object: object.clone(), now: now.clone() });
+                self.index.apply(Change { object: object.clone(), now: Now::clone(now) });
             }
         }
         self.objects = objects;
@@ -328,26 +330,32 @@ fn is_json(path: &Path) -> bool {
 
 /// Reads a file that had the stamp `stamp`. The returned stamp is that of the content, or `None` if
 /// the file changed meanwhile. A file that can't be read keeps its stamp, so that it is not read
-/// again until it changes.
-fn load(path: &Path, stamp: Stamp, decoder: &Decoder) -> (Result<Content, Broken>, Option<Stamp>) {
+/// again until it changes. What the index has too is shared with it.
+fn load(
+    path: &Path,
+    stamp: Stamp,
+    decoder: &Decoder,
+    index: &mut Index,
+) -> (Result<Content, Broken>, Option<Stamp>) {
     let (text, stamp) = match files::read(path) {
         Ok(read) => read,
         Err(error) => return (Err(Broken::whole(error.to_string())), Some(stamp)),
     };
-    let content = documents::read(&text, is_json(path)).map(|objects| {
-        let mut content = Content { objects: objects.len(), ..Content::default() };
-        // What is kept of an object takes the room of those before, so that the rest can be given back.
-        for (position, object) in objects.into_iter().enumerate() {
-            match decoder.change(&object) {
-                Ok(change) => content.changes.extend(change),
-                Err(why) => {
-                    content.nameless.push(format!("object {} is ignored: {why}", position + 1));
-                }
+    let mut content = Content::default();
+    let read = documents::each(&text, is_json(path), &mut |object| {
+        content.objects += 1;
+        match decoder.change(&object) {
+            Ok(None) => {}
+            Ok(Some(Change { object, mut now })) => {
+                index.share(&mut now);
+                content.changes.push((object, Arc::new(now)));
+            }
+            Err(why) => {
+                content.nameless.push(format!("object {} is ignored: {why}", content.objects));
             }
         }
-        content
     });
-    (content, stamp)
+    (read.map(|()| content), stamp)
 }
 
 #[cfg(test)]
