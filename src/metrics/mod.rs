@@ -3,11 +3,12 @@
 
 mod certificates;
 mod registry;
+mod rejections;
 mod snapshot;
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge, TextEncoder};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, TextEncoder};
 
 use crate::cluster::{Kind, Snapshot};
 use crate::decide::filter::Verdict;
@@ -15,6 +16,7 @@ use crate::decide::review::Judgement;
 use crate::publish::{Published, Snapshots};
 
 use registry::Registry;
+use rejections::Rejections;
 
 pub use certificates::{Ca, Certificates};
 
@@ -31,8 +33,9 @@ const READ_BUCKETS: [f64; 10] = [1e-3, 5e-3, 25e-3, 100e-3, 250e-3, 1.0, 2.5, 5.
 pub struct Metrics {
     registry: Registry,
     filter_duration: Histogram,
-    filter_requests: IntCounterVec,
-    filter_rejections: IntCounterVec,
+    /// By [`FilterOutcome`].
+    filter_requests: [IntCounter; 4],
+    filter_rejections: Rejections,
     extender_requests: IntCounterVec,
     admission_duration: Histogram,
     admission_requests: IntCounterVec,
@@ -135,22 +138,25 @@ impl Metrics {
     /// If two metrics have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::for_process()?;
+        let filter_requests = registry.counters(
+            "filter_requests_total",
+            "Filter requests by outcome.",
+            &["outcome"],
+        )?;
+        let filter_rejections = registry.counters(
+            "filter_rejections_total",
+            "Hosts that were rejected, by cause; a host may have several.",
+            &["cluster_network", "cause"],
+        )?;
         Ok(Self {
             filter_duration: registry.histogram(
                 "filter_duration_seconds",
                 "Time to answer a filter request, once its body has arrived.",
                 &FILTER_BUCKETS,
             )?,
-            filter_requests: registry.counters(
-                "filter_requests_total",
-                "Filter requests by outcome.",
-                &["outcome"],
-            )?,
-            filter_rejections: registry.counters(
-                "filter_rejections_total",
-                "Hosts that were rejected, by cause; a host may have several.",
-                &["cluster_network", "cause"],
-            )?,
+            filter_requests: FilterOutcome::LABELS
+                .map(|outcome| filter_requests.with_label_values(&[outcome])),
+            filter_rejections: Rejections::new(filter_rejections),
             extender_requests: registry.counters(
                 "extender_requests_total",
                 "Prioritize and preempt requests by outcome.",
@@ -194,7 +200,13 @@ impl Metrics {
 
     /// Counts a filter request without a verdict.
     pub fn filter_without_verdict(&self, outcome: FilterOutcome) {
-        self.filter_requests.with_label_values(&[outcome.label()]).inc();
+        self.filter_ended(outcome);
+    }
+
+    fn filter_ended(&self, outcome: FilterOutcome) {
+        if let Some(counter) = self.filter_requests.get(outcome as usize) {
+            counter.inc();
+        }
     }
 
     /// Counts a filter request with its verdict. Cluster networks that do not exist share one empty
@@ -206,13 +218,12 @@ impl Metrics {
         } else {
             FilterOutcome::Kept
         };
-        self.filter_requests.with_label_values(&[outcome.label()]).inc();
+        self.filter_ended(outcome);
         for (cause, hosts) in verdict.counts() {
             let network = cause
                 .cluster_network()
                 .filter(|name| snapshot.is_some_and(|snapshot| snapshot.exists(name)));
-            let labels = [network.map_or("", |name| name), cause.code()];
-            self.filter_rejections.with_label_values(&labels).inc_by(*hosts);
+            self.filter_rejections.add(network.cloned().unwrap_or_default(), cause.code(), *hosts);
         }
     }
 
@@ -307,12 +318,6 @@ impl Metrics {
 }
 
 impl FilterOutcome {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Kept => "kept",
-            Self::NoneKept => "none_kept",
-            Self::NotSynced => "not_synced",
-            Self::Refused => "refused",
-        }
-    }
+    /// The values of the label `outcome`, in the order of the variants.
+    const LABELS: [&str; 4] = ["kept", "none_kept", "not_synced", "refused"];
 }
