@@ -32,7 +32,6 @@ pub mod commands;
 pub mod serve;
 pub mod view;
 
-pub mod allocator;
 pub mod cli;
 pub mod progress;
 pub mod telemetry;

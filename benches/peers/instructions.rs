@@ -17,7 +17,6 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
-use lanekeeper::allocator;
 use lanekeeper::cluster::Options;
 use lanekeeper::decide::filter::Rejections;
 use lanekeeper::decide::review::Policy;
@@ -174,7 +173,6 @@ impl Handler {
             .arg("handler")
             .arg(&setting.folder)
             .arg(rejections)
-            .env(allocator::VARIABLE, allocator::SETTINGS)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

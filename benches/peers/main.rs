@@ -37,6 +37,10 @@ use load::{Connection, request};
 use report::{Case, Measured};
 use servers::{Program, Server, Setting};
 
+/// As in our program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// After this time, a case begins no further round: sixteen requests of 52 MB at the same time take
 /// the Go extender half a minute.
 const CASE_TIME: Duration = Duration::from_secs(45);

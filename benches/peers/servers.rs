@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanekeeper::allocator;
 use lanekeeper::pki::Files;
 
 use crate::instructions::callgrind;
@@ -128,8 +127,6 @@ impl Server {
                 command.arg("serve").arg(folder).arg(&files.cert).arg(&files.key).arg(&address)
             }
         };
-        // As our program sets it for itself. Go has its own allocator.
-        command.env(allocator::VARIABLE, allocator::SETTINGS);
         let process = command.stderr(Stdio::null()).spawn().unwrap();
         let name = name.to_owned();
         let mut server = Self { name, program: program.clone(), port, at_rest: 0, process };

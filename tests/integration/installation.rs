@@ -8,7 +8,7 @@ use std::process::{self, Output};
 use clap::Parser as _;
 use lanekeeper::cli::{Cli, Command, NodeLabels};
 use lanekeeper::cluster::Kind;
-use lanekeeper::{allocator, pki};
+use lanekeeper::pki;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -431,7 +431,6 @@ fn the_container_has_what_serve_wants_of_its_environment() {
     let documents = printed(&[]);
     let environment = pod(&documents)["containers"][0]["env"].as_array().unwrap();
     let of = |name: &str| environment.iter().find(|it| it["name"] == name).unwrap();
-    assert_eq!(of(allocator::VARIABLE)["value"], allocator::SETTINGS);
     assert_eq!(of("POD_NAME")["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
     assert_eq!(of("POD_NAMESPACE")["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
 }

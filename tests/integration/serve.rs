@@ -288,6 +288,35 @@ async fn broken_at_the_start_it_is_alive_but_not_ready_and_names_file_and_line()
     let _ready = process.ready();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_memory_of_a_burst_goes_back_to_the_system() {
+    const MIB: usize = 1 << 20;
+    const BURST: usize = 6;
+    let process = Process::start(copy_of_project(), &[]).ready();
+    let client = process.client();
+    let resident = || -> usize {
+        let (_, metrics) = process.admin("/metrics");
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|it| it.strip_prefix("process_resident_memory_bytes "));
+        value.unwrap().parse().unwrap()
+    };
+    let before = resident();
+    let mut body = args("vm-network-a", &["host0"]);
+    body.push_str(&" ".repeat(20 * MIB));
+    let mut requests = tokio::task::JoinSet::new();
+    let url = format!("https://localhost:{}/scheduler/filter", process.https.port());
+    for _ in 0..BURST {
+        requests.spawn(client.post(&url).body(body.clone()).send());
+    }
+    let mut most = before;
+    while let Some(answer) = requests.join_next().await {
+        most = most.max(resident());
+        assert_eq!(answer.unwrap().unwrap().status(), 200);
+    }
+    assert!(most > before + 20 * MIB, "{before}, then {most}: that is no burst");
+    until("memory as before", || (resident() < before + 10 * MIB).then_some(()));
+}
+
 /// A connection that sends the head of a request of `length` bytes, and the first `sent` of them.
 async fn half_a_request(process: &Process, length: usize, sent: usize) -> impl Sized + use<> {
     use tokio::io::AsyncWriteExt;

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::allocator;
 use crate::k8s::{TRUSTED_USERS, WITNESS_LABEL};
 
 use super::installation::{
@@ -200,8 +199,6 @@ fn container(installation: &Installation, image: &str) -> Value {
         "env": [
             from_pod("POD_NAME", "metadata.name"),
             from_pod("POD_NAMESPACE", "metadata.namespace"),
-            // So that `serve` need not start itself again to have it.
-            { "name": allocator::VARIABLE, "value": allocator::SETTINGS },
         ],
         "ports": [
             { "name": "https", "containerPort": HTTPS_PORT },
