@@ -13,7 +13,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -23,7 +22,7 @@ use lanekeeper::decide::review::Policy;
 use lanekeeper::k8s::Decoder;
 use lanekeeper::metrics::Metrics;
 use lanekeeper::publish;
-use lanekeeper::server::{self, App, Bodies, Settings};
+use lanekeeper::server::{App, Bodies, Calls, Settings};
 use lanekeeper::source::Manifests;
 use tower::ServiceExt as _;
 
@@ -215,7 +214,7 @@ impl Handler {
 /// The process of a [`Handler`]. A line of its input is a folder of requests to read, or how often
 /// to answer those that were read.
 pub fn handler(manifests: &str, rejections: &str) {
-    let router = router(manifests, rejections);
+    let calls = calls(manifests, rejections);
     let runtime = floor::runtime();
     let mut bodies: Vec<Bytes> = Vec::new();
     println!("done");
@@ -227,13 +226,13 @@ pub fn handler(manifests: &str, rejections: &str) {
             1
         });
         for body in (0..turns).flat_map(|_| &bodies) {
-            runtime.block_on(answer(router.clone(), body.clone()));
+            runtime.block_on(answer(calls.clone(), body.clone()));
         }
         println!("done");
     }
 }
 
-fn router(manifests: &str, rejections: &str) -> Router {
+fn calls(manifests: &str, rejections: &str) -> Calls {
     let mut manifests = Manifests::new(manifests.into(), Decoder::default(), Options::default());
     let (publisher, snapshots) = publish::channel();
     publisher.publish(manifests.read().unwrap(), Duration::ZERO);
@@ -246,12 +245,12 @@ fn router(manifests: &str, rejections: &str) -> Router {
     };
     let metrics = Arc::new(Metrics::new().unwrap());
     let app = App::new(settings, snapshots, None, metrics, Bodies::with_room(1 << 30));
-    server::router(Arc::new(app))
+    Calls::new(Arc::new(app))
 }
 
-async fn answer(router: Router, body: Bytes) {
+async fn answer(calls: Calls, body: Bytes) {
     let request = Request::post("/scheduler/filter").body(Body::from(body)).unwrap();
-    let mut answer = router.oneshot(request).await.unwrap();
+    let mut answer = calls.oneshot(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     while let Some(frame) = answer.body_mut().frame().await {
         frame.unwrap();

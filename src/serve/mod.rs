@@ -25,7 +25,7 @@ use crate::present::Present;
 use crate::publish::{self, Publisher, Watches};
 use crate::server::admin::{self, Admin};
 use crate::server::ui::{self, Ui};
-use crate::server::{self, App, Bodies, Settings, listen};
+use crate::server::{App, Bodies, Calls, Settings, listen};
 use crate::source::Live;
 
 use certificate::{Follower, Origin};
@@ -152,10 +152,10 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
     let control = Control::new();
     let handle = Handle::<SocketAddr>::with_control(control.clone());
     let admin_handle = Handle::new();
-    let router = server::router(app.clone());
+    let calls = Calls::new(app.clone());
     let admin_router = admin::router(admin.clone());
     let mut parts = Parts::default();
-    let server = listen::https(main_socket, certificate.tls.clone(), router, handle);
+    let server = listen::https(main_socket, certificate.tls.clone(), calls, handle);
     parts.start(Stage::Serving, "the server", Box::pin(server));
     // Event streams never end by themselves, so the page ends with its part and is not drained.
     let page = listen::http(ui_socket, ui::router(Arc::new(page)), Handle::new());

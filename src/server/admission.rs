@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::Request;
 
@@ -27,14 +26,6 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the timeout that is reserved for everything but reads.
 const RESERVED: Duration = Duration::from_secs(1);
 
-pub(super) async fn validate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.review(Webhook::Validate, request).await
-}
-
-pub(super) async fn mutate(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.review(Webhook::Mutate, request).await
-}
-
 /// How long fresh reads may take for a request whose body took `body_took` to arrive. The API
 /// server puts its timeout into the request's query.
 fn time_for_reads(query: Option<&str>, body_took: Duration) -> Duration {
@@ -54,7 +45,11 @@ enum Answer {
 }
 
 impl App {
-    async fn review(self: Arc<Self>, webhook: Webhook, request: Request<Body>) -> Response {
+    pub(super) async fn review(
+        self: Arc<Self>,
+        webhook: Webhook,
+        request: Request<Body>,
+    ) -> Response {
         let arrived = Instant::now();
         let query = request.uri().query().map(str::to_owned);
         let body = self.bodies.read(request, MAX_BYTES, Cost::Twice).await;

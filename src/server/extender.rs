@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode};
 
@@ -25,30 +24,30 @@ use super::body::{Cost, RequestBody};
 use super::buffers;
 use super::reply::{NOT_SYNCED, Refusal};
 
-pub(super) async fn filter(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let worker = app.clone();
-    let answer = app.work(request, move |body| worker.filter(body)).await;
-    if answer.is_err() {
-        app.metrics.filter_without_verdict(FilterOutcome::Refused);
-    }
-    answer.into_response()
-}
-
-pub(super) async fn prioritize(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let worker = app.clone();
-    let answer = app.work(request, move |body| worker.prioritize(body)).await;
-    app.count(Verb::Prioritize, answer)
-}
-
-pub(super) async fn preempt(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    let worker = app.clone();
-    let answer = app.work(request, move |body| worker.preempt(body)).await;
-    app.count(Verb::Preempt, answer)
-}
-
 type HandlerResult = Result<Response, Refusal>;
 
 impl App {
+    pub(super) async fn answer_filter(self: Arc<Self>, request: Request<Body>) -> Response {
+        let worker = self.clone();
+        let answer = self.work(request, move |body| worker.filter(body)).await;
+        if answer.is_err() {
+            self.metrics.filter_without_verdict(FilterOutcome::Refused);
+        }
+        answer.into_response()
+    }
+
+    pub(super) async fn answer_prioritize(self: Arc<Self>, request: Request<Body>) -> Response {
+        let worker = self.clone();
+        let answer = self.work(request, move |body| worker.prioritize(body)).await;
+        self.count(Verb::Prioritize, answer)
+    }
+
+    pub(super) async fn answer_preempt(self: Arc<Self>, request: Request<Body>) -> Response {
+        let worker = self.clone();
+        let answer = self.work(request, move |body| worker.preempt(body)).await;
+        self.count(Verb::Preempt, answer)
+    }
+
     /// Reads the body and decides. A large body is processed off the threads that serve
     /// connections.
     async fn work(

@@ -1,19 +1,24 @@
 //! Sockets: TLS, and limits on connections.
 
+use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use axum::middleware::AddExtension;
-use axum::{Extension, Router};
+use axum::response::Response;
+use axum::{Extension, Router, ServiceExt as _};
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
@@ -22,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
 use tower_layer::Layer as _;
+use tower_service::Service;
 
 /// How long a client may take to send its first request after the handshake.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,23 +67,27 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// If the socket can't be used, or a thread can't be started.
-pub async fn https(
+pub async fn https<S>(
     listener: TcpListener,
     tls: RustlsConfig,
-    router: Router,
+    service: S,
     handle: Handle<SocketAddr>,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+{
     let limited = Limited(Arc::new(Semaphore::new(MAX_CONNECTIONS)));
     let mut threads = JoinSet::new();
     for _ in 0..available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS) {
         let acceptor = RustlsAcceptor::new(tls.clone()).handshake_timeout(HANDSHAKE_TIMEOUT);
         let acceptor = Identified(acceptor.acceptor(limited.clone()));
-        let (listener, router, handle) = (listener.try_clone()?, router.clone(), handle.clone());
+        let (listener, service, handle) = (listener.try_clone()?, service.clone(), handle.clone());
         threads.spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let server = axum_server::from_tcp(listener)?.acceptor(acceptor);
-                bounded(server).handle(handle).serve(router.into_make_service()).await
+                bounded(server).handle(handle).serve(service.into_make_service()).await
             })
         });
     }
@@ -108,15 +118,30 @@ pub async fn http(
 #[derive(Clone)]
 struct Limited(Arc<Semaphore>);
 
-/// Counts an open connection against the limit until it is dropped.
+/// The service of a connection, which counts against the limit until this is dropped.
 #[derive(Clone)]
-struct ConnectionPermit {
+struct Permitted<S> {
+    service: S,
     _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl<S: Service<R>, R> Service<R> for Permitted<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> S::Future {
+        self.service.call(request)
+    }
 }
 
 impl<S> Accept<TcpStream, S> for Limited {
     type Stream = BufReader<Pin<Box<TimeoutStream<TcpStream>>>>;
-    type Service = AddExtension<S, ConnectionPermit>;
+    type Service = Permitted<S>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
@@ -128,10 +153,8 @@ impl<S> Accept<TcpStream, S> for Limited {
             stream.set_nodelay(true)?;
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(WRITE_TIMEOUT));
-            // The connection's service owns the permit, so both end with the connection.
-            let permit = ConnectionPermit { _permit: Arc::new(permit) };
             let stream = BufReader::with_capacity(READ_SIZE, Box::pin(stream));
-            Ok((stream, Extension(permit).layer(service)))
+            Ok((stream, Permitted { service, _permit: Arc::new(permit) }))
         };
         ready(prepared())
     }

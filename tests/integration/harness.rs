@@ -14,7 +14,7 @@ use lanekeeper::k8s::Decoder;
 use lanekeeper::metrics::Metrics;
 use lanekeeper::present::Present;
 use lanekeeper::publish;
-use lanekeeper::server::{self, App, Bodies, Settings};
+use lanekeeper::server::{App, Bodies, Calls, Settings};
 use lanekeeper::source::Manifests;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -73,7 +73,7 @@ pub fn policy() -> Policy {
 
 /// A server without a socket.
 pub struct Server {
-    router: axum::Router,
+    calls: Calls,
     pub metrics: Arc<Metrics>,
     pub snapshots: publish::Snapshots,
 }
@@ -151,12 +151,12 @@ impl Server {
         let metrics = Arc::new(Metrics::new().unwrap());
         let bodies = Bodies::with_room(256 << 20);
         let app = App::new(settings, snapshots.clone(), present, metrics.clone(), bodies);
-        Self { router: server::router(Arc::new(app)), metrics, snapshots }
+        Self { calls: Calls::new(Arc::new(app)), metrics, snapshots }
     }
 
     pub async fn post(&self, path: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path).body(body.into()).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.calls.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         Answer { status, body: String::from_utf8(body.into()).unwrap() }

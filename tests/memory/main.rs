@@ -11,7 +11,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -21,7 +20,7 @@ use lanekeeper::decide::review::Policy;
 use lanekeeper::k8s::Decoder;
 use lanekeeper::metrics::Metrics;
 use lanekeeper::publish;
-use lanekeeper::server::{self, App, Bodies, Settings};
+use lanekeeper::server::{App, Bodies, Calls, Settings};
 use peak_alloc::PeakAlloc;
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -33,7 +32,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 /// candidates, the parts of an object that are read.
 const BESIDE: usize = 3 << 20;
 
-fn server() -> Router {
+fn server() -> Calls {
     let mut index = Index::new(Options::default());
     for object in [
         json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "h" } }),
@@ -59,7 +58,7 @@ fn server() -> Router {
     };
     let metrics = Arc::new(Metrics::new().unwrap());
     let bodies = Bodies::with_room(256 << 20);
-    server::router(Arc::new(App::new(settings, snapshots, None, metrics, bodies)))
+    Calls::new(Arc::new(App::new(settings, snapshots, None, metrics, bodies)))
 }
 
 /// A body of about `size` bytes: a part between two others, as often as it takes.
@@ -356,7 +355,7 @@ fn bodies(size: usize) -> Vec<(&'static str, &'static str, String)> {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let router = server();
+    let calls = server();
     let sizes = match std::env::var("SIZES") {
         Ok(sizes) => sizes.split(',').map(|size| size.parse().unwrap()).collect(),
         Err(_) => vec![1, 24],
@@ -372,7 +371,7 @@ fn main() {
                 let before = ALLOCATOR.current_usage();
                 ALLOCATOR.reset_peak_usage();
                 let request = Request::post(path).body(Body::new(pieces)).unwrap();
-                let mut answer = router.clone().oneshot(request).await.unwrap();
+                let mut answer = calls.clone().oneshot(request).await.unwrap();
                 let (mut bytes, status) = (0, answer.status());
                 while let Some(frame) = answer.body_mut().frame().await {
                     bytes += frame.unwrap().data_ref().map_or(0, bytes::Bytes::len);
