@@ -4,7 +4,7 @@
 
 use lanekeeper::cluster::{
     Change, ClusterNetwork, Fact, Host, Index, Key, Kind, LauncherPod, Mac, NetworkConfig, Now,
-    ObjectRef, Options, Selection, Vm, VmNetwork, Vmi,
+    ObjectRef, Options, Selection, Uid, Vm, VmNetwork, Vmi,
 };
 
 pub const HOSTS: usize = 15_000;
@@ -83,8 +83,8 @@ fn vm_key(number: usize) -> Key {
     Key::in_namespace("default", &format!("vm-{number:06}"))
 }
 
-fn uid(number: usize) -> String {
-    format!("5f0c3a52-6f0e-4a4e-9a53-{number:012}")
+fn uid(number: usize) -> Uid {
+    Uid::from(&*format!("5f0c3a52-6f0e-4a4e-9a53-{number:012}"))
 }
 
 /// The host that a VM runs on.
@@ -106,7 +106,7 @@ pub fn vms(count: usize) -> impl Iterator<Item = Change> {
 pub fn vmis(count: usize) -> impl Iterator<Item = Change> {
     (0..count).map(|number| {
         let facts = Vmi {
-            uid: uid(number).into(),
+            uid: uid(number),
             networks: networks(number).into(),
             host: Some(host_of(number).into()),
             ..Vmi::default()
@@ -121,7 +121,7 @@ pub fn pods(count: usize) -> impl Iterator<Item = Change> {
             unattached: Box::default(),
             waiting: None,
             vmi: vm_key(number),
-            vmi_uid: uid(number).into(),
+            vmi_uid: uid(number),
             ended: false,
             host: Some(host_of(number).into()),
             networks: networks(number).into(),

@@ -9,6 +9,7 @@ use super::hosts::Host;
 use super::mac::Mac;
 use super::names::{Key, Name, ObjectRef};
 use super::selectors::{HostChoice, LabelSelector};
+use super::uid::Uid;
 use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
@@ -209,8 +210,8 @@ pub struct Namespace {
 /// A virtual machine instance (VMI).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vmi {
-    /// The UID, empty if there is none, as in a manifest that was never in a cluster.
-    pub uid: Name,
+    /// The UID.
+    pub uid: Uid,
     /// Whether the phase is `Succeeded` or `Failed`.
     pub finished: bool,
     /// The VM networks in the spec. The launcher pods may still use others.
@@ -219,13 +220,20 @@ pub struct Vmi {
     pub hosts: Arc<HostChoice>,
     /// The host in `status.nodeName`.
     pub host: Option<Name>,
+    /// What the status says of migrations, if it says anything. Most VMIs never migrated.
+    pub moves: Option<Box<Moves>>,
+}
+
+/// What the status of a VMI says of its migrations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
     /// The other hosts in `status.activePods`, where pods that ended after a migration stay listed.
     pub active_hosts: Box<[Name]>,
     /// The target of an unfinished migration, from `status.migrationState`. A target that is known
     /// to be in another cluster or namespace is left out.
-    pub migration_target: Option<Name>,
-    /// The UID of the migration that `migration_target` belongs to, empty if it is not known.
-    pub migration_uid: Name,
+    pub target: Option<Name>,
+    /// The UID of the last migration.
+    pub uid: Uid,
 }
 
 /// A migration of a VMI to another host.
@@ -233,8 +241,8 @@ pub struct Vmi {
 pub struct Migration {
     /// The VMI that migrates.
     pub vmi: Key,
-    /// The migration's own UID, empty if it is not known.
-    pub uid: Name,
+    /// The migration's own UID.
+    pub uid: Uid,
     /// Whether the migration is decentralised and sends the VMI to another cluster or namespace.
     pub sends: bool,
     /// The host that the VMI migrates to, as long as the migration is not finished. A target in
@@ -247,8 +255,8 @@ pub struct Migration {
 pub struct LauncherPod {
     /// The VMI that owns the pod.
     pub vmi: Key,
-    /// The VMI's UID, empty if the UID is not known.
-    pub vmi_uid: Name,
+    /// The VMI's UID.
+    pub vmi_uid: Uid,
     /// Whether the phase is `Succeeded` or `Failed`.
     pub ended: bool,
     /// The host that the pod is bound to.
@@ -266,7 +274,7 @@ pub struct LauncherPod {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The pod's UID.
-    pub uid: Name,
+    pub uid: Uid,
     /// The hosts that the pod's own node selector and required node affinity allow.
     pub hosts: HostChoice,
     /// The host in `status.nominatedNodeName`.
@@ -276,6 +284,6 @@ pub struct Waiting {
 impl LauncherPod {
     /// Returns whether the pod belongs to this VMI, and not to an earlier one of the same name.
     pub(super) fn is_of(&self, vmi: &Vmi) -> bool {
-        self.vmi_uid.is_empty() || vmi.uid.is_empty() || self.vmi_uid == vmi.uid
+        self.vmi_uid.is_unknown() || vmi.uid.is_unknown() || self.vmi_uid == vmi.uid
     }
 }

@@ -20,7 +20,7 @@ use super::interner::Interner;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::options::Options;
 use super::snapshot::Snapshot;
-use super::state::{ConfigState, State, relate, related, replace_pair};
+use super::state::{ConfigState, State, relate, replace_pair};
 use super::uplinks::NetworkConfig;
 use super::vm_networks::VmNetwork;
 
@@ -259,11 +259,6 @@ impl Index {
         let key = self.state.shared_vm_key(key);
         if let Some(facts) = &mut facts {
             self.interner.vmi(facts);
-            let mut pods =
-                related(&self.state.pods_of, &key).filter_map(|it| self.state.pods.get(it));
-            if let Some(pod) = pods.find(|pod| pod.vmi_uid == facts.uid) {
-                facts.uid = pod.vmi_uid.clone();
-            }
         }
         self.update_vmis([key.clone()], |state| replace(&mut state.vmis, &key, facts).is_some())
     }
@@ -282,10 +277,6 @@ impl Index {
         if let Some(facts) = &mut facts {
             self.interner.pod(facts);
             facts.vmi = self.state.shared_vm_key(&facts.vmi);
-            if let Some(vmi) = self.state.vmis.get(&facts.vmi).filter(|it| it.uid == facts.vmi_uid)
-            {
-                facts.vmi_uid = vmi.uid.clone();
-            }
         }
         let old = self.state.pods.get(key).map(|old| old.vmi.clone());
         let new = facts.as_ref().map(|new| new.vmi.clone());

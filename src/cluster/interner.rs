@@ -7,12 +7,12 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
-use super::facts::{LauncherPod, Selection, Vm, Vmi};
+use super::facts::{LauncherPod, Moves, Selection, Vm, Vmi};
 use super::names::{Key, Name};
 use super::selectors::{HostChoice, Labels};
 
-/// Shares equal values of facts. The keys and UIDs of VMs are not among them, since each belongs to
-/// few objects, which find one another in the state.
+/// Shares equal values of facts. The keys of VMs are not among them, since each belongs to few objects,
+/// which find one another in the state.
 #[derive(Default)]
 pub(super) struct Interner {
     /// Names of hosts, and labels.
@@ -44,8 +44,11 @@ impl Interner {
     pub fn vmi(&mut self, vmi: &mut Vmi) {
         self.selections.share(&mut vmi.networks);
         self.choices.share(&mut vmi.hosts);
-        let hosts = vmi.host.iter_mut().chain(&mut vmi.active_hosts);
-        hosts.chain(&mut vmi.migration_target).for_each(|host| self.names.share(host));
+        let moves = vmi.moves.iter_mut().flat_map(|moves| {
+            let Moves { active_hosts, target, uid: _ } = &mut **moves;
+            active_hosts.iter_mut().chain(target)
+        });
+        vmi.host.iter_mut().chain(moves).for_each(|host| self.names.share(host));
     }
 
     pub fn pod(&mut self, pod: &mut LauncherPod) {

@@ -21,13 +21,14 @@ mod problems;
 mod selectors;
 mod snapshot;
 mod state;
+mod uid;
 mod uplinks;
 mod vm_networks;
 
 pub use difference::{Difference, HostsChanged};
 pub use facts::{
     Change, ClusterNetwork, Fact, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
-    Migration, Namespace, Now, Run, Selection, UplinkMtu, UplinkStatus, Vm, Vmi, Waiting,
+    Migration, Moves, Namespace, Now, Run, Selection, UplinkMtu, UplinkStatus, Vm, Vmi, Waiting,
 };
 pub use hosts::{Host, HostRef, HostRun, HostSet, HostWalk};
 pub use index::Index;
@@ -40,5 +41,6 @@ pub use problems::{Problem, ProblemKind};
 pub use selectors::{Expression, HostChoice, HostTerm, LabelSelector, Labels, Operator};
 pub use snapshot::Snapshot;
 pub use state::{Inactive, Uplink};
+pub use uid::Uid;
 pub use uplinks::{BondOptions, NetworkConfig, UplinkOptions};
 pub use vm_networks::{Cni, CniConfig, RepeatedKey, Route, TrunkEntry, UnreadableCni, VmNetwork};

@@ -131,7 +131,8 @@ fn with_ready(mut conditions: Vec<Value>, ready: bool) -> Vec<Value> {
 async fn create_event(api: &Api, cut_off: &CutOff) -> Result<(), Error> {
     let CutOff { vmi, uid, from } = cut_off;
     let Some(namespace) = vmi.namespace() else { return Ok(()) };
-    let number = FixedState::default().hash_one((&**uid, from));
+    let uid = uid.to_string();
+    let number = FixedState::default().hash_one((&*uid, from));
     let now = format!("{:.0}", Timestamp::now());
     // The names of Events have the limit of any name.
     let name: String = vmi.name().chars().take(200).collect();
@@ -144,7 +145,7 @@ async fn create_event(api: &Api, cut_off: &CutOff) -> Result<(), Error> {
             "kind": Kind::Vmi.kubernetes(),
             "namespace": namespace,
             "name": vmi.name(),
-            "uid": &**uid,
+            "uid": uid,
         },
         "type": "Warning",
         "reason": "ClusterNetworkInactive",
@@ -195,7 +196,7 @@ pub(super) async fn nominate(api: &Api, nomination: &Nomination) -> Result<Optio
         }
         let path = path_of(&ObjectRef { kind: Kind::LauncherPod, key: pod.clone() });
         let change = json!({
-            "metadata": { "uid": &**uid },
+            "metadata": { "uid": uid.to_string() },
             "status": { "nominatedNodeName": &**host },
         });
         return match api.merge(&format!("{path}/status"), &change).await {

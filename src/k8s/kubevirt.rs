@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::cluster::{Key, Kind, Mac, Migration, Name, Run, Selection, Vm, Vmi};
+use crate::cluster::{Key, Kind, Mac, Migration, Moves, Name, Run, Selection, Uid, Vm, Vmi};
 
 use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, List, Malformed};
@@ -289,15 +289,18 @@ impl Object for VirtualMachineInstance {
         let migration = self.status.migration_state.unwrap_or_default();
         let host = non_empty(self.status.node_name);
         let active_hosts = self.status.active_pods.into_values().filter_map(non_empty);
+        let moves = Moves {
+            active_hosts: active_hosts.filter(|it| host.as_ref() != Some(it)).collect(),
+            target: migration.target(),
+            uid: Uid::from(&*migration.migration_uid),
+        };
         Vmi {
             networks: self.spec.selection(&self.metadata, decoder).into(),
             hosts: host_choice(&self.spec.node_selector, self.spec.affinity.as_ref()).into(),
             finished: has_ended(&self.status.phase),
-            active_hosts: active_hosts.filter(|it| host.as_ref() != Some(it)).collect(),
             host,
-            migration_target: migration.target(),
-            migration_uid: migration.migration_uid,
-            uid: self.metadata.uid,
+            moves: (moves != Moves::default()).then(|| Box::new(moves)),
+            uid: Uid::from(&*self.metadata.uid),
         }
     }
 }
@@ -340,7 +343,7 @@ impl Object for VirtualMachineInstanceMigration {
         let sends = spec.send_to.is_some();
         Migration {
             vmi: Key::in_namespace(decoder.namespace(&metadata), &spec.vmi_name),
-            uid: metadata.uid,
+            uid: Uid::from(&*metadata.uid),
             target: status
                 .migration_state
                 .and_then(|state| state.target())

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::cluster::{Key, Kind, LauncherPod, Name, Selection, Waiting};
+use crate::cluster::{Key, Kind, LauncherPod, Name, Selection, Uid, Waiting};
 
 use super::affinity::{Affinity, host_choice};
 use super::decode::{Decoder, Malformed};
@@ -71,7 +71,7 @@ impl Pod {
             && status.is_unschedulable();
         waits.then(|| {
             Box::new(Waiting {
-                uid: metadata.uid.clone(),
+                uid: Uid::from(&*metadata.uid),
                 hosts: host_choice(&spec.node_selector, spec.affinity.as_ref()),
                 nominated: non_empty(status.nominated_node_name.clone()),
             })
@@ -93,10 +93,10 @@ impl Object for Pod {
         if meta.label("kubevirt.io") != Some("virt-launcher") {
             return None;
         }
-        let owner = meta.vmi.as_ref().map(|owner| (&*owner.name, owner.uid.clone()));
+        let owner = meta.vmi.as_ref().map(|owner| (&*owner.name, &*owner.uid));
         let labelled = || {
             let uid = meta.label("kubevirt.io/created-by").unwrap_or_default();
-            Some((meta.label("vm.kubevirt.io/name")?, Name::from(uid)))
+            Some((meta.label("vm.kubevirt.io/name")?, uid))
         };
         let (vmi, vmi_uid) = owner.or_else(labelled)?;
         let networks = pod_networks(|key| meta.annotation(key), decoder.namespace(meta), decoder);
@@ -104,7 +104,7 @@ impl Object for Pod {
         let host = non_empty(self.spec.node_name.clone());
         Some(LauncherPod {
             vmi: Key::in_namespace(decoder.namespace(meta), vmi),
-            vmi_uid,
+            vmi_uid: Uid::from(vmi_uid),
             ended: has_ended(&self.status.phase),
             unattached: status
                 .map(|status| unattached(&networks, status, decoder.namespace(meta)))
@@ -270,7 +270,7 @@ mod tests {
     fn what_a_waiting_pod_says_is_read() {
         let waiting = |change: &dyn Fn(&mut Value)| *facts(change).waiting.unwrap();
         let plain = waiting(&|_| {});
-        assert_eq!((&*plain.uid, plain.nominated.as_deref()), ("u", None));
+        assert_eq!((plain.uid.clone(), plain.nominated.as_deref()), ("u".into(), None));
         assert!(plain.hosts.is_any());
         let nominated = |host: Value| {
             waiting(&|pod| pod["status"]["nominatedNodeName"] = host.clone()).nominated

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use lanekeeper::cluster::{
     Activation, Change, ClusterNetwork, Cni, CniConfig, Difference, Fact, Host, HostChoice, Index,
-    Key, Kind, Labels, LauncherPod, Mac, Migration, Namespace, NetworkConfig, Now, ObjectRef,
-    Options, Run, Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm, VmNetwork, Vmi,
-    Waiting,
+    Key, Kind, Labels, LauncherPod, Mac, Migration, Moves, Namespace, NetworkConfig, Now,
+    ObjectRef, Options, Run, Selection, Snapshot, UplinkMtu, UplinkOptions, UplinkStatus, Vm,
+    VmNetwork, Vmi, Waiting,
 };
 use lanekeeper::decide::causes::Cause;
 use lanekeeper::decide::filter::{Filter, Rejections, Verdict};
@@ -71,9 +71,11 @@ fn vmi() -> impl Strategy<Value = Fact> {
                 finished,
                 networks,
                 host,
-                active_hosts: active.into_iter().collect(),
-                migration_target: target,
-                migration_uid: migration.into(),
+                moves: Some(Box::new(Moves {
+                    active_hosts: active.into_iter().collect(),
+                    target,
+                    uid: migration.into(),
+                })),
                 ..Vmi::default()
             })
         })

@@ -174,7 +174,7 @@ fn a_pod_whose_sample_missed_its_hosts_is_nominated_on_one_after_the_other() {
     for wait in [5, 10, 20, 30, 30, 30] {
         let wake = waker.step(&missed, ms(now));
         let [Nomination { pod, uid, hosts }] = &*wake.nominations else { panic!("{wake:?}") };
-        assert_eq!((pod.as_str(), &**uid, wake.touch), ("ns/p", "1", None));
+        assert_eq!((pod.as_str(), &*uid.to_string(), wake.touch), ("ns/p", "1", None));
         assert_eq!(wake.again, Some(ms(now + wait * 1_000)));
         assert_eq!(hosts.iter().collect::<BTreeSet<_>>().len(), 3, "each is a candidate");
         assert_ne!(last.as_ref(), Some(&hosts[0]), "it is another one");

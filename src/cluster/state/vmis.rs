@@ -43,9 +43,12 @@ impl State {
         // The target of a decentralised migration is a host of another cluster or namespace, even
         // if a host here has the same name.
         let is_sent = migrations().any(|migration| {
-            migration.sends && !migration.uid.is_empty() && migration.uid == vmi.migration_uid
+            let is_last = vmi.moves.as_ref().is_some_and(|moves| moves.uid == migration.uid);
+            migration.sends && !migration.uid.is_unknown() && is_last
         });
-        occupancy.hosts.extend(vmi.migration_target.iter().filter(|_| !is_sent).cloned());
+        let moves = vmi.moves.as_deref();
+        let target = moves.and_then(|moves| moves.target.as_ref()).filter(|_| !is_sent);
+        occupancy.hosts.extend(target.cloned());
         let mut has_pods = false;
         for pod in self.live_pods(key, vmi) {
             has_pods = true;
@@ -55,7 +58,7 @@ impl State {
         // An ended pod stays in activePods, so the list counts only if no launcher pod is known, as
         // in a dump without pods.
         if !has_pods {
-            occupancy.hosts.extend(vmi.active_hosts.iter().cloned());
+            occupancy.hosts.extend(moves.into_iter().flat_map(|it| &it.active_hosts).cloned());
         }
         occupancy
     }

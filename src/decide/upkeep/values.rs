@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::cluster::{Inactive, Key, Kind, Name};
+use crate::cluster::{Inactive, Key, Kind, Name, Uid};
 
 /// An object that the leader keeps right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +82,7 @@ pub struct CutOff {
     /// The VM.
     pub vmi: Key,
     /// The UID of the VMI.
-    pub uid: Name,
+    pub uid: Uid,
     /// Each host of the VM with a cluster network that is not active there, and why, sorted.
     pub from: BTreeSet<(Name, Name, Inactive)>,
 }

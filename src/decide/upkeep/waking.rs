@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::cluster::{HostRef, Key, Name, Snapshot, Waiting};
+use crate::cluster::{HostRef, Key, Name, Snapshot, Uid, Waiting};
 use crate::decide::feasible::{Fit, Fits, hosts};
 use crate::decide::needs::Needs;
 
@@ -61,7 +61,7 @@ pub struct Nomination {
     /// The pod.
     pub pod: Key,
     /// The pod's UID.
-    pub uid: Name,
+    pub uid: Uid,
     /// Hosts that would keep the pod, the first to try first.
     pub hosts: Vec<Name>,
 }
@@ -80,7 +80,7 @@ pub struct Waker {
 /// What is known of a pod.
 #[derive(Debug)]
 struct Known {
-    uid: Name,
+    uid: Uid,
     state: State,
 }
 
