@@ -7,7 +7,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use super::hosts::HostSet;
+use super::host_set::HostSet;
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::snapshot::Snapshot;
 

@@ -5,6 +5,9 @@ use std::ops::Range;
 /// Stands for a number without a host, and for a name that JSON escapes. No JSON has it.
 const NONE: &str = "\u{1}";
 
+/// How many names of a run are counted one by one.
+const FEW: usize = 4;
+
 /// By number, each host's name as an element of a JSON list: in quotes, with a comma behind it.
 #[derive(Clone, Default)]
 pub(super) struct HostNames {
@@ -54,7 +57,13 @@ impl HostNames {
         let (text, list) = (self.text.as_bytes(), list.as_bytes());
         let common = common(text.get(begin..).unwrap_or_default(), list);
         let ends = self.ends.get(first as usize..).unwrap_or_default();
-        let whole = ends.iter().take_while(|end| **end as usize - begin <= common).count();
+        let fits = |end: &u32| *end as usize - begin <= common;
+        // Most runs are either of one name or of very many.
+        let mut whole = ends.iter().take(FEW).take_while(|end| fits(end)).count();
+        if whole == FEW {
+            // No element takes less than a byte, so that only so many can end there.
+            whole = ends.get(..=common).unwrap_or(ends).partition_point(fits);
+        }
         // The last name of a list has no comma behind it.
         let cut = ends.get(whole).is_some_and(|end| *end as usize - begin == list.len() + 1);
         let count = whole + usize::from(cut && common == list.len() && !list.is_empty());

@@ -7,13 +7,13 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fixedbitset::FixedBitSet;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use imbl::Vector;
 
 use super::followers::Followers;
 use super::host_names::HostNames;
+use super::host_set::{HostRef, HostSet};
 use super::names::Name;
 use super::selectors::Labels;
 
@@ -32,136 +32,6 @@ impl Host {
     #[must_use]
     pub fn is_covered_by(&self, selector: &Labels) -> bool {
         !self.witness && self.labels.contain(selector)
-    }
-}
-
-/// A set of hosts of one snapshot.
-#[derive(Clone, Debug, Default)]
-pub struct HostSet(FixedBitSet);
-
-impl HostSet {
-    pub(super) fn insert(&mut self, host: u32) {
-        self.0.grow_and_insert(host as usize);
-    }
-
-    /// Inserts `host`, or removes it. The set is copied only if it changes and is shared.
-    /// Returns whether the set changed.
-    pub(super) fn put(this: &mut Arc<Self>, host: u32, inside: bool) -> bool {
-        if this.has(host) == inside {
-            return false;
-        }
-        let set = Arc::make_mut(this);
-        if inside {
-            set.insert(host);
-        } else {
-            set.0.set(host as usize, false);
-        }
-        true
-    }
-
-    pub(super) fn has(&self, host: u32) -> bool {
-        self.0.contains(host as usize)
-    }
-
-    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
-        // Only u32 numbers are ever inserted.
-        self.0.ones().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
-    }
-
-    /// Adds a host of the same snapshot.
-    pub fn add(&mut self, host: HostRef<'_>) {
-        self.insert(host.number);
-    }
-
-    /// The first number from `from` on that is in the set, or that is not.
-    fn next(&self, from: u32, inside: bool) -> u32 {
-        let words = self.words();
-        let flip = if inside { 0 } else { usize::MAX };
-        let mut at = (from / usize::BITS) as usize;
-        let mut low = from % usize::BITS;
-        while let Some(word) = words.get(at) {
-            let left = ((word ^ flip) >> low) << low;
-            if left != 0 {
-                return u32::try_from(at).unwrap_or_default() * usize::BITS + left.trailing_zeros();
-            }
-            at += 1;
-            low = 0;
-        }
-        // Beyond its words, nothing is in the set.
-        if inside {
-            u32::MAX
-        } else {
-            from.max(u32::try_from(at).unwrap_or(u32::MAX) * usize::BITS)
-        }
-    }
-
-    /// The members as bits of words, of which there may be fewer than hosts.
-    pub(super) fn words(&self) -> &[usize] {
-        self.0.as_slice()
-    }
-
-    /// Returns whether the host is in the set.
-    #[must_use]
-    pub fn contains(&self, host: HostRef<'_>) -> bool {
-        self.has(host.number)
-    }
-
-    /// Returns whether the set is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_clear()
-    }
-
-    /// The number of hosts in the set.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.count_ones(..)
-    }
-
-    /// The hosts that are in both sets.
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
-        let mut set = self.clone();
-        set.0.intersect_with(&other.0);
-        set
-    }
-
-    /// The hosts that are in this set and not in the other.
-    #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
-        let mut set = self.clone();
-        set.0.difference_with(&other.0);
-        set
-    }
-
-    /// The hosts that are in either set.
-    #[must_use]
-    pub fn union(&self, other: &Self) -> Self {
-        let mut set = self.clone();
-        set.0.union_with(&other.0);
-        set
-    }
-}
-
-impl PartialEq for HostSet {
-    /// Sets with the same members are equal, whatever their capacity.
-    fn eq(&self, other: &Self) -> bool {
-        self.0.symmetric_difference(&other.0).next().is_none()
-    }
-}
-
-/// A host of one snapshot. The reference is valid for that snapshot only.
-#[derive(Clone, Copy)]
-pub struct HostRef<'s> {
-    pub(super) number: u32,
-    name: &'s Name,
-}
-
-impl<'s> HostRef<'s> {
-    /// The host's name.
-    #[must_use]
-    pub fn name(self) -> &'s Name {
-        self.name
     }
 }
 
@@ -382,11 +252,7 @@ impl<'s> HostRun<'s> {
 
     /// Adds the hosts to a set.
     pub fn add_to(&self, hosts: &mut HostSet) {
-        if self.count() == 1 {
-            return hosts.insert(self.numbers.start);
-        }
-        hosts.0.grow(self.numbers.end as usize);
-        hosts.0.insert_range(self.numbers.start as usize..self.numbers.end as usize);
+        hosts.insert_all(self.numbers.clone());
     }
 
     /// Calls `take` with each longest part of the run whose hosts are all in the set: the number of
@@ -400,16 +266,10 @@ impl<'s> HostRun<'s> {
         }
         let text = &self.table.text;
         let begin = text.place(self.numbers.clone()).start;
-        let mut next = self.numbers.start;
-        while next < self.numbers.end {
-            let start = hosts.next(next, true).min(self.numbers.end);
-            let end = hosts.next(start, false).min(self.numbers.end);
-            if start < end {
-                let place = text.place(start..end);
-                take((end - start) as usize, place.start - begin..place.end - begin - 1);
-            }
-            next = end;
-        }
+        hosts.each_run_in(self.numbers.clone(), |part| {
+            let place = text.place(part.clone());
+            take(part.len(), place.start - begin..place.end - begin - 1);
+        });
     }
 
     /// The hosts that are not in the set, each with where its name lies in the list, from the beginning

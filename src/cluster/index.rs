@@ -15,7 +15,8 @@ use imbl::OrdMap;
 use super::facts::{
     Change, ClusterNetwork, Fact, LauncherPod, Migration, Now, UplinkStatus, Vm, Vmi,
 };
-use super::hosts::{Host, HostSet};
+use super::host_set::HostSet;
+use super::hosts::Host;
 use super::interner::Interner;
 use super::names::{Key, Kind, Name, ObjectRef};
 use super::options::Options;

@@ -8,6 +8,7 @@ mod difference;
 mod facts;
 mod followers;
 mod host_names;
+mod host_set;
 mod hosts;
 mod index;
 mod interner;
@@ -30,7 +31,8 @@ pub use facts::{
     Change, ClusterNetwork, Fact, HostNetwork, LauncherPod, Link, LinkMonitor, LinkState,
     Migration, Moves, Namespace, Now, Run, Selection, UplinkMtu, UplinkStatus, Vm, Vmi, Waiting,
 };
-pub use hosts::{Host, HostRef, HostRun, HostSet, HostWalk};
+pub use host_set::{HostRef, HostSet};
+pub use hosts::{Host, HostRun, HostWalk};
 pub use index::Index;
 pub use mac::Mac;
 pub use mtu::{DEFAULT_MTU, effective_mtu};

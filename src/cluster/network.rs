@@ -1,6 +1,7 @@
 //! One cluster network in a snapshot, for queries about many hosts.
 
-use super::hosts::{Host, HostRef, HostSet};
+use super::host_set::{HostRef, HostSet};
+use super::hosts::Host;
 use super::names::{MGMT, Name};
 use super::state::{Inactive, NetworkState, State, Uplink};
 

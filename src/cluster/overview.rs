@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::facts::{HostNetwork, UplinkStatus};
-use super::hosts::{HostRef, HostSet};
+use super::host_set::{HostRef, HostSet};
 use super::mac::Mac;
 use super::names::{Key, Name};
 use super::selectors::LabelSelector;

@@ -7,7 +7,8 @@ use super::facts::{
     ClusterNetwork, HostNetwork, LauncherPod, Link, Migration, Selection, UplinkMtu, UplinkStatus,
     Vm, Vmi, Waiting,
 };
-use super::hosts::{Host, HostRef, HostSet, HostWalk};
+use super::host_set::{HostRef, HostSet};
+use super::hosts::{Host, HostWalk};
 use super::mac::Mac;
 use super::mtu::{DEFAULT_MTU, effective_mtu};
 use super::names::{Key, Kind, Name};

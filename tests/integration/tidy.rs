@@ -27,8 +27,18 @@ fn layers() -> BTreeMap<String, Vec<String>> {
 }
 
 /// What the pure layers may use of others' crates.
-const PURE_CRATES: [&str; 10] =
-    ["std", "arcstr", "fixedbitset", "foldhash", "hashbrown", "imbl", "uuid", "super", "crate", "self"];
+const PURE_CRATES: [&str; 10] = [
+    "std",
+    "arcstr",
+    "fixedbitset",
+    "foldhash",
+    "hashbrown",
+    "imbl",
+    "uuid",
+    "super",
+    "crate",
+    "self",
+];
 /// And what of the standard library they may not: files, clocks, environment, network, tasks.
 const IMPURE: [&str; 10] = [
     "std::fs",

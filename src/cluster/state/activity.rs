@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::cluster::hosts::{Host, HostRef, HostSet};
+use crate::cluster::host_set::{HostRef, HostSet};
+use crate::cluster::hosts::Host;
 use crate::cluster::names::{MGMT, Name};
 use crate::cluster::options::Activation;
 use crate::cluster::uplinks::NetworkConfig;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::hosts::{Host, HostSet};
+use crate::cluster::host_set::HostSet;
+use crate::cluster::hosts::Host;
 use crate::cluster::names::Name;
 use crate::cluster::selectors::Labels;
 use crate::cluster::uplinks::NetworkConfig;

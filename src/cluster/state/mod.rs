@@ -17,7 +17,8 @@ use super::facts::{
     ClusterNetwork, HostNetwork, LauncherPod, LinkMonitor, Migration, Namespace, UplinkStatus, Vm,
     Vmi,
 };
-use super::hosts::{HostSet, Hosts};
+use super::host_set::HostSet;
+use super::hosts::Hosts;
 use super::mac::Mac;
 use super::names::{Key, Kind, MGMT, Name, ObjectRef};
 use super::options::Options;
