@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +15,6 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::k8s::replies::{Progress, Reply};
 use crate::threads::LARGE_JSON;
@@ -31,8 +32,8 @@ const PIECE_SIZE: usize = 256 << 10;
 /// The memory budget of all requests in flight.
 #[derive(Clone)]
 pub struct Bodies {
-    /// One permit for each free byte.
-    room: Arc<Semaphore>,
+    /// The number of free bytes.
+    room: Arc<AtomicUsize>,
 }
 
 /// A request's body, and the memory that is reserved until its answer is written.
@@ -54,23 +55,26 @@ impl Drop for Kept {
 /// Reserved memory, which is released on drop.
 struct Room {
     bodies: Bodies,
-    taken: Option<OwnedSemaphorePermit>,
+    taken: usize,
 }
 
 impl Room {
     fn reserve(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let Ok(more) = self.bodies.room.clone().try_acquire_many_owned(bytes) else {
+        let left = |free: usize| free.checked_sub(bytes);
+        if self.bodies.room.fetch_update(Relaxed, Relaxed, left).is_err() {
             return Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the requests in flight would take more than --max-body-memory; try again",
             ));
-        };
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            None => self.taken = Some(more),
         }
+        self.taken += bytes;
         Ok(())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.bodies.room.fetch_add(self.taken, Relaxed);
     }
 }
 
@@ -87,7 +91,7 @@ impl Bodies {
     /// A budget of this many bytes.
     #[must_use]
     pub fn with_room(bytes: usize) -> Self {
-        Self { room: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))) }
+        Self { room: Arc::new(AtomicUsize::new(bytes)) }
     }
 
     /// Reads a whole body of at most `max` bytes. Memory is reserved as bytes arrive, whatever
@@ -126,7 +130,7 @@ impl Bodies {
         let whole = String::from_utf8(buffers::take()).unwrap_or_default();
         let mut text = Text { whole, cut: Vec::new() };
         text.whole.reserve_exact(promised.unwrap_or_default().min(MAX_PROMISED));
-        let mut room = Room { bodies: self.clone(), taken: None };
+        let mut room = Room { bodies: self.clone(), taken: 0 };
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
