@@ -11,6 +11,10 @@ use lanekeeper::cluster::{Change, Snapshot};
 
 use large::{CONFIGS, HOSTS, NETWORKS, VMIS, built, changes, fill, host, pods, synced, vmis, vms};
 
+/// As in our program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let mut index = synced();
     let mut resident = resident();
