@@ -204,7 +204,11 @@ async fn it_answers_over_tls_with_a_certificate_made_on_the_first_run_and_used_a
     assert_eq!(process.admin("/livez").0, 200);
     assert_eq!(process.admin("/scheduler/filter").0, 404, "no cluster data on the plain port");
     let get = client.get(format!("https://localhost:{}/scheduler/filter", process.https.port()));
-    assert_eq!(get.send().await.unwrap().status(), 405);
+    let answer = get.send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["allow"]),
+        (405, &"POST".parse().unwrap())
+    );
 
     let ca = fs::read(process.folder.path().join("certs/dev/ca.crt")).unwrap();
     let stranger = Process::start(copy_of_project(), &[]).ready();
