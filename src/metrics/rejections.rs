@@ -35,3 +35,29 @@ impl Rejections {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Opts;
+
+    use super::*;
+
+    #[test]
+    fn what_is_found_again_counts_on() {
+        let all = IntCounterVec::new(Opts::new("n", "h"), &["cluster_network", "cause"]).unwrap();
+        let rejections = Rejections::new(all.clone());
+        for (network, cause, hosts) in [
+            ("a", "x", 1),
+            ("b", "x", 2),
+            ("a", "y", 4),
+            ("a", "x", 8),
+            ("", "x", 16),
+            ("b", "x", 32),
+        ] {
+            rejections.add(network.into(), cause, hosts);
+        }
+        let counted = |network: &str, cause: &str| all.with_label_values(&[network, cause]).get();
+        let counted = [("a", "x"), ("b", "x"), ("a", "y"), ("", "x")].map(|(n, c)| counted(n, c));
+        assert_eq!(counted, [9, 34, 4, 16]);
+    }
+}
