@@ -40,13 +40,13 @@ impl State {
             related(&self.migrations_of, key).filter_map(|migration| self.migrations.get(migration))
         };
         occupancy.hosts.extend(migrations().filter_map(|migration| migration.target.clone()));
+        let moves = vmi.moves.as_deref();
         // The target of a decentralised migration is a host of another cluster or namespace, even
         // if a host here has the same name.
         let is_sent = migrations().any(|migration| {
-            let is_last = vmi.moves.as_ref().is_some_and(|moves| moves.uid == migration.uid);
+            let is_last = moves.is_some_and(|moves| moves.uid == migration.uid);
             migration.sends && !migration.uid.is_unknown() && is_last
         });
-        let moves = vmi.moves.as_deref();
         let target = moves.and_then(|moves| moves.target.as_ref()).filter(|_| !is_sent);
         occupancy.hosts.extend(target.cloned());
         let mut has_pods = false;
