@@ -273,7 +273,8 @@ impl Reply {
                         out.add(",");
                     }
                     if let Part::Kept = part {
-                        let (run, next) = self.run(body, position, enough);
+                        let missing = enough.saturating_sub(out.length());
+                        let (run, next) = self.run(body, position, missing);
                         out.add(run);
                         progress.position = next;
                     } else if let Some(candidate) = self.candidates.get(body, position) {
@@ -307,11 +308,11 @@ impl Reply {
 
     /// The items from this kept candidate on, as they stand in the body with one comma between them, and
     /// the position of the candidate behind them. There are no more of them than it takes to have
-    /// `enough` bytes.
-    fn run<'a>(&self, body: &'a str, first: usize, enough: usize) -> (&'a str, usize) {
+    /// `missing` bytes.
+    fn run<'a>(&self, body: &'a str, first: usize, missing: usize) -> (&'a str, usize) {
         let mut next = first + 1;
         let Some(mut items) = self.candidates.place(first) else { return ("", next) };
-        while items.len() < enough && self.mentions(&Part::Kept, next) {
+        while items.len() < missing && self.mentions(&Part::Kept, next) {
             let Some(item) = self.candidates.place(next) else { break };
             let comma = body.as_bytes().get(items.end) == Some(&b',');
             if !comma || item.start != items.end + 1 {

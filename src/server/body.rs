@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use simdutf8::compat::from_utf8;
 
 use crate::k8s::replies::{Progress, Reply};
 use crate::threads::LARGE_JSON;
@@ -24,10 +25,14 @@ use super::reply::{Refusal, json};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Never pre-allocate more than this, whatever Content-Length promises.
-const MAX_PROMISED: usize = 1 << 20;
-/// A reply is sent in pieces of about this many bytes.
+/// So much room is made for a body before it arrives. One that is longer gets room for all that
+/// Content-Length promises, and takes it from the budget, when so many bytes are there: it need not be
+/// copied again and again as it grows, and a promise alone holds no memory.
+const MAX_PROMISED: usize = 64 << 10;
+/// A reply is sent in pieces of at most this many bytes, unless an item is very large.
 const PIECE_SIZE: usize = 256 << 10;
+/// How much of a piece is left for its last item, such as a Node, so that the piece need not grow.
+const LAST_ITEM: usize = 32 << 10;
 
 /// The memory budget of all requests in flight.
 #[derive(Clone)]
@@ -59,6 +64,11 @@ struct Room {
 }
 
 impl Room {
+    /// Reserves what is missing to this many bytes.
+    fn reserve_up_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.reserve(bytes.saturating_sub(self.taken))
+    }
+
     fn reserve(&mut self, bytes: usize) -> Result<(), Refusal> {
         let left = |free: usize| free.checked_sub(bytes);
         if self.bodies.room.fetch_update(Relaxed, Relaxed, left).is_err() {
@@ -140,19 +150,18 @@ impl Bodies {
             if needed > max {
                 return Err(too_large());
             }
-            room.reserve(match cost {
-                Cost::Bytes => data.len(),
-                Cost::Twice => 2 * data.len(),
-            })?;
             let capacity = text.whole.capacity();
-            if needed > capacity {
-                // A string doubles by itself, beyond the promised size and what was reserved.
-                let more = match promised {
-                    Some(promised) => (4 * capacity).min(promised),
-                    None => capacity + capacity / 4,
-                };
-                text.whole.reserve_exact(more.max(needed) - text.whole.len());
-            }
+            let held = if needed > capacity {
+                // A string doubles by itself, beyond what was promised or reserved.
+                promised.unwrap_or(capacity + capacity / 4).max(needed)
+            } else {
+                needed
+            };
+            room.reserve_up_to(match cost {
+                Cost::Bytes => held,
+                Cost::Twice => 2 * held,
+            })?;
+            text.whole.reserve_exact(held - text.whole.len());
             text.push(&data)?;
         }
         let text = Kept(text.finish()?);
@@ -188,13 +197,13 @@ impl Text {
 
     /// Adds what is whole of these bytes, and keeps the beginning of a character at their end.
     fn check(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let whole = match str::from_utf8(bytes) {
+        let whole = match from_utf8(bytes) {
             Ok(whole) => whole,
             Err(error) if error.error_len().is_some() => return Err(not_utf8()),
             Err(error) => {
                 let (whole, cut) = bytes.split_at(error.valid_up_to());
                 self.cut.extend_from_slice(cut);
-                str::from_utf8(whole).map_err(|_| not_utf8())?
+                from_utf8(whole).map_err(|_| not_utf8())?
             }
         };
         self.whole.push_str(whole);
@@ -294,8 +303,9 @@ impl HttpBody for Pieces {
             return Poll::Ready(None);
         }
         let this = &mut *self;
-        let mut piece = Vec::with_capacity(PIECE_SIZE + 256);
-        this.reply.write(this.body.text(), &mut this.progress, &mut piece, PIECE_SIZE);
+        let mut piece = Vec::with_capacity(PIECE_SIZE);
+        let enough = PIECE_SIZE - LAST_ITEM;
+        this.reply.write(this.body.text(), &mut this.progress, &mut piece, enough);
         this.left = this.left.saturating_sub(piece.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
@@ -311,6 +321,12 @@ impl HttpBody for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use crate::decide::filter::Verdict;
+    use crate::k8s::extender::args;
+    use crate::k8s::replies::filter_result;
+
     use super::*;
 
     fn joined(pieces: &[&[u8]]) -> Option<String> {
@@ -341,5 +357,88 @@ mod tests {
         let mut text = Text::default();
         text.push(b"a\xf0\x9f").unwrap();
         assert!(text.push(b"a").is_err(), "what can't become a character is refused at once");
+    }
+
+    /// A body that promises its length, and notes how much memory is free when each piece is read.
+    struct Promised {
+        pieces: Vec<usize>,
+        length: u64,
+        bodies: Bodies,
+        free: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl HttpBody for Promised {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let free = self.bodies.room.load(Relaxed);
+            self.free.lock().unwrap().push(free);
+            Poll::Ready(self.pieces.pop().map(|size| Ok(Frame::data(vec![b' '; size].into()))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.length)
+        }
+    }
+
+    /// How much memory is taken before each piece of a body, and at its end.
+    async fn taken(pieces: &[usize], cost: Cost) -> Vec<usize> {
+        // A buffer that is used again has room already.
+        while buffers::take().capacity() > 0 {}
+        let bodies = Bodies::with_room(1 << 30);
+        let free = Arc::default();
+        let body = Promised {
+            pieces: pieces.iter().rev().copied().collect(),
+            length: pieces.iter().sum::<usize>() as u64,
+            bodies: bodies.clone(),
+            free: Arc::clone(&free),
+        };
+        let read = bodies.read(Request::new(Body::new(body)), 1 << 20, cost).await;
+        assert_eq!(read.ok().unwrap().text().len(), pieces.iter().sum::<usize>());
+        assert_eq!(bodies.room.load(Relaxed), 1 << 30, "all is given back");
+        free.lock().unwrap().iter().map(|free| (1 << 30) - free).collect()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_paid_for_as_it_arrives_and_a_long_one_whole_after_its_beginning() {
+        const KIB: usize = 1 << 10;
+        let short = [1, 62, 1].map(|it| it * KIB);
+        assert_eq!(taken(&short, Cost::Bytes).await, [0, 1, 63, 64].map(|it| it * KIB));
+        let long = [1, 63, 1, 100].map(|it| it * KIB);
+        assert_eq!(taken(&long, Cost::Bytes).await, [0, 1, 64, 165, 165].map(|it| it * KIB));
+        assert_eq!(taken(&long, Cost::Twice).await, [0, 2, 128, 330, 330].map(|it| it * KIB));
+    }
+
+    #[tokio::test]
+    async fn no_piece_of_a_reply_outgrows_its_buffer() {
+        let mut text = r#"{"Pod":{},"NodeNames":null,"Nodes":{"items":["#.to_owned();
+        let annotation = "x".repeat(10_000);
+        for host in 0..200 {
+            // With a space between them, items are not copied together.
+            text.push_str(["", ",", ", "][usize::from(host > 0) + usize::from(host % 15 == 14)]);
+            text.push_str(&format!(
+                r#"{{"metadata":{{"name":"host{host}","annotations":{{"a":"{annotation}"}}}}}}"#
+            ));
+        }
+        text.push_str("]}}");
+        let bodies = Bodies::with_room(1 << 30);
+        let reply = || {
+            let candidates = args(&text).unwrap().candidates;
+            filter_result(candidates, Verdict::all_kept(200))
+        };
+        let request = Request::new(Body::from(text.clone()));
+        let body = bodies.read(request, 1 << 30, Cost::Bytes).await.ok().unwrap();
+        let mut answer = body.reply(reply()).into_body();
+        let mut whole = Vec::new();
+        while let Some(frame) = answer.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() <= PIECE_SIZE, "{}", piece.len());
+            whole.extend_from_slice(&piece);
+        }
+        assert!(whole == reply().to_vec(&text));
     }
 }

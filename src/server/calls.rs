@@ -49,7 +49,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let app = self.0.clone();
-        Box::pin(async move { Ok(app.call(request.map(Body::new)).await) })
+        let answer = async move { Ok(app.call(request.map(Body::new)).await) };
+        // It is copied into the box, for each request.
+        debug_assert!(size_of_val(&answer) <= 3 << 10, "{} bytes", size_of_val(&answer));
+        Box::pin(answer)
     }
 }
 
@@ -111,7 +114,8 @@ impl App {
             Call::Filter => self.answer_filter(request).await,
             Call::Prioritize => self.answer_prioritize(request).await,
             Call::Preempt => self.answer_preempt(request).await,
-            Call::Review(webhook) => self.review(webhook, request).await,
+            // In a box of its own, since else all calls would be as large as this one.
+            Call::Review(webhook) => Box::pin(self.review(webhook, request)).await,
         }
     }
 }
