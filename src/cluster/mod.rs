@@ -45,4 +45,6 @@ pub use snapshot::Snapshot;
 pub use state::{Inactive, Uplink};
 pub use uid::Uid;
 pub use uplinks::{BondOptions, NetworkConfig, UplinkOptions};
-pub use vm_networks::{Cni, CniConfig, RepeatedKey, Route, TrunkEntry, UnreadableCni, VmNetwork};
+pub use vm_networks::{
+    Cni, CniConfig, RepeatedKey, Route, TrunkEntry, UnreadableCni, VmNetwork, is_bridge_kind,
+};

@@ -80,6 +80,12 @@ pub struct Cni {
     pub rest: Name,
 }
 
+/// Returns whether a CNI type is that of a bridge.
+#[must_use]
+pub fn is_bridge_kind(kind: &str) -> bool {
+    matches!(kind, "bridge" | "cnv-bridge")
+}
+
 /// An entry of a trunk: a VLAN, a range of VLANs, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrunkEntry {
@@ -106,11 +112,7 @@ impl Cni {
     /// and no type.
     #[must_use]
     pub fn is_bridge(&self) -> bool {
-        match &*self.kind {
-            "bridge" | "cnv-bridge" => true,
-            "" => self.bridge.is_some(),
-            _ => false,
-        }
+        is_bridge_kind(&self.kind) || self.kind.is_empty() && self.bridge.is_some()
     }
 
     /// The CNI type. A bridge without a type has the type `bridge`.

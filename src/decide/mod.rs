@@ -14,3 +14,5 @@ pub mod plan;
 pub mod prioritize;
 pub mod review;
 pub mod upkeep;
+
+pub use names::first_of;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::cluster::{Cni, CniConfig, Name, RepeatedKey, TrunkEntry, UnreadableCni};
+use crate::cluster::{
+    Cni, CniConfig, Name, RepeatedKey, TrunkEntry, UnreadableCni, is_bridge_kind,
+};
 
 use super::decode::{List, Malformed, each};
 use super::fold::Members;
@@ -112,7 +114,7 @@ impl<'a> Parts<'a> {
             }
         };
         let mut cni = Cni { kind: kind.into(), ..Cni::default() };
-        if matches!(&*cni.kind, "" | "bridge" | "cnv-bridge") {
+        if cni.kind.is_empty() || is_bridge_kind(&cni.kind) {
             let last = text_of(members, "bridge", "")?;
             // Of a key that occurs twice, the plug-in may read either value. A bridge that may
             // belong to a cluster network counts, so that the rules apply to it.
@@ -191,10 +193,6 @@ fn trunk(
         Ok(TrunkEntry { id: number("id")?, min: number("minID")?, max: number("maxID")? })
     };
     entries.iter().enumerate().map(entry).collect()
-}
-
-fn is_bridge_kind(kind: &str) -> bool {
-    matches!(kind, "bridge" | "cnv-bridge")
 }
 
 /// The type of a plug-in, empty if there is none. If the key occurs twice, a bridge counts, so that

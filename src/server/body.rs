@@ -415,16 +415,17 @@ mod tests {
 
     #[tokio::test]
     async fn no_piece_of_a_reply_outgrows_its_buffer() {
-        let mut text = r#"{"Pod":{},"NodeNames":null,"Nodes":{"items":["#.to_owned();
         let annotation = "x".repeat(10_000);
-        for host in 0..200 {
-            // With a space between them, items are not copied together.
-            text.push_str(["", ",", ", "][usize::from(host > 0) + usize::from(host % 15 == 14)]);
-            text.push_str(&format!(
-                r#"{{"metadata":{{"name":"host{host}","annotations":{{"a":"{annotation}"}}}}}}"#
-            ));
-        }
-        text.push_str("]}}");
+        let node = |host| {
+            // Behind a comma without a space, the next item is copied together with this one.
+            let end = if host % 15 == 14 { ", " } else { "," };
+            let metadata =
+                format!(r#"{{"name":"host{host}","annotations":{{"a":"{annotation}"}}}}"#);
+            format!(r#"{{"metadata":{metadata}}}{end}"#)
+        };
+        let nodes: String = (0..200).map(node).collect();
+        let nodes = nodes.trim_end_matches(',');
+        let text = format!(r#"{{"Pod":{{}},"NodeNames":null,"Nodes":{{"items":[{nodes}]}}}}"#);
         let bodies = Bodies::with_room(1 << 30);
         let reply = || {
             let candidates = args(&text).unwrap().candidates;

@@ -141,6 +141,19 @@ pub enum BondMode {
     BalanceAlb,
 }
 
+impl BondMode {
+    /// Every mode.
+    pub const ALL: [Self; 7] = [
+        Self::BalanceRr,
+        Self::ActiveBackup,
+        Self::BalanceXor,
+        Self::Broadcast,
+        Self::Lacp,
+        Self::BalanceTlb,
+        Self::BalanceAlb,
+    ];
+}
+
 /// What a packet's NIC is chosen by.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "the kernel's own names")]

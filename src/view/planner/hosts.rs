@@ -6,21 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{HostRef, HostSet, Key, Labels, MGMT, Name, Snapshot};
+use crate::k8s::crds::BondMode;
 
 /// The label of a host that holds its name.
 pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The most values of a label that a form offers.
 const MAX_VALUES: usize = 200;
-/// The modes of a bond (docs/reference.md, "Network configs").
-const MODES: [&str; 7] = [
-    "balance-rr",
-    "active-backup",
-    "balance-xor",
-    "broadcast",
-    "802.3ad",
-    "balance-tlb",
-    "balance-alb",
-];
 
 /// How hosts are selected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -140,7 +131,7 @@ pub struct Choices<'s> {
     /// The labels of hosts.
     labels: Vec<LabelChoice<'s>>,
     /// The modes of a bond.
-    modes: [&'static str; 7],
+    modes: [BondMode; 7],
 }
 
 /// A label of hosts.
@@ -186,7 +177,7 @@ impl<'s> Choices<'s> {
             vm_networks: vm_networks().map(Key::as_str).collect(),
             hosts: snapshot.hosts().into_iter().map(|host| &**host.name()).collect(),
             labels: labels.collect(),
-            modes: MODES,
+            modes: BondMode::ALL,
         }
     }
 }

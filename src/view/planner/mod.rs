@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::is_dns_subdomain;
+use crate::decide::first_of;
 use crate::view::plan::PlanView;
 use crate::view::table::turns;
 use crate::view::{WriteError, to_yaml};
@@ -159,12 +160,7 @@ fn set(object: &mut Value, path: &[&str], value: Option<Value>) {
     }
 }
 
-/// The first names, separated by commas, and the number of the others.
+/// The first names, which fit beside a NIC, and the number of the others.
 fn listed(names: &[impl Display]) -> String {
-    const MAX_NAMES: usize = 5;
-    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(ToString::to_string).collect();
-    match names.len().saturating_sub(MAX_NAMES) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    first_of(names, 5)
 }

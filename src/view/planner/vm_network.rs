@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{Cni, Key, Snapshot, VmNetwork};
+use crate::cluster::{Cni, Key, Snapshot, VmNetwork, is_bridge_kind};
 use crate::k8s::CLUSTER_NETWORK_LABEL;
 
 use crate::view::page::trunk_texts;
@@ -225,14 +225,16 @@ impl VmNetworkForm {
     }
 }
 
-/// The plug-in that counts: the only one, or the first bridge of a list.
+/// The plug-in that counts: the only one, if it is a bridge or has no type, or the first bridge of a
+/// list.
 fn plugin(config: &mut Value) -> Option<&mut Map<String, Value>> {
-    let is_bridge = |plugin: &Map<String, Value>| {
-        matches!(plugin.get("type").and_then(Value::as_str), None | Some("bridge" | "cnv-bridge"))
-    };
+    fn kind(plugin: &Map<String, Value>) -> Option<&str> {
+        plugin.get("type").and_then(Value::as_str)
+    }
     if config.get("plugins").is_some() {
         let plugins = config.get_mut("plugins")?.as_array_mut()?;
-        return plugins.iter_mut().filter_map(Value::as_object_mut).find(|it| is_bridge(it));
+        let mut plugins = plugins.iter_mut().filter_map(Value::as_object_mut);
+        return plugins.find(|it| kind(it).is_some_and(is_bridge_kind));
     }
-    config.as_object_mut().filter(|it| is_bridge(it))
+    config.as_object_mut().filter(|it| kind(it).is_none_or(is_bridge_kind))
 }

@@ -70,6 +70,7 @@ async fn a_new_vm_network_is_a_vlan_untagged_or_a_trunk() {
 async fn a_changed_vm_network_keeps_the_rest_of_its_configuration() {
     let list = json!({ "cniVersion": "1.0.0", "plugins": [
         { "type": "tuning" },
+        { "bridge": "without-a-type-br" },
         { "type": "bridge", "bridge": "cluster-a-br", "VLAN": 5, "macspoofchk": true },
     ] });
     let nad = |name: &str, config: &str| {
@@ -91,9 +92,9 @@ async fn a_changed_vm_network_keeps_the_rest_of_its_configuration() {
     let mut form = filled["form"].clone();
     form["vlan"] = json!(6);
     let cni = config(&page.form("vm-network", form).await);
-    assert_eq!(cni["plugins"][1]["vlan"], 6);
-    assert_eq!(cni["plugins"][1]["VLAN"], Value::Null, "Go would read both as one key");
-    assert_eq!(cni["plugins"][1]["macspoofchk"], true);
+    assert_eq!(cni["plugins"][2]["vlan"], 6);
+    assert_eq!(cni["plugins"][2]["VLAN"], Value::Null, "Go would read both as one key");
+    assert_eq!(cni["plugins"][2]["macspoofchk"], true);
     for name in ["other", "broken"] {
         let change = json!({ "change": format!("default/{name}"), "clusterNetwork": "cluster-a", "vlan": 1 });
         let answer = page.form("vm-network", change).await;
