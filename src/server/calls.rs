@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use axum::BoxError;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use tower_service::Service;
@@ -21,6 +21,7 @@ use crate::decide::review::Webhook;
 use super::app::App;
 use super::listen::Client;
 use super::reply::Refusal;
+use super::rest::{Unread, WithRest};
 
 /// Answers the requests of the scheduler and of the API server.
 #[derive(Clone)]
@@ -36,8 +37,7 @@ impl Calls {
 
 impl<B> Service<Request<B>> for Calls
 where
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B: Unread<Error: Into<BoxError>>,
 {
     type Response = Response;
     type Error = Infallible;
@@ -49,7 +49,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let app = self.0.clone();
-        let answer = async move { Ok(app.call(request.map(Body::new)).await) };
+        let answer =
+            async move { Ok(app.call(request.map(|body| Body::new(WithRest::of(body)))).await) };
         // It is copied into the box, for each request.
         debug_assert!(size_of_val(&answer) <= 3 << 10, "{} bytes", size_of_val(&answer));
         Box::pin(answer)

@@ -9,6 +9,7 @@ mod calls;
 mod extender;
 pub mod listen;
 mod reply;
+mod rest;
 pub mod ui;
 
 pub use app::{App, Settings};

@@ -1,7 +1,7 @@
 //! The whole program: a real process, real TLS, real signals.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -321,20 +321,46 @@ async fn the_memory_of_a_burst_goes_back_to_the_system() {
     until("memory as before", || (resident() < before + 10 * MIB).then_some(()));
 }
 
+type Tls = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+
 /// A connection that sends the head of a request of `length` bytes, and the first `sent` of them.
-async fn half_a_request(process: &Process, length: usize, sent: usize) -> impl Sized + use<> {
+async fn half_a_request(process: &Process, length: usize, sent: usize) -> Tls {
+    begun("/scheduler/filter", process, length, sent).await.unwrap()
+}
+
+/// The same for any path. Fails if the server closes the connection before.
+async fn begun(path: &str, process: &Process, length: usize, sent: usize) -> io::Result<Tls> {
     use tokio::io::AsyncWriteExt;
     let ca = fs::read(process.folder.path().join("certs/dev/ca.crt")).unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(&ca)));
     let stream = tokio::net::TcpStream::connect(process.https).await.unwrap();
     let name = "localhost".try_into().unwrap();
     let mut stream = connector.connect(name, stream).await.unwrap();
-    let head =
-        format!("POST /scheduler/filter HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&vec![b' '; sent]).await.unwrap();
-    stream.flush().await.unwrap();
-    stream
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&vec![b' '; sent]).await?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn a_client_that_sends_its_whole_body_first_reads_why_it_was_refused() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    const MIB: usize = 1 << 20;
+    let limits = ["--max-body-memory", "1MiB", "--max-filter-body", "30MiB"];
+    let process = Process::start(copy_of_project(), &limits).ready();
+    for (path, length, status) in [
+        ("/scheduler/filter", 20 * MIB, "503 Service Unavailable"),
+        ("/scheduler/filter", 31 * MIB, "413 Payload Too Large"),
+        ("/validate", 31 * MIB, "413 Payload Too Large"),
+        ("/nowhere", 31 * MIB, "404 Not Found"),
+    ] {
+        let mut stream = begun(path, &process, length, length).await.expect(status);
+        let mut answer = String::new();
+        BufReader::new(&mut stream).read_line(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {status}\r\n"), "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
