@@ -13,7 +13,7 @@ pub(super) fn list<T: Display>(names: impl IntoIterator<Item = T>) -> String {
     first_of(names, MAX_NAMES)
 }
 
-/// As many of the first names, separated by commas, and the number of the others.
+/// The first `most` names, separated by commas, and the number of the others.
 pub fn first_of<T: Display>(names: impl IntoIterator<Item = T>, most: usize) -> String {
     let mut names = names.into_iter();
     let shown: Vec<String> = names.by_ref().take(most).map(|name| name.to_string()).collect();
