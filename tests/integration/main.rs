@@ -14,6 +14,7 @@ mod lines;
 
 mod admission;
 mod authority;
+mod bodies;
 mod certificates;
 mod check;
 mod cleanup;

@@ -1,7 +1,7 @@
 //! The whole program: a real process, real TLS, real signals.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,11 +13,12 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::bodies::half_a_request;
 use crate::harness::project;
 use crate::lines;
 
 /// How long a condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running `lanekeeper serve`, in a folder of its own with a copy of the examples.
 pub struct Process {
@@ -113,19 +114,24 @@ impl Process {
     }
 
     /// A client that trusts the CA made for development, and no other.
-    fn client(&self) -> reqwest::Client {
+    pub fn client(&self) -> reqwest::Client {
         let ca = fs::read(self.folder.path().join("certs/dev/ca.crt")).unwrap();
         client(&ca)
     }
 
-    async fn post(&self, client: &reqwest::Client, path: &str, body: String) -> reqwest::Response {
+    pub async fn post(
+        &self,
+        client: &reqwest::Client,
+        path: &str,
+        body: String,
+    ) -> reqwest::Response {
         let url = format!("https://localhost:{}{path}", self.https.port());
         client.post(url).body(body).send().await.unwrap()
     }
 }
 
 /// TLS that trusts this CA, and no other.
-fn tls(ca: &[u8]) -> rustls::ClientConfig {
+pub fn tls(ca: &[u8]) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -163,7 +169,7 @@ impl Drop for Process {
     }
 }
 
-fn args(networks: &str, names: &[&str]) -> String {
+pub fn args(networks: &str, names: &[&str]) -> String {
     json!({
         "Pod": { "metadata": { "namespace": "default",
                  "annotations": { "k8s.v1.cni.cncf.io/networks": networks } } },
@@ -290,115 +296,6 @@ async fn broken_at_the_start_it_is_alive_but_not_ready_and_names_file_and_line()
     assert!(answer["Error"].as_str().unwrap().contains("not synced"));
     fs::remove_file(process.folder.path().join("examples/odd.yaml")).unwrap();
     let _ready = process.ready();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_memory_of_a_burst_goes_back_to_the_system() {
-    const MIB: usize = 1 << 20;
-    const BURST: usize = 6;
-    let process = Process::start(copy_of_project(), &[]).ready();
-    let client = process.client();
-    let resident = || -> usize {
-        let (_, metrics) = process.admin("/metrics");
-        let mut lines = metrics.lines();
-        let value = lines.find_map(|it| it.strip_prefix("process_resident_memory_bytes "));
-        value.unwrap().parse().unwrap()
-    };
-    let before = resident();
-    let mut body = args("vm-network-a", &["host0"]);
-    body.push_str(&" ".repeat(20 * MIB));
-    let mut requests = tokio::task::JoinSet::new();
-    let url = format!("https://localhost:{}/scheduler/filter", process.https.port());
-    for _ in 0..BURST {
-        requests.spawn(client.post(&url).body(body.clone()).send());
-    }
-    let mut most = before;
-    while let Some(answer) = requests.join_next().await {
-        most = most.max(resident());
-        assert_eq!(answer.unwrap().unwrap().status(), 200);
-    }
-    assert!(most > before + 20 * MIB, "{before}, then {most}: that is no burst");
-    until("memory as before", || (resident() < before + 10 * MIB).then_some(()));
-}
-
-type Tls = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
-
-/// A connection that sends the head of a request of `length` bytes, and the first `sent` of them.
-async fn half_a_request(process: &Process, length: usize, sent: usize) -> Tls {
-    begun("/scheduler/filter", process, length, sent).await.unwrap()
-}
-
-/// The same for any path. Fails if the server closes the connection before.
-async fn begun(path: &str, process: &Process, length: usize, sent: usize) -> io::Result<Tls> {
-    use tokio::io::AsyncWriteExt;
-    let ca = fs::read(process.folder.path().join("certs/dev/ca.crt")).unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(&ca)));
-    let stream = tokio::net::TcpStream::connect(process.https).await.unwrap();
-    let name = "localhost".try_into().unwrap();
-    let mut stream = connector.connect(name, stream).await.unwrap();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(&vec![b' '; sent]).await?;
-    stream.flush().await?;
-    Ok(stream)
-}
-
-#[tokio::test]
-async fn a_client_that_sends_its_whole_body_first_reads_why_it_was_refused() {
-    use tokio::io::{AsyncBufReadExt, BufReader};
-
-    const MIB: usize = 1 << 20;
-    let limits = ["--max-body-memory", "1MiB", "--max-filter-body", "30MiB"];
-    let process = Process::start(copy_of_project(), &limits).ready();
-    for (path, length, status) in [
-        ("/scheduler/filter", 20 * MIB, "503 Service Unavailable"),
-        ("/scheduler/filter", 31 * MIB, "413 Payload Too Large"),
-        ("/validate", 31 * MIB, "413 Payload Too Large"),
-        ("/nowhere", 31 * MIB, "404 Not Found"),
-    ] {
-        let mut stream = begun(path, &process, length, length).await.expect(status);
-        let mut answer = String::new();
-        BufReader::new(&mut stream).read_line(&mut answer).await.unwrap();
-        assert_eq!(answer, format!("HTTP/1.1 {status}\r\n"), "{path}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_in_flight_beyond_their_bound_are_503_at_once() {
-    let limits = ["--max-body-memory", "64KiB", "--max-filter-body", "60KiB"];
-    let process = Process::start(copy_of_project(), &limits).ready();
-    let client = process.client();
-    let padded = |size: usize| {
-        let mut body = args("vm-network-a", &["host0"]);
-        body.push_str(&" ".repeat(size - body.len()));
-        body
-    };
-    // Promised bytes take no room, so that nobody can take it by promises.
-    let promise = half_a_request(&process, 60 << 10, 0).await;
-    assert_eq!(process.post(&client, "/scheduler/filter", padded(50 << 10)).await.status(), 200);
-    // When the held bytes have arrived can't be seen from outside, and of two that come in together
-    // either may be the one too many: so both are sent until it is the one that we wait for.
-    let mut every = tokio::time::interval(Duration::from_millis(10));
-    let full = tokio::time::timeout(PATIENCE, async {
-        loop {
-            let held = half_a_request(&process, 60 << 10, 50 << 10).await;
-            let answer = process.post(&client, "/scheduler/filter", padded(50 << 10)).await;
-            if answer.status() == 503 {
-                return held;
-            }
-            every.tick().await;
-        }
-    });
-    let held = full.await.unwrap();
-    assert_eq!(process.post(&client, "/scheduler/filter", padded(1 << 10)).await.status(), 200);
-    drop((held, promise));
-    let free = tokio::time::timeout(PATIENCE, async {
-        while process.post(&client, "/scheduler/filter", padded(50 << 10)).await.status() != 200 {
-            every.tick().await;
-        }
-    });
-    free.await.unwrap();
-    assert_eq!(process.post(&client, "/scheduler/filter", padded(61 << 10)).await.status(), 413);
 }
 
 #[test]
