@@ -25,9 +25,9 @@ use super::reply::{Refusal, json};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// So much room is made for a body before it arrives. One that is longer gets room for all that
-/// Content-Length promises, and takes it from the budget, when so many bytes are there: it need not be
-/// copied again and again as it grows, and a promise alone holds no memory.
+/// The most room that is made for a body before it arrives, so that a promise alone holds no memory.
+/// When this many bytes of a longer body have arrived, it gets room for its whole Content-Length, and
+/// takes that from the budget, so that it need not be copied as it grows.
 const MAX_PROMISED: usize = 64 << 10;
 /// A reply is sent in pieces of at most this many bytes, unless an item is very large.
 const PIECE_SIZE: usize = 256 << 10;

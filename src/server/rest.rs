@@ -1,4 +1,4 @@
-//! The rest of a request's body that nobody reads, because the request was refused before.
+//! The rest of a request's body, if the request was refused before the body was read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -82,38 +82,28 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+
     use super::*;
 
     const PIECE: usize = 1 << 20;
     static ZEROS: [u8; PIECE] = [0; PIECE];
 
-    /// A body of this many pieces, which counts those that are read, and then never ends.
-    struct Pieces {
-        left: usize,
-        read: Arc<AtomicUsize>,
-    }
-
-    impl Body for Pieces {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            if self.left == 0 {
+    /// How many pieces are read of a body that is dropped, once nothing holds it any more. It has this
+    /// many, and then never ends.
+    async fn read_of(pieces: usize) -> usize {
+        let read = Arc::new(AtomicUsize::new(0));
+        let (counter, mut left) = (Arc::clone(&read), pieces);
+        let frames = stream::poll_fn(move |_| {
+            if left == 0 {
                 return Poll::Pending;
             }
-            self.left -= 1;
-            self.read.fetch_add(1, Ordering::Relaxed);
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&ZEROS)))))
-        }
-    }
-
-    /// How many pieces are read of a body that is dropped, once nothing holds it any more.
-    async fn read_of(left: usize) -> usize {
-        let read = Arc::default();
-        drop(WithRest::of(Pieces { left, read: Arc::clone(&read) }));
+            left -= 1;
+            counter.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Some(Ok::<_, Infallible>(Frame::data(Bytes::from_static(&ZEROS)))))
+        });
+        drop(WithRest::of(StreamBody::new(frames)));
         while Arc::strong_count(&read) > 1 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
