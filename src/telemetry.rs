@@ -8,7 +8,12 @@ use tracing_subscriber::EnvFilter;
 /// Sets up logging. Must be called only once.
 pub fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A line that can't be written, as when the disk is full, is lost. It would be complained about on
+        // standard error too, and that would panic.
+        .log_internal_errors(false);
     if std::io::stderr().is_terminal() {
         logs.init();
     } else {

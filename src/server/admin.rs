@@ -11,6 +11,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
+use tokio::sync::Mutex;
 
 use crate::cluster::Kind;
 use crate::metrics::{Ca, Certificates, Metrics};
@@ -27,6 +28,8 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     certificate: ArcSwap<Certificate>,
     ca: ArcSwapOption<Ca>,
+    /// Held while metrics are gathered.
+    scrape: Arc<Mutex<()>>,
     stopping: AtomicBool,
 }
 
@@ -64,6 +67,7 @@ impl Admin {
             metrics,
             certificate: ArcSwap::from_pointee(certificate),
             ca: ArcSwapOption::empty(),
+            scrape: Arc::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -136,8 +140,11 @@ fn named(what: &str, kinds: &[Kind]) -> String {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    // On a large cluster, to count VMs takes a while.
+    // On a large cluster, to count VMs takes a while. One scrape is made at a time, even if its client is
+    // gone, so that many of them leave the other cores to those who serve the scheduler.
+    let turn = admin.scrape.clone().lock_owned().await;
     let scraped = off_thread(true, move || {
+        let _turn = turn;
         let serving_expires = match &**admin.certificate.load() {
             Certificate::Served(validity) => Some(validity.until),
             Certificate::Missing(_) => None,

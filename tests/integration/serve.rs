@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bodies::half_a_request;
 use crate::harness::project;
@@ -298,8 +299,20 @@ async fn broken_at_the_start_it_is_alive_but_not_ready_and_names_file_and_line()
     let _ready = process.ready();
 }
 
-#[test]
-fn connections_are_bounded_in_number() {
+/// What the plain port answers to a GET from this address, if it answers.
+async fn get_from(address: &str, process: &Process) -> Option<String> {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(address.parse().unwrap()).unwrap();
+    let mut stream = socket.connect(process.admin).await.ok()?;
+    let request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+#[tokio::test]
+async fn connections_are_bounded_in_number_and_one_address_has_half_of_them() {
     let process = Process::start(copy_of_project(), &[]).ready();
     let is_closed = |stream: &TcpStream| {
         stream.set_nonblocking(true).unwrap();
@@ -310,13 +323,15 @@ fn connections_are_bounded_in_number() {
     };
     // The server answers nobody who says nothing, and closes those beyond its bound.
     let open: Vec<TcpStream> =
-        (0..64 + 8).map(|_| TcpStream::connect(process.admin).unwrap()).collect();
+        (0..32 + 8).map(|_| TcpStream::connect(process.admin).unwrap()).collect();
     until("eight to be closed", || {
         let closed = open.iter().filter(|stream| is_closed(stream)).count();
         assert!(closed <= 8, "{closed}");
         (closed == 8).then_some(())
     });
     until("the log to say so", || logged(&process.log, "too many connections are open"));
+    let other = get_from("127.0.0.2:0", &process).await.unwrap();
+    assert!(other.starts_with("HTTP/1.1 200"), "another client is served: {other}");
     drop(open);
     until("a probe to be answered", || {
         let mut stream = TcpStream::connect(process.admin).unwrap();
@@ -325,6 +340,39 @@ fn connections_are_bounded_in_number() {
         stream.read_to_string(&mut answer).ok()?;
         answer.starts_with("HTTP/1.1 200").then_some(())
     });
+}
+
+#[test]
+fn log_lines_that_cant_be_written_are_lost_and_nothing_else() {
+    let folder = copy_of_project();
+    let mut process = Process::start(folder, &[]).ready();
+    // Nobody reads the log any more: it is closed at its next line.
+    process.log = Arc::default();
+    for hosts in 7..=9 {
+        let file = process.folder.path().join(format!("examples/{hosts}.yaml"));
+        let host = format!("apiVersion: v1\nkind: Node\nmetadata: {{name: more{hosts}}}\n");
+        fs::write(&file, host).unwrap();
+        let count = format!("lanekeeper_objects{{kind=\"Node\"}} {hosts}\n");
+        until("the new host, which is logged, to be counted", || {
+            process.admin("/metrics").1.contains(&count).then_some(())
+        });
+    }
+    process.signal("TERM");
+    assert!(process.exit().success());
+}
+
+#[test]
+fn a_head_of_more_than_64_kib_is_refused() {
+    let process = Process::start(copy_of_project(), &[]).ready();
+    for (size, is_read) in [(60 << 10, true), (65 << 10, false)] {
+        let mut stream = TcpStream::connect(process.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let field = "x".repeat(size);
+        let _ = write!(stream, "GET /livez HTTP/1.1\r\nX: {field}\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), is_read, "{size}: {answer}");
+    }
 }
 
 #[test]
