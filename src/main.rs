@@ -95,7 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 ..Policy::default()
             };
             let mode = Mode { delete, in_order, policy };
-            let plan = plan(&file, source.once()?, &source.decoder(), &mode, output.into())?;
+            let plan = plan(&file, source.once()?, &mode, output.into())?;
             report(&plan.problems);
             print(&plan.text)?;
             Ok(u8::from(!plan.admitted))
@@ -168,13 +168,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
 
 fn explain(what: Explained) -> anyhow::Result<Explanation> {
     Ok(match what {
-        Explained::Vm { vm, file, reading: Reading { source, output } } => explain::vm(
-            vm.as_deref(),
-            file.as_deref(),
-            source.once()?,
-            &source.decoder(),
-            output.into(),
-        )?,
+        Explained::Vm { vm, file, reading: Reading { source, output } } => {
+            explain::vm(vm.as_deref(), file.as_deref(), source.once()?, output.into())?
+        }
         Explained::Host { host, reading: Reading { source, output } } => {
             explain::host(&host, source.once()?, output.into())?
         }

@@ -1,5 +1,6 @@
 //! A minimal client of the API server: it lists kinds page by page, reads and writes single objects
-//! and opens watches. It never retries, since only callers know when to.
+//! and opens watches. It never retries, since only callers know when to, but for a page of a list that
+//! the API server puts off.
 
 mod error;
 mod events;
@@ -15,7 +16,7 @@ use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
@@ -41,6 +42,10 @@ const MAX_ANSWER: usize = 256 << 20;
 /// The largest error answer, in bytes. Its message may quote the object of a request, which the API
 /// server limits to 3 MiB.
 const MAX_REFUSAL: usize = 4 << 20;
+/// How often the API server may put off one page, and for how long, before the list fails. A list that
+/// failed begins again with its first page, which would load a busy API server even more.
+const MAX_PUT_OFF: usize = 5;
+const MAX_PAGE_DELAY: Duration = Duration::from_secs(10);
 /// The number of whole objects in a page.
 const PAGE_SIZE: u32 = 250;
 /// The number of objects in a page of metadata: 7 MB of pods.
@@ -57,18 +62,24 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A kubeconfig can't be used.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Kubeconfig {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: kube::config::KubeconfigError,
+        why: String,
     },
     /// Neither arguments nor environment name a cluster.
     #[error(
-        "no cluster is given: use --cluster or --kubeconfig, set KUBECONFIG, or run in a pod ({0})"
+        "no cluster is given: use --cluster or --kubeconfig, set KUBECONFIG, or run in a pod \
+         (in-cluster: {in_cluster}; kubeconfig: {kubeconfig})"
     )]
-    NoCluster(#[from] kube::config::InferConfigError),
+    NoCluster {
+        /// Why the environment of a pod can't be used.
+        in_cluster: InClusterError,
+        /// Why there is no kubeconfig, or why it can't be used.
+        kubeconfig: String,
+    },
     /// The configuration can't be used to connect.
     #[error(transparent)]
     Client(#[from] kube::Error),
@@ -86,19 +97,34 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
 }
 
 async fn configuration(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
+    let options = KubeConfigOptions::default();
+    let from = async |kubeconfig: Result<Kubeconfig, KubeconfigError>| {
+        Config::from_custom_kubeconfig(kubeconfig?, &options).await
+    };
     let mut config = match kubeconfig {
-        Some(path) => {
-            let at = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
-            let kubeconfig = Kubeconfig::read_from(path).map_err(at)?;
-            let options = KubeConfigOptions::default();
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(at)?
-        }
-        None => Config::infer().await?,
+        Some(path) => from(Kubeconfig::read_from(path)).await.map_err(|error| {
+            ConnectError::Kubeconfig { path: path.to_owned(), why: without_excerpt(&error) }
+        })?,
+        None => match from(Kubeconfig::read()).await {
+            Ok(config) => config,
+            Err(error) => Config::incluster().map_err(|in_cluster| ConnectError::NoCluster {
+                in_cluster,
+                kubeconfig: without_excerpt(&error),
+            })?,
+        },
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // kube's own retries would hide the reason of a failure for fifteen attempts.
     config.default_retry = false;
     Ok(config)
+}
+
+/// Why a kubeconfig can't be used, without the lines around a fault, or a value: these may be
+/// credentials.
+fn without_excerpt(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(fault) = error else { return error.to_string() };
+    let why = fault.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    format!("failed to parse kubeconfig YAML: {why}")
 }
 
 /// A client as [`connect`] makes it, for a command.
@@ -109,6 +135,8 @@ pub struct Connection {
     pub api: Api,
     /// The API server's address.
     pub address: String,
+    /// The namespace of the kubeconfig's context, in which kubectl looks for an object that names none.
+    pub namespace: Name,
 }
 
 /// Makes a client as [`connect`] does, and the runtime on which a command runs its requests.
@@ -120,9 +148,10 @@ pub fn with_runtime(kubeconfig: Option<&Path>) -> Result<Connection, ConnectErro
     let runtime = runtime.map_err(ConnectError::Runtime)?;
     let config = runtime.block_on(configuration(kubeconfig))?;
     let address = config.cluster_url.to_string();
+    let namespace = (&*config.default_namespace).into();
     // The client starts a task.
     let client = runtime.block_on(async { Client::try_from(config) })?;
-    Ok(Connection { runtime, api: Api::new(client), address })
+    Ok(Connection { runtime, api: Api::new(client), address, namespace })
 }
 
 /// Which objects of a kind to list, and how much of each.
@@ -203,7 +232,19 @@ impl Pages<'_> {
         }
         let query = self.query();
         let accept = if self.which.metadata { METADATA_LIST } else { "application/json" };
-        let list: List = self.api.get_json(&collection_of(self.kind, None), &query, accept).await?;
+        let path = collection_of(self.kind, None);
+        let mut put_off = 0;
+        let list: List = loop {
+            match self.api.get_json(&path, &query, accept).await {
+                Err(Error::Busy { retry_after: Some(delay), .. })
+                    if put_off < MAX_PUT_OFF && delay <= MAX_PAGE_DELAY =>
+                {
+                    put_off += 1;
+                    tokio::time::sleep(delay).await;
+                }
+                answer => break answer?,
+            }
+        };
         self.after = Some(list.metadata.after).filter(|token| !token.is_empty());
         self.ended = self.after.is_none();
         self.version = list.metadata.resource_version;
@@ -211,7 +252,7 @@ impl Pages<'_> {
     }
 
     /// The query for the next page.
-    fn query(&mut self) -> String {
+    fn query(&self) -> String {
         let mut query = Serializer::new(String::new());
         select_launcher_pods(&mut query, self.kind);
         if let Some(fields) = self.which.pods.fields() {
@@ -227,8 +268,8 @@ impl Pages<'_> {
             let page = if self.which.metadata { METADATA_PAGE_SIZE } else { PAGE_SIZE };
             query.append_pair("limit", &page.to_string());
         }
-        if let Some(after) = self.after.take() {
-            query.append_pair("continue", &after);
+        if let Some(after) = &self.after {
+            query.append_pair("continue", after);
         }
         query.finish()
     }

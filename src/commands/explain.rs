@@ -64,14 +64,13 @@ pub fn vm(
     name: Option<&str>,
     file: Option<&Path>,
     mut source: Once,
-    decoder: &Decoder,
     form: Form,
 ) -> Result<Explanation, Error> {
     let named = name.map(namespaced).transpose()?;
     let mut snapshot = source.snapshot()?;
     let key = match (file, named) {
         (Some(file), named) => {
-            let (key, with_file) = apply(file, named, &snapshot, decoder)?;
+            let (key, with_file) = apply(file, named, &snapshot, source.decoder())?;
             snapshot = with_file;
             key
         }
@@ -183,9 +182,12 @@ fn apply(
             ref several => return Err(Error::WhichOne(shown, several.len())),
         },
     };
-    if let Now::Malformed { why, .. } = &vm.now {
-        let why = Malformed::new(format!("{} can't be read: {why}", vm.object));
-        return Err(Error::Object(shown, why));
+    // An answer without what the file says of another object would be wrong too.
+    for change in &changes {
+        if let Now::Malformed { why, .. } = &change.now {
+            let why = Malformed::new(format!("{} can't be read: {why}", change.object));
+            return Err(Error::Object(shown, why));
+        }
     }
     let key = vm.object.key.clone();
     Ok((key, snapshot.with(changes)))

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cluster::Problem;
-use crate::k8s::Decoder;
 use crate::source::{Once, OnceError, Unreadable, objects_in};
 use crate::view::plan::{Mode, PlanView, Proposed, Unjudged};
 use crate::view::{Form, WriteError};
@@ -43,16 +42,11 @@ pub enum Error {
 ///
 /// # Errors
 /// If the source or the file can't be read.
-pub fn plan(
-    file: &Path,
-    mut source: Once,
-    decoder: &Decoder,
-    mode: &Mode,
-    form: Form,
-) -> Result<Plan, Error> {
+pub fn plan(file: &Path, mut source: Once, mode: &Mode, form: Form) -> Result<Plan, Error> {
     let before = source.snapshot()?;
     let shown = || file.display().to_string();
-    let proposed = Proposed::read(objects_in(file)?, decoder).map_err(|why| match why {
+    let decoder = source.decoder().clone();
+    let proposed = Proposed::read(objects_in(file)?, &decoder).map_err(|why| match why {
         Unjudged::Empty => Error::Empty(shown()),
         why @ Unjudged::Object { .. } => Error::Object(shown(), why),
     })?;
@@ -62,7 +56,7 @@ pub fn plan(
             existing.insert(object.clone(), found);
         }
     }
-    let view = proposed.judge(&before, &existing, decoder, mode);
+    let view = proposed.judge(&before, &existing, &decoder, mode);
     Ok(Plan {
         admitted: view.is_admitted(),
         text: form.write(&view, PlanView::table)?,

@@ -72,6 +72,8 @@ struct KindState {
     served: Served,
     /// The delay before the next retry.
     backoff: Duration,
+    /// Whether history was gone, and no watch has been healthy since.
+    expired: bool,
 }
 
 /// Whether the API server serves a kind.
@@ -112,8 +114,13 @@ impl Live {
     }
 
     async fn follow_kind(&self, kind: Kind, sender: Sender<Update>) {
-        let mut state =
-            KindState { kind, after: None, served: Served::Unknown, backoff: FIRST_BACKOFF };
+        let mut state = KindState {
+            kind,
+            after: None,
+            served: Served::Unknown,
+            backoff: FIRST_BACKOFF,
+            expired: false,
+        };
         loop {
             let started = Instant::now();
             let end = self.follow_once(&mut state, &sender).await;
@@ -170,8 +177,9 @@ impl Live {
         if !matches!(error, Error::Unreachable(_) | Error::Timeout(_) | Error::Busy { .. }) {
             state.after = None;
         }
-        // etcd compacts old resource versions every few minutes, so this is not a fault.
-        if *error == Error::Gone {
+        // etcd compacts old resource versions every few minutes, so this is not a fault, unless a new
+        // list does not help.
+        if *error == Error::Gone && !std::mem::replace(&mut state.expired, true) {
             tracing::debug!(kind = kind.kubernetes(), "relisting: {error}");
             return wait;
         }
@@ -234,6 +242,7 @@ impl Live {
             };
             if !std::mem::replace(&mut settled, true) {
                 self.watches.healthy(kind);
+                state.expired = false;
             }
             let Some(event) = event else { continue };
             state.after = Some(match &event {

@@ -96,6 +96,11 @@ impl Manifests {
         }
     }
 
+    /// How objects are read.
+    pub(super) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
     /// Reads all files once.
     ///
     /// # Errors

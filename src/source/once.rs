@@ -25,8 +25,9 @@ pub enum Once {
     /// An API server.
     Live {
         /// The API server.
-        connection: Connection,
-        /// How objects are read.
+        connection: Box<Connection>,
+        /// How objects are read: as by kubectl, one without a namespace is in that of the kubeconfig's
+        /// context.
         decoder: Decoder,
         /// How the index treats facts.
         options: Options,
@@ -68,8 +69,18 @@ impl Once {
         decoder: Decoder,
         options: Options,
     ) -> Result<Self, OnceError> {
-        let connection = api::with_runtime(kubeconfig)?;
+        let connection = Box::new(api::with_runtime(kubeconfig)?);
+        let decoder = Decoder { default_namespace: connection.namespace.clone(), ..decoder };
         Ok(Self::Live { connection, decoder, options })
+    }
+
+    /// How objects are read.
+    #[must_use]
+    pub fn decoder(&self) -> &Decoder {
+        match self {
+            Self::Manifests { manifests, .. } => manifests.decoder(),
+            Self::Live { decoder, .. } => decoder,
+        }
     }
 
     /// Reads the source into a snapshot.
@@ -87,7 +98,7 @@ impl Once {
                 let told = |kind: Kind, count| {
                     progress.now(format!("reading {}: {count}", kind.plural()));
                 };
-                let Connection { runtime, api, address } = connection;
+                let Connection { runtime, api, address, .. } = &**connection;
                 let read = runtime.block_on(live::read(api, decoder, *options, &told));
                 read.map_err(|source| OnceError::Live { address: address.clone(), source })
             }
@@ -107,7 +118,8 @@ impl Once {
                 };
                 Ok(objects.get(object).cloned())
             }
-            Self::Live { connection: Connection { runtime, api, address }, .. } => {
+            Self::Live { connection, .. } => {
+                let Connection { runtime, api, address, .. } = &**connection;
                 let read = runtime.block_on(live::object(api, object));
                 read.map_err(|source| OnceError::Live { address: address.clone(), source })
             }

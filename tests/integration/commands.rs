@@ -98,3 +98,22 @@ fn as_a_plug_in_it_is_kubectl_lanekeeper() {
     assert!(usage(&plugin).contains("Usage: kubectl lanekeeper explain vm"), "{}", usage(&plugin));
     assert!(usage(&program()).contains("Usage: lanekeeper explain vm"));
 }
+
+#[test]
+fn a_kubeconfig_that_cant_be_read_is_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    let text =
+        "users:\n- name: a\n  user:\n    token: secret-token\n    tokenFile: [secret-file]\n";
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let by_name = run(&["check", "--kubeconfig", file]);
+    let mut command = Command::new(program());
+    command.arg("check").current_dir(project()).env("RUST_LOG", "trace").env("KUBECONFIG", file);
+    for output in [by_name, command.output().unwrap()] {
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("expected string scalar at line 5, column 16"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}

@@ -300,6 +300,13 @@ fn a_vm_in_a_file_is_explained_before_it_is_made() {
     let output = explained(SMALL, &["vm", "-f", path]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("VirtualMachine ns/vm can't be read: spec"), "{said}");
+
+    let odd = "{apiVersion: network.harvesterhci.io/v1beta1, kind: VlanConfig, metadata: {name: odd}, spec: {clusterNetwork: a, nodeSelector: {rack: 1}}}\n---\n";
+    fs::write(&file, odd.to_owned() + &vm("new", "1")).unwrap();
+    let output = explained(SMALL, &["vm", "-f", path]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("VlanConfig odd can't be read: spec.nodeSelector"), "{said}");
+    assert_eq!(output.status.code(), Some(2), "no answer without what the file says: {said}");
 }
 
 #[test]

@@ -202,7 +202,7 @@ async fn check_plan(
     let mode =
         Mode { delete: new.is_null(), in_order: true, policy: Policy { trusted_users, ..policy } };
     let source = Once::manifests(source);
-    let planned = plan(&file, source, &Decoder::default(), &mode, Form::Json).unwrap();
+    let planned = plan(&file, source, &mode, Form::Json).unwrap();
     let planned: Value = serde_json::from_str(&planned.text).unwrap();
     let violations = planned["objects"][0]["violations"].as_array().unwrap();
     let by_plan: Vec<_> = violations.iter().map(|it| it["code"].as_str().unwrap()).collect();

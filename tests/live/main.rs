@@ -118,6 +118,7 @@ fn main() {
         scheduling::nobody_is_evicted_in_vain,
         source::kinds_that_come_later_are_awaited,
         source::decisions_are_right_again_after_the_api_server_was_away,
+        source::an_object_of_a_plan_is_in_the_namespace_of_the_context,
         throughput::pods_per_second,
         waking::waiting_pods_run_seconds_after_they_can,
         waking::a_pod_whose_sample_missed_its_host_is_sent_there,

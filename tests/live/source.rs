@@ -1,5 +1,7 @@
 //! What we know of the API server, and when.
 
+use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -89,4 +91,29 @@ pub async fn decisions_are_right_again_after_the_api_server_was_away() {
     until("a later change", async || (active(&lanekeeper, "cluster-b").await == 0).then_some(()))
         .await;
     assert_eq!(objects(&lanekeeper, "VlanConfig").await, 2);
+}
+
+pub async fn an_object_of_a_plan_is_in_the_namespace_of_the_context() {
+    let plane = ControlPlane::start().await;
+    plane.install().await;
+    plane.install_foreign_kinds().await;
+    let path = plane.folder.path();
+    let kubeconfig = fs::read_to_string(path.join("admin.kubeconfig")).unwrap();
+    let mut kubeconfig: Value = serde_json::from_str(&kubeconfig).unwrap();
+    kubeconfig["contexts"][0]["context"]["namespace"] = json!("prod");
+    fs::write(path.join("prod.kubeconfig"), kubeconfig.to_string()).unwrap();
+    let network = json!({
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+        "metadata": { "name": "net" }, "spec": {},
+    });
+    fs::write(path.join("network.yaml"), network.to_string()).unwrap();
+    for (file, key) in [("admin", "default/net"), ("prod", "prod/net")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lanekeeper"));
+        let kubeconfig = path.join(format!("{file}.kubeconfig"));
+        command.args(["plan", "-f"]).arg(path.join("network.yaml"));
+        command.arg("--kubeconfig").arg(kubeconfig);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains(key), "{output:?}");
+    }
 }

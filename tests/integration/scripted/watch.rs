@@ -313,14 +313,75 @@ async fn a_list_whose_second_page_fails_takes_nothing_away() {
             });
         }
         firsts += 1;
-        let metadata = json!({ "resourceVersion": "4", "continue": "next" });
-        let name = if firsts == 3 { "c" } else { "a" };
-        Some(Answer::Json(json!({ "metadata": metadata, "items": [object(name, 1)] })))
+        Some(first_page(if firsts == 3 { "c" } else { "a" }))
     });
     let mut followed = Followed::start(server);
     followed.until_hosts(&["a", "b"]).await;
     followed.until_hosts(&["b", "c"]).await;
     assert!(followed.errors_of("Node"));
+}
+
+/// A page of a list of hosts that goes on.
+fn first_page(host: &str) -> Answer {
+    let metadata = json!({ "resourceVersion": "4", "continue": "next" });
+    Answer::Json(json!({ "metadata": metadata, "items": [object(host, 1)] }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_that_is_gone_again_and_again_is_a_fault() {
+    // Either the second page or the watch never comes, until the API server is well again.
+    for of_page in [true, false] {
+        let started = tokio::time::Instant::now();
+        let server = ApiServer::new(move |call| {
+            let is_ill = (10..200).contains(&started.elapsed().as_secs());
+            let gone = || Answer::Status(410, None, "too old");
+            match () {
+                () if !of_nodes(call) => None,
+                () if call.has("continue") && is_ill && of_page => Some(gone()),
+                () if call.has("continue") => Some(list(4, &[object("b", 1)])),
+                () if call.is_list("nodes") => Some(first_page("a")),
+                () if is_ill => Some(gone()),
+                () => None,
+            }
+        });
+        let mut followed = Followed::start(server);
+        followed.until_hosts(&["a", "b"]).await;
+        pass(62).await;
+        assert!(followed.faults_of("Node").is_empty(), "the first time is none");
+        pass(60).await;
+        let faults = followed.faults_of("Node");
+        assert!(faults[0].contains("too old"), "{of_page}: {faults:?}");
+        assert!(followed.errors_of("Node"));
+        pass(100).await;
+        assert!(followed.faults_of("Node").is_empty(), "well again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_put_off_is_asked_for_again_and_the_list_goes_on() {
+    for refusals in [5, 6] {
+        let mut pages = 0;
+        let server = ApiServer::new(move |call| match () {
+            () if !call.is_list("nodes") => None,
+            () if !call.has("continue") => Some(first_page("a")),
+            () => {
+                pages += 1;
+                let busy = pages <= refusals;
+                Some(if busy {
+                    Answer::Status(429, Some(7), "too many requests")
+                } else {
+                    list(4, &[object("b", 1)])
+                })
+            }
+        });
+        let mut followed = Followed::start(server);
+        followed.until_hosts(&["a", "b"]).await;
+        let calls = followed.server.calls(|call| call.is_list("nodes"));
+        let firsts = calls.iter().filter(|call| !call.has("continue")).count();
+        assert_eq!(firsts, if refusals == 5 { 1 } else { 2 }, "{refusals}: patience ends");
+        assert_eq!(seconds_between(&calls)[1..6], [7; 5]);
+        assert_eq!(followed.errors_of("Node"), refusals == 6);
+    }
 }
 
 #[tokio::test(start_paused = true)]
