@@ -91,7 +91,15 @@ impl Elector {
                         tried = self.try_lead() => tried,
                         _ = &mut stop => break,
                     };
-                    let why = tried.err().map(|error| error.to_string()).unwrap_or_default();
+                    let why = match tried {
+                        Ok(()) => String::new(),
+                        // We may not make it.
+                        Err(Error::NotFound) => {
+                            "it does not exist; apply the output of `lanekeeper manifests` again"
+                                .to_owned()
+                        }
+                        Err(error) => error.to_string(),
+                    };
                     if !why.is_empty() && why != reported {
                         tracing::warn!("Lease {} can't be acquired or renewed: {why}", self.path);
                     }

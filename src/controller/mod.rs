@@ -112,6 +112,8 @@ struct Term<'c> {
     issuing: bool,
     /// What was last logged as wrong with certificates.
     certificates: String,
+    /// Whether the last attempt at certificates met a conflict.
+    conflict: bool,
 }
 
 impl<'c> Term<'c> {
@@ -131,6 +133,7 @@ impl<'c> Term<'c> {
             in_flight: FuturesUnordered::new(),
             issuing: false,
             certificates: String::new(),
+            conflict: false,
         }
     }
 
@@ -219,8 +222,12 @@ impl<'c> Term<'c> {
     fn issued(&mut self, result: Result<(), IssuerError>) {
         self.issuing = false;
         let why = match result {
-            Ok(()) | Err(IssuerError::NotLeading) => String::new(),
-            Err(error) if error.is_conflict() => {
+            Ok(()) | Err(IssuerError::NotLeading) => {
+                self.conflict = false;
+                String::new()
+            }
+            // A refusal looks the same, and comes again.
+            Err(error) if error.is_conflict() && !std::mem::replace(&mut self.conflict, true) => {
                 tracing::debug!("certificates are looked at again: {error}");
                 return;
             }

@@ -71,6 +71,11 @@ async fn create_mgmt(api: &Api) -> Result<(), Error> {
     match api.create(&collection_of(Kind::ClusterNetwork, None), &mgmt).await {
         // It exists already.
         Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        // It is tried again until the kind is served, which nothing else would tell.
+        Err(Error::NotFound) => {
+            let message = "the API server does not serve ClusterNetworks".to_owned();
+            Err(Error::Other { code: 404, message })
+        }
         Err(error) => Err(error),
     }
 }

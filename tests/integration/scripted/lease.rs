@@ -8,13 +8,14 @@ use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use lanekeeper::api::{Api, Error, WRITE_TIMEOUT};
-use lanekeeper::cluster::Options;
+use lanekeeper::cluster::{Options, Snapshot};
 use lanekeeper::controller::{Controller, Elector, Leadership, identity};
 use lanekeeper::decide::upkeep::Scope;
 use lanekeeper::metrics::Metrics;
 use lanekeeper::publish;
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tower::service_fn;
 
@@ -523,7 +524,7 @@ fn two_replicas_on_one_host_have_two_identities() {
 
 /// A pod that waits, and hosts enough for it, all of them cordoned: the leader reads one after the
 /// other.
-fn much_to_read() -> lanekeeper::cluster::Snapshot {
+fn much_to_read() -> Snapshot {
     let hosts = (0..40).map(|number| node(&format!("h{number}"), &[]));
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -540,24 +541,58 @@ fn much_to_read() -> lanekeeper::cluster::Snapshot {
     snapshot_from(networks.into_iter().chain(hosts).chain([pod]), Options::default())
 }
 
+/// The controller of a replica, and what stops it.
+fn controlled(
+    replica: &Replica,
+    api: Api,
+    snapshot: Snapshot,
+) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (publisher, snapshots) = publish::channel();
+    publisher.publish(snapshot, Duration::ZERO);
+    let controller = Controller {
+        api,
+        snapshots,
+        scope: Scope::All,
+        issuer: None,
+        metrics: Arc::new(Metrics::new().unwrap()),
+        leadership: replica.leadership.clone(),
+    };
+    let (stop, stops) = oneshot::channel();
+    let running = controller.run(stops, replica.terms.clone());
+    let running = tokio::spawn(async move {
+        running.await;
+        // The snapshots end with it.
+        drop(publisher);
+    });
+    (stop, running)
+}
+
+#[tokio::test(start_paused = true)]
+async fn mgmt_is_made_soon_after_its_kind_is_served() {
+    let server = ApiServer::new(lease(json!({})));
+    let a = Replica::start(&server, "a");
+    let link = Arc::new(Mutex::new(Link::Refused(404)));
+    let nothing = snapshot_from([], Options::default());
+    let (stop, running) = controlled(&a, server.api("controller", &link), nothing);
+    let made = || {
+        let others = server.others.lock().unwrap();
+        others.iter().filter(|(_, _, method)| *method == Method::POST).count()
+    };
+    tokio::time::sleep(secs(100)).await;
+    *link.lock().unwrap() = Link::Fine;
+    tokio::time::sleep(secs(90)).await;
+    assert_eq!(made(), 1);
+    stop.send(()).unwrap();
+    running.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_update_that_reads_first_ends_in_time_too() {
     let server = ApiServer::new(lease(json!({})));
     let a = Replica::start(&server, "a");
     // Its controller reaches the API server late, but the election does not.
     let slow = Arc::new(Mutex::new(Link::Slow(secs(1), secs(1))));
-    let (publisher, snapshots) = publish::channel();
-    publisher.publish(much_to_read(), Duration::ZERO);
-    let controller = Controller {
-        api: server.api("controller", &slow),
-        snapshots,
-        scope: Scope::All,
-        issuer: None,
-        metrics: Arc::new(Metrics::new().unwrap()),
-        leadership: a.leadership.clone(),
-    };
-    let (stop, stops) = oneshot::channel();
-    let running = tokio::spawn(controller.run(stops, a.terms.clone()));
+    let (stop, running) = controlled(&a, server.api("controller", &slow), much_to_read());
     for at in [20, 21, 23] {
         tokio::time::sleep(secs(at)).await;
         a.set(Link::Silent);
