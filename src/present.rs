@@ -46,6 +46,32 @@ pub enum Error {
     Aborted,
 }
 
+impl Error {
+    /// The text for the author of a request, who may have no right to see objects in namespaces other
+    /// than that of the request. A request without one is about a cluster-scoped object.
+    #[must_use]
+    pub fn told_in(&self, namespace: Option<&str>) -> String {
+        let object = match self {
+            Self::Get(object, _) | Self::Malformed(object, _) | Self::TooManyUnknown(_, object) => {
+                Some(object)
+            }
+            Self::List(..) | Self::Aborted => None,
+        };
+        let is_elsewhere = |object: &&ObjectRef| {
+            let of = object.key.namespace();
+            namespace.is_some() && of.is_some() && of != namespace
+        };
+        match object.filter(is_elsewhere) {
+            Some(object) => format!(
+                "a {} in another namespace can't be read; ask an administrator of the cluster to \
+                 look into the log of Lanekeeper",
+                object.kind.kubernetes()
+            ),
+            None => self.to_string(),
+        }
+    }
+}
+
 /// Reads the API server's current state.
 pub struct Present {
     api: Api,
@@ -189,24 +215,23 @@ impl Present {
         let listed = self
             .list(Kind::LauncherPod, Which { pods, metadata: true, ..Which::default() })
             .await?;
-        for change in listed.iter() {
-            check(change)?;
-        }
-        let snapshot = snapshot.clone();
+        let known = snapshot.clone();
         let unknown = off_thread(true, move || {
             let is_unknown = |change: &&Change| {
                 let Now::Is(Fact::LauncherPod(pod)) = &change.now else { return true };
-                !snapshot.launcher_pod(&change.object.key).is_some_and(|known| {
-                    known.networks == pod.networks
-                        && !known.ended
-                        && (known.host.is_some() || !needs_host)
-                        && snapshot.knows_vmi_of(known)
+                !known.launcher_pod(&change.object.key).is_some_and(|known_pod| {
+                    known_pod.networks == pod.networks
+                        && !known_pod.ended
+                        && (known_pod.host.is_some() || !needs_host)
+                        && known.knows_vmi_of(known_pod)
                 })
             };
-            let unknown = listed.iter().filter(is_unknown).map(|change| change.object.clone());
-            unknown.collect::<Vec<ObjectRef>>()
+            let listed = readable(&known, &listed)?.into_iter();
+            Ok(listed.filter(is_unknown).map(|change| change.object.clone()).collect())
         });
-        let mut changes = self.read(&unknown.await.map_err(|_| Error::Aborted)?).await?;
+        let unknown: Vec<ObjectRef> = unknown.await.map_err(|_| Error::Aborted)??;
+        let pods = self.read_any(&unknown).await?;
+        let mut changes: Vec<Change> = readable(snapshot, &pods)?.into_iter().cloned().collect();
         let vmis: BTreeSet<ObjectRef> = changes
             .iter()
             .filter_map(|change| match &change.now {
@@ -220,14 +245,19 @@ impl Present {
         Ok(changes)
     }
 
-    /// Reads single objects, whole.
+    /// Reads single objects, whole. Fails if one of them is malformed.
     async fn read(&self, objects: &[ObjectRef]) -> Result<Vec<Change>, Error> {
+        let read = self.read_any(objects).await?;
+        read.iter().try_for_each(check)?;
+        Ok(read)
+    }
+
+    /// Reads single objects, whole, even if they are malformed.
+    async fn read_any(&self, objects: &[ObjectRef]) -> Result<Vec<Change>, Error> {
         let objects = objects.to_vec();
         stream::iter(objects.into_iter().map(|object| async move {
             let read = self.api.now(object.clone(), &self.decoder).await;
-            let change = read.map_err(|error| Error::Get(object, error))?;
-            check(&change)?;
-            Ok(change)
+            read.map_err(|error| Error::Get(object, error))
         }))
         .buffered(MAX_CONCURRENT_READS)
         .try_collect()
@@ -325,6 +355,26 @@ fn unknown_vm_networks(
 async fn with(snapshot: Snapshot, changes: Vec<Change>) -> Result<Snapshot, Error> {
     let is_large = changes.len() > MAX_UNKNOWN;
     off_thread(is_large, move || snapshot.with(changes)).await.map_err(|_| Error::Aborted)
+}
+
+/// The launcher pods without those that are malformed in a namespace where no VM runs: anyone may make
+/// such a pod, and it protects nothing. Fails if another one is malformed.
+fn readable<'c>(snapshot: &Snapshot, pods: &'c [Change]) -> Result<Vec<&'c Change>, Error> {
+    let mut with_vms: Option<BTreeSet<&str>> = None;
+    let mut readable = Vec::with_capacity(pods.len());
+    for pod in pods {
+        let Err(error) = check(pod) else {
+            readable.push(pod);
+            continue;
+        };
+        let running = || snapshot.vmis().filter(|(_, vmi)| !vmi.finished);
+        let with_vms = with_vms
+            .get_or_insert_with(|| running().filter_map(|(key, _)| key.namespace()).collect());
+        if pod.object.key.namespace().is_none_or(|namespace| with_vms.contains(namespace)) {
+            return Err(error);
+        }
+    }
+    Ok(readable)
 }
 
 /// Fails if an object is malformed, since its present facts are unknown.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cluster::{ClusterNetwork, Kind, Name, VmNetwork};
+use crate::cluster::{ClusterNetwork, Key, Kind, Name, VmNetwork};
 use crate::decide::review::{Proposal, Reviewed, Subject, Webhook, Write};
 
 use super::decode::{Decoder, Malformed, check_strings, read_text};
@@ -90,7 +90,7 @@ impl Request<'_> {
         Ok(match kind {
             // What `ready` says, in a condition or a label, follows from other objects: no rule reads it.
             Kind::ClusterNetwork => {
-                let write = self.write::<ClusterNetworkObject>()?;
+                let write = self.write::<ClusterNetworkObject>()?.or_else(|| self.delete(kind));
                 write.map(|write| {
                     Proposal::ClusterNetwork(write.map(|it| ClusterNetwork { ready: None, ..it }))
                 })
@@ -98,7 +98,7 @@ impl Request<'_> {
             Kind::NetworkConfig => self.network_config()?,
             Kind::VmNetwork => {
                 let write = self.write::<NetworkAttachmentDefinition>()?;
-                write.map(|write| {
+                write.or_else(|| self.delete(kind)).map(|write| {
                     Proposal::VmNetwork(write.map(|it| VmNetwork {
                         ready: None,
                         route: None,
@@ -141,6 +141,20 @@ impl Request<'_> {
             },
             Operation::Delete => old().map(Write::Delete),
             Operation::Connect => None,
+        })
+    }
+
+    /// The delete of an object whose old version is missing or malformed. Whether something uses an object
+    /// is told by its name alone.
+    fn delete<F: Default>(&self, kind: Kind) -> Option<Write<F>> {
+        let is_delete = self.operation == Operation::Delete && !self.name.is_empty();
+        is_delete.then(|| {
+            let key = if kind.namespaced() {
+                Key::in_namespace(&self.decoder.default_namespace, self.name)
+            } else {
+                Key::cluster_scoped(self.name)
+            };
+            Write::Delete(Reviewed { key, facts: F::default(), deleting: false })
         })
     }
 

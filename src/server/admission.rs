@@ -115,17 +115,19 @@ impl App {
             Ok(Ok(None)) => return Evidence::of(snapshot),
             Ok(Ok(Some(snapshot))) => (FreshRead::Read, Evidence::of(snapshot)),
             Ok(Err(error)) => {
-                (FreshRead::Failed, Evidence { snapshot, unread: Some(error.to_string()) })
+                tracing::warn!(why = %error, "the current state could not be read");
+                let object = question.object();
+                let namespace = object.as_ref().and_then(|object| object.key.namespace());
+                let unread = Some(error.told_in(namespace));
+                (FreshRead::Failed, Evidence { snapshot, unread })
             }
             Err(_) => {
                 let why = format!("it took longer than {:.1} s", timeout.as_secs_f64());
+                tracing::warn!(why, "the current state could not be read");
                 (FreshRead::TimedOut, Evidence { snapshot, unread: Some(why) })
             }
         };
         self.metrics.fresh_read(outcome, started.elapsed());
-        if let Some(why) = &evidence.unread {
-            tracing::warn!(%why, "the current state could not be read");
-        }
         evidence
     }
 

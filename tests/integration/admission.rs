@@ -14,7 +14,7 @@ pub fn example() -> Server {
 
 fn group(kind: &str) -> &'static str {
     match kind {
-        "VlanConfig" => "network.harvesterhci.io",
+        "VlanConfig" | "ClusterNetwork" => "network.harvesterhci.io",
         "VirtualMachine" | "VirtualMachineInstance" => "kubevirt.io",
         "NetworkAttachmentDefinition" => "k8s.cni.cncf.io",
         _ => "",
@@ -135,6 +135,27 @@ async fn an_unreadable_object_is_refused_but_may_be_repaired_and_deleted() {
         let operation = if new.is_some() { "UPDATE" } else { "DELETE" };
         let review = review(operation, "VlanConfig", Some(&odd), new);
         assert_eq!(validated(&server, &review).await, (true, String::new()), "{review}");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_is_judged_by_the_name_if_the_old_version_cant_be_read() {
+    let server = example();
+    for (kind, namespace, name, code) in [
+        ("ClusterNetwork", Value::Null, "mgmt", "cn-mgmt-delete"),
+        ("ClusterNetwork", Value::Null, "cluster-a", "cn-in-use"),
+        ("NetworkAttachmentDefinition", json!("default"), "vm-network-a", "nad-in-use"),
+    ] {
+        let odd = json!({ "metadata": { "name": name, "namespace": namespace, "labels": 7 } });
+        for old in [Some(&odd), None] {
+            let mut review = review("DELETE", kind, old, None);
+            review["request"]["name"] = json!(name);
+            review["request"]["namespace"] = namespace.clone();
+            let (allowed, message) = validated(&server, &review).await;
+            assert!(!allowed && message.contains(code), "{review}: {message}");
+            review["request"]["name"] = json!("unused");
+            assert!(validated(&server, &review).await.0, "{review}");
+        }
     }
 }
 

@@ -13,8 +13,10 @@ mod question;
 mod scope;
 mod vm;
 mod vm_network;
+mod vm_network_config;
 mod vm_network_deletion;
 mod vm_network_edits;
+mod vm_network_version;
 mod write;
 
 use crate::cluster::{Kind, NetworkConfig, Selection, Snapshot};

@@ -3,16 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, TrunkEntry, VmNetwork};
+use crate::cluster::{Cni, CniConfig, Key, Kind, Name, ObjectRef, Snapshot, VmNetwork};
 
 use super::super::names::{Audience, list};
-use super::bounds::{MAX_BRIDGE_NAME, MAX_MTU, MIN_MTU, mtu_in_range};
+use super::bounds::{MAX_MTU, MIN_MTU, mtu_in_range};
 use super::scope::lacks_configs;
+use super::vm_network_config::faults as config_faults;
 use super::vm_network_deletion;
+use super::vm_network_version::{CONFIG, Fault, LABEL, Version, violation};
 use super::{Code, Judgement, Scope, Violation, Write};
 
-/// The highest VLAN ID that may be used.
-const MAX_VLAN: i64 = 4094;
 /// A denial tells at most this many faults of one rule and counts the others.
 const MAX_FAULTS: usize = 20;
 
@@ -25,7 +25,12 @@ pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
     }
     let users_of = match write {
         Write::Update { old, new }
-            if !new.deleting && !old.facts.config.same_effect(&new.facts.config) =>
+            if !new.deleting
+                && (!old.facts.config.same_effect(&new.facts.config)
+                    || leaves(
+                        &Version::of(snapshot, &old.facts),
+                        &Version::of(snapshot, &new.facts),
+                    )) =>
         {
             Some(new.key.clone())
         }
@@ -114,43 +119,6 @@ pub(in crate::decide) fn reserved_vlans<'s>(
     let networks = snapshot.vm_networks_of(cluster_network).filter(|(_, facts)| reserves(facts));
     let vlans = networks.filter_map(|(key, facts)| Some((facts.bridge()?.vlan, key)));
     vlans.filter(|(vlan, _)| *vlan != 0).collect()
-}
-
-fn violation(code: Code, field: &'static str, message: String, alone: bool) -> Violation {
-    Violation { code, field: Some(field.into()), message, of_the_object_alone: alone }
-}
-
-const CONFIG: &str = "spec.config";
-const LABEL: &str = "metadata.labels[network.harvesterhci.io/clusternetwork]";
-
-/// A version of the VM network, with the cluster network that it is under.
-struct Version<'a> {
-    facts: &'a VmNetwork,
-    under: Option<Name>,
-}
-
-impl<'a> Version<'a> {
-    fn of(snapshot: &Snapshot, facts: &'a VmNetwork) -> Self {
-        Self { facts, under: snapshot.cluster_network_of(facts) }
-    }
-
-    /// The bridge's configuration and its cluster network, if there are both.
-    fn bridge_under(&self) -> Option<(&'a Cni, &Name)> {
-        Some((self.facts.bridge()?, self.under.as_ref()?))
-    }
-
-    /// The plug-in, as far as it can be read, if it is a bridge.
-    fn plugin_bridge(&self) -> Option<&'a Cni> {
-        self.facts.plugin().filter(|plugin| plugin.is_bridge())
-    }
-}
-
-/// A fault of one version. It is old if the version before had it too.
-struct Fault {
-    /// The fields that are at fault, and how, in the form in which two faults are compared: without
-    /// positions, which change as other entries come and go.
-    of: String,
-    violation: Violation,
 }
 
 /// The violations of the new version's faults that the old version did not have.
@@ -260,16 +228,20 @@ impl Review<'_> {
         Some(violation(Code::NadMtu, CONFIG, message, !self.strict() && mtu < MIN_MTU))
     }
 
-    /// `nad-change`: the type never changes, and the configuration changes only while no running VM
-    /// uses the VM network. The configuration of a system network never changes.
+    /// `nad-change`: the type never changes, and the configuration, or the cluster network of one that
+    /// names no bridge, changes only while no running VM uses the VM network. A system network changes
+    /// neither.
     fn change(&self) -> Vec<Violation> {
         let Some(old) = &self.old else { return Vec::new() };
-        if old.facts.config.same_effect(&self.new.facts.config) {
-            return Vec::new();
-        }
+        let keeps_config = old.facts.config.same_effect(&self.new.facts.config);
+        let (field, what) = match keeps_config {
+            false => (CONFIG, "configuration"),
+            true if leaves(old, &self.new) => (LABEL, "cluster network"),
+            true => return Vec::new(),
+        };
         let mut violations = Vec::new();
         let mut refuse = |message: String, alone: bool| {
-            violations.push(violation(Code::NadChange, CONFIG, message, alone));
+            violations.push(violation(Code::NadChange, field, message, alone));
         };
         if changes_type(old.facts, self.new.facts) {
             let message = format!(
@@ -281,16 +253,17 @@ impl Review<'_> {
             refuse(message, true);
         }
         if old.facts.system {
-            let message = "the configuration of a system network can't be changed; change the \
-                           network in Harvester's settings, and its controller replaces this \
-                           object";
-            refuse(message.to_owned(), false);
+            let message = format!(
+                "the {what} of a system network can't be changed; change the network in Harvester's \
+                 settings, and its controller replaces this object"
+            );
+            refuse(message, false);
         }
         let vms: BTreeSet<&Key> = self.snapshot.vmis_using(self.key).collect();
         if !vms.is_empty() {
             let message = format!(
-                "the configuration can't be changed while running VMs use this VM network: {}; \
-                 stop them first",
+                "the {what} can't be changed while running VMs use this VM network: {}; stop them \
+                 first",
                 self.audience.vms(vms)
             );
             refuse(message, false);
@@ -359,101 +332,11 @@ impl Review<'_> {
     }
 }
 
-/// The faults of a configuration for `nad-config`.
-fn config_faults(version: &Version<'_>, strict: bool) -> Vec<Fault> {
-    let fault = |of: String, message: String| Fault {
-        of,
-        violation: violation(Code::NadConfig, CONFIG, message, true),
-    };
-    let is_bridge = version.plugin_bridge().is_some();
-    // A bridge under no cluster network is none of ours, whatever its members hold.
-    let ignored = is_bridge && version.under.is_none() && !strict;
-    let cni = match &version.facts.config {
-        _ if ignored => return Vec::new(),
-        CniConfig::None => return Vec::new(),
-        CniConfig::Unreadable(config) => {
-            let message = format!("spec.config can't be read: {}", config.why);
-            return vec![fault(config.text.to_string(), message)];
-        }
-        CniConfig::Is(cni) => cni,
-    };
-    let mut faults = Vec::new();
-    if version.under.is_some() {
-        // Each member is a fault, so that one of three may be taken away. They have one message.
-        faults.extend(cni.repeated.iter().flat_map(|key| {
-            let name = &key.path;
-            let message = format!(
-                "{name} occurs more than once in spec.config, where case does not distinguish \
-                 keys; keep one of them"
-            );
-            key.members
-                .iter()
-                .map(move |member| fault(format!("repeated {member}"), message.clone()))
-        }));
-    }
-    if !is_bridge {
-        return faults;
-    }
-    match (cni.bridge_network(), &cni.bridge) {
-        (Some(name), Some(bridge)) if bridge.len() > MAX_BRIDGE_NAME => {
-            let message = format!(
-                "bridge {name}-br has {} characters; choose a name with at most {MAX_BRIDGE_NAME}",
-                bridge.len()
-            );
-            faults.push(fault(format!("long {bridge}"), message));
-        }
-        (Some(_), _) => {}
-        (None, Some(bridge)) => {
-            let message = format!(
-                "bridge {bridge} belongs to no cluster network; set bridge to <cluster network>-br"
-            );
-            faults.push(fault(format!("{bridge} of {:?}", version.under), message));
-        }
-        (None, None) => {
-            let message = "no bridge is named; set bridge to <cluster network>-br".to_owned();
-            faults.push(fault(format!("no bridge of {:?}", version.under), message));
-        }
-    }
-    if !(0..=MAX_VLAN).contains(&cni.vlan) {
-        let message = format!("vlan {} is out of range; use 0 to {MAX_VLAN}", cni.vlan);
-        faults.push(fault(format!("vlan {}", cni.vlan), message));
-    }
-    for (position, entry) in cni.trunk.iter().enumerate() {
-        let wrong = trunk_fault(entry);
-        faults.extend(
-            wrong.map(|why| {
-                fault(format!("trunk {entry:?}"), format!("vlanTrunk[{position}] {why}"))
-            }),
-        );
-    }
-    if cni.vlan != 0 {
-        faults.extend(cni.trunk.iter().map(|entry| {
-            let message = "vlan and vlanTrunk can't be set together; remove one of them";
-            fault(format!("vlan {} with trunk {entry:?}", cni.vlan), message.to_owned())
-        }));
-    }
-    faults
-}
-
-/// What is wrong with an entry of a trunk.
-fn trunk_fault(entry: &TrunkEntry) -> Option<String> {
-    let TrunkEntry { id, min, max } = *entry;
-    let wrong = |vlan: &i64| !(1..=MAX_VLAN).contains(vlan);
-    match (min, max) {
-        (None, None) if id.is_none() => {
-            Some("names no VLAN; set id, or both minID and maxID".to_owned())
-        }
-        (Some(_), None) | (None, Some(_)) => {
-            Some("has only one of minID and maxID; set both".to_owned())
-        }
-        _ if [id, min, max].iter().flatten().any(wrong) => {
-            Some(format!("is not within 1 to {MAX_VLAN}; use VLANs from 1 to {MAX_VLAN}"))
-        }
-        (Some(min), Some(max)) if min > max => {
-            Some(format!("has minID {min} above maxID {max}; make minID the lower one"))
-        }
-        _ => None,
-    }
+/// Returns whether a VM network leaves its cluster network by its label alone. Of a bridge, which belongs
+/// to a cluster network itself, the rules on the label and the configuration say what may be.
+fn leaves(old: &Version<'_>, new: &Version<'_>) -> bool {
+    let names_bridge = new.facts.cni().and_then(Cni::bridge_network).is_some();
+    !names_bridge && old.under.is_some() && old.under != new.under
 }
 
 /// Returns whether the CNI type changes. A configuration that is taken away or put in changes the

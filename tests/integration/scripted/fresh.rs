@@ -281,6 +281,34 @@ async fn what_cant_be_read_afresh_refuses() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_cant_be_read_refuses_only_where_vms_run_and_is_not_named_elsewhere() {
+    let mut pod = odd_pod();
+    for (of_pod, of_request, code, says) in [
+        // Anyone may make one in a namespace without VMs.
+        ("empty", "default", 403, "nad-change"),
+        ("default", "default", 500, "Pod default/odd can't be read: metadata.labels"),
+        ("default", "other", 500, "a Pod in another namespace can't be read"),
+    ] {
+        pod["metadata"]["namespace"] = json!(of_pod);
+        let pods = [pod.clone()];
+        let server = ApiServer::new(move |call| call.is_list("pods").then(|| list(1, &pods)));
+        let present = Present::new(Api::new(server.client()), Decoder::default());
+        let server = Server::reading(known(), present);
+        let [old, new] = [1, 2].map(|vlan| {
+            let mut nad = nad("vm-network-a", vlan);
+            nad["metadata"]["namespace"] = json!(of_request);
+            nad
+        });
+        let body = review(MULTUS, "NetworkAttachmentDefinition", &old, &new);
+        let status = server.post("/validate", body).await.json()["response"]["status"].clone();
+        assert_eq!(status["code"], code, "{of_pod} {of_request}: {status}");
+        let message = status["message"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
+        assert!(of_pod == of_request || !message.contains("odd"), "{message}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_look_up_that_fails_leaves_a_vms_affinity_as_it_is() {
     let fails = Arc::new(AtomicBool::new(true));
     let server = ApiServer::new({

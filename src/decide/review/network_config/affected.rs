@@ -116,14 +116,17 @@ impl<'a> Review<'a> {
         affected
     }
 
-    /// The hosts that report the uplink of this network config as not ready.
+    /// The hosts that report the uplink of this network config as not ready. One that another report, such
+    /// as an old one, has as ready may carry traffic.
     fn dead(&self) -> BTreeSet<&'a Name> {
         let Some(old) = self.old else { return BTreeSet::new() };
-        self.snapshot
-            .reports(&old.facts.cluster_network)
-            .filter(|(_, report)| report.config == *old.name() && !report.ready)
-            .map(|(_, report)| &report.host)
-            .collect()
+        let reports = self.snapshot.reports(&old.facts.cluster_network);
+        let (ready, not_ready): (BTreeSet<_>, BTreeSet<_>) = reports
+            .filter(|(_, report)| report.config == *old.name())
+            .map(|(_, report)| (&report.host, report.ready))
+            .partition(|(_, ready)| *ready);
+        let hosts = not_ready.into_iter().map(|(host, _)| host);
+        hosts.filter(|host| !ready.contains(&(*host, true))).collect()
     }
 
     /// The running VMs that use the old cluster network on these hosts, each with its hosts.
