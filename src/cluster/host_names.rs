@@ -50,6 +50,17 @@ impl HostNames {
         end(numbers.start)..end(numbers.end)
     }
 
+    /// Where the element of each of these numbers lies, from that of the first one on.
+    pub fn places(&self, numbers: Range<u32>) -> impl Iterator<Item = Range<usize>> + '_ {
+        let begin = self.place(numbers.clone()).start;
+        let ends = self.ends.get(numbers.start as usize..numbers.end as usize).unwrap_or_default();
+        let mut start = 0;
+        ends.iter().map(move |end| {
+            let end = *end as usize - begin;
+            std::mem::replace(&mut start, end)..end
+        })
+    }
+
     /// The numbers from `first` on whose names `list` begins with, each with a comma behind it or at the
     /// end of the list.
     pub fn run(&self, first: u32, list: &str) -> Range<u32> {

@@ -279,11 +279,10 @@ impl<'s> HostRun<'s> {
         hosts: &'a HostSet,
     ) -> impl Iterator<Item = (HostRef<'s>, Range<usize>)> + 'a {
         let Table { text, names, .. } = self.table;
-        let begin = text.place(self.numbers.clone()).start;
-        self.numbers.clone().filter(|number| !hosts.has(*number)).filter_map(move |number| {
-            let place = text.place(number..number + 1);
+        let places = self.numbers.clone().zip(text.places(self.numbers.clone()));
+        places.filter(|(number, _)| !hosts.has(*number)).filter_map(move |(number, place)| {
             let host = HostRef { number, name: names.get(number as usize)? };
-            Some((host, place.start - begin..place.end - begin - 1))
+            Some((host, place.start..place.end - 1))
         })
     }
 }

@@ -282,28 +282,47 @@ impl<'s> Filter<'s> {
         let mut counts = self.groups.counts();
         let rejected = self.asked.difference(&self.feasible);
         let known = rejected.len() as u64;
+        // The signature of all known hosts that are rejected, as long as they have the same.
+        let mut shared = (known > 0).then(Signature::new);
         if known > 0 {
             counts.extend(self.needs.everywhere.iter().map(|cause| (cause.clone(), known)));
             for network in &self.networks {
-                let inactive = network.count_inactive(&rejected);
-                counts.extend(inactive.map(|(why, hosts)| (inactive_cause(*network, why), hosts)));
+                let inactive: Vec<_> = network.count_inactive(&rejected).collect();
+                let why = match inactive[..] {
+                    [] => Some(None),
+                    [(why, hosts)] if hosts == known => Some(Some(why)),
+                    _ => None,
+                };
+                shared = shared.zip(why).map(|(mut signature, why)| {
+                    signature.push(why);
+                    signature
+                });
+                let counted = inactive.into_iter();
+                counts.extend(counted.map(|(why, hosts)| (inactive_cause(*network, why), hosts)));
             }
         }
         let named = rejections == Rejections::All || self.kept == 0;
-        let rejected = if named { self.name_causes() } else { Vec::new() };
+        let rejected = if named { self.name_causes(shared) } else { Vec::new() };
         let candidates = self.candidates();
         let Self { outcomes, groups: Groups { rejections, .. }, kept, .. } = self;
         Verdict { outcomes, named, rejections, rejected, counts, candidates, kept }
     }
 
-    /// Looks up why each known host is rejected. Returns the rejected ones of a list.
-    fn name_causes(&mut self) -> Vec<(Range<usize>, usize)> {
+    /// Looks up why each known host is rejected, unless all of them share a signature. Returns the
+    /// rejected ones of a list.
+    fn name_causes(&mut self, shared: Option<Signature>) -> Vec<(Range<usize>, usize)> {
         let Self { needs, networks, feasible, asked, rejected, groups, outcomes, listed, .. } =
             self;
+        let shared = shared.map(|signature| {
+            groups.index(&signature, false, |of| causes(needs, networks, of, false))
+        });
         let mut signature = Signature::with_capacity(networks.len());
         // Neighbours mostly have the same signature.
         let mut last: Option<(Signature, usize)> = None;
         let mut rejection = |host: HostRef<'_>| {
+            if let Some(index) = shared {
+                return index;
+            }
             signature.clear();
             signature.extend(networks.iter().map(|network| network.inactive(host)));
             match &last {

@@ -188,22 +188,22 @@ pub fn filter_list(
     }
     let verdict = filter.finish(rejections);
     out.add(REJECTED);
-    let reasons = reasons(&verdict);
     if !verdict.rejected().is_empty() {
+        // A host's name takes two additions, not four.
+        let reasons = reasons(&verdict).into_iter().map(|reason| format!(":{reason},"));
+        let reasons: Vec<_> = reasons.collect();
         let longest = reasons.iter().map(String::len).max().unwrap_or_default();
-        let most = list.len() + verdict.rejected().len() * (longest + 2);
+        let most = list.len() + verdict.rejected().len() * longest;
         if most > MAX_AT_ONCE {
             return None;
         }
         out.reserve(most);
-    }
-    for (position, (place, reason)) in verdict.rejected().iter().enumerate() {
-        if position > 0 {
-            out.add(",");
+        for (place, reason) in verdict.rejected() {
+            out.add(list.get(place.clone()).unwrap_or_default());
+            out.add(reasons.get(*reason).map_or(":\"\",", |reason| reason));
         }
-        out.add(list.get(place.clone()).unwrap_or_default());
-        out.add(":");
-        out.add(reasons.get(*reason).map_or("\"\"", |reason| reason));
+        // The last one has no comma behind it.
+        out.pop();
     }
     out.add(END);
     Some(verdict)
