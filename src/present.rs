@@ -360,18 +360,14 @@ async fn with(snapshot: Snapshot, changes: Vec<Change>) -> Result<Snapshot, Erro
 /// The launcher pods without those that are malformed in a namespace where no VM runs: anyone may make
 /// such a pod, and it protects nothing. Fails if another one is malformed.
 fn readable<'c>(snapshot: &Snapshot, pods: &'c [Change]) -> Result<Vec<&'c Change>, Error> {
-    let mut with_vms: Option<BTreeSet<&str>> = None;
     let mut readable = Vec::with_capacity(pods.len());
     for pod in pods {
-        let Err(error) = check(pod) else {
-            readable.push(pod);
-            continue;
-        };
-        let running = || snapshot.vmis().filter(|(_, vmi)| !vmi.finished);
-        let with_vms = with_vms
-            .get_or_insert_with(|| running().filter_map(|(key, _)| key.namespace()).collect());
-        if pod.object.key.namespace().is_none_or(|namespace| with_vms.contains(namespace)) {
-            return Err(error);
+        match check(pod) {
+            Ok(()) => readable.push(pod),
+            Err(error) if pod.object.key.namespace().is_none_or(|it| snapshot.runs_vms_in(it)) => {
+                return Err(error);
+            }
+            Err(_) => {}
         }
     }
     Ok(readable)

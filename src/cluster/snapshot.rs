@@ -302,6 +302,14 @@ impl Snapshot {
         self.0.vmis.iter().map(|(key, vmi)| (key, &**vmi))
     }
 
+    /// Returns whether a VMI that has not finished is in this namespace.
+    #[must_use]
+    pub fn runs_vms_in(&self, namespace: &str) -> bool {
+        let vmis = self.0.vmis.range(Key::in_namespace(namespace, "")..);
+        let mut here = vmis.take_while(|(key, _)| key.namespace() == Some(namespace));
+        here.any(|(_, vmi)| !vmi.finished)
+    }
+
     /// The keys of all VMs and VMIs. The key of a VM with a VMI appears twice.
     pub fn vms_and_vmis(&self) -> impl Iterator<Item = &Key> {
         self.0.vms.keys().chain(self.0.vmis.keys())

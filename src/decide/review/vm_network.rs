@@ -24,15 +24,10 @@ pub fn scope(snapshot: &Snapshot, write: &Write<VmNetwork>) -> Scope {
         return Scope::default();
     }
     let users_of = match write {
-        Write::Update { old, new }
-            if !new.deleting
-                && (!old.facts.config.same_effect(&new.facts.config)
-                    || leaves(
-                        &Version::of(snapshot, &old.facts),
-                        &Version::of(snapshot, &new.facts),
-                    )) =>
-        {
-            Some(new.key.clone())
+        Write::Update { old, new } if !new.deleting => {
+            let [before, after] = [old, new].map(|it| Version::of(snapshot, &it.facts));
+            let changes = !before.keeps_config(&after) || leaves(&before, &after);
+            changes.then(|| new.key.clone())
         }
         Write::Delete(old) => Some(old.key.clone()),
         _ => None,
@@ -233,11 +228,12 @@ impl Review<'_> {
     /// neither.
     fn change(&self) -> Vec<Violation> {
         let Some(old) = &self.old else { return Vec::new() };
-        let keeps_config = old.facts.config.same_effect(&self.new.facts.config);
-        let (field, what) = match keeps_config {
-            false => (CONFIG, "configuration"),
-            true if leaves(old, &self.new) => (LABEL, "cluster network"),
-            true => return Vec::new(),
+        let (field, what) = if !old.keeps_config(&self.new) {
+            (CONFIG, "configuration")
+        } else if leaves(old, &self.new) {
+            (LABEL, "cluster network")
+        } else {
+            return Vec::new();
         };
         let mut violations = Vec::new();
         let mut refuse = |message: String, alone: bool| {

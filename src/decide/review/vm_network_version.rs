@@ -28,6 +28,11 @@ impl<'a> Version<'a> {
         Self { facts, under: snapshot.cluster_network_of(facts) }
     }
 
+    /// Returns whether the configuration of another version has the same effect.
+    pub fn keeps_config(&self, other: &Version<'_>) -> bool {
+        self.facts.config.same_effect(&other.facts.config)
+    }
+
     /// The bridge's configuration and its cluster network, if there are both.
     pub fn bridge_under(&self) -> Option<(&'a Cni, &Name)> {
         Some((self.facts.bridge()?, self.under.as_ref()?))

@@ -120,13 +120,12 @@ impl<'a> Review<'a> {
     /// as an old one, has as ready may carry traffic.
     fn dead(&self) -> BTreeSet<&'a Name> {
         let Some(old) = self.old else { return BTreeSet::new() };
-        let reports = self.snapshot.reports(&old.facts.cluster_network);
-        let (ready, not_ready): (BTreeSet<_>, BTreeSet<_>) = reports
-            .filter(|(_, report)| report.config == *old.name())
-            .map(|(_, report)| (&report.host, report.ready))
-            .partition(|(_, ready)| *ready);
-        let hosts = not_ready.into_iter().map(|(host, _)| host);
-        hosts.filter(|host| !ready.contains(&(*host, true))).collect()
+        let with = |ready: bool| -> BTreeSet<&Name> {
+            let reports = self.snapshot.reports(&old.facts.cluster_network);
+            let reports = reports.filter(|(_, it)| it.config == *old.name() && it.ready == ready);
+            reports.map(|(_, report)| &report.host).collect()
+        };
+        with(false).difference(&with(true)).copied().collect()
     }
 
     /// The running VMs that use the old cluster network on these hosts, each with its hosts.
