@@ -87,16 +87,20 @@ async fn history_that_is_gone_in_mid_stream_is_listed_anew() {
             lists += 1;
             return Some(match lists {
                 1 => list(5, &[object("a", 1)]),
-                _ => list(9, &[object("b", 2), object("c", 3)]),
+                2 => list(9, &[object("b", 2), object("c", 3)]),
+                _ => list(12, &[object("b", 2), object("c", 3)]),
             });
         }
-        let first = of_nodes(call) && call.query.get("resourceVersion")? == "5";
-        first.then(|| {
-            Answer::Events(vec![
-                Step::Event("ADDED", object("b", 6)),
-                Step::Event("ERROR", json!({ "code": 410, "message": "too old" })),
-            ])
-        })
+        let gone = || Step::Event("ERROR", json!({ "code": 410, "message": "too old" }));
+        match &**call.query.get("resourceVersion")? {
+            "5" if of_nodes(call) => {
+                Some(Answer::Events(vec![Step::Event("ADDED", object("b", 6)), gone()]))
+            }
+            "9" if of_nodes(call) => {
+                Some(Answer::Events(vec![Step::Wait(Duration::from_secs(5)), gone()]))
+            }
+            _ => None,
+        }
     });
     let mut followed = Followed::start(server);
     followed.until_hosts(&["b", "c"]).await;
@@ -109,6 +113,9 @@ async fn history_that_is_gone_in_mid_stream_is_listed_anew() {
         "9",
         "it goes on from the new list"
     );
+    pass(9).await;
+    let watches = followed.server.calls(|call| of_nodes(call) && call.is_watch());
+    assert_eq!(watches.last().unwrap().query["resourceVersion"], "12", "and so the next time");
     assert!(!followed.errors_of("Node"), "history is dropped every few minutes: no fault");
     let metadata = followed.server.calls(|call| {
         (of_nodes(call) || call.last() == "namespaces")
