@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::api::{Api, Error as ApiError, Pods, Which};
 use crate::cluster::{Change, Fact, Key, Kind, LauncherPod, Name, Now, ObjectRef, Snapshot};
+use crate::decide::Audience;
 use crate::decide::review::{self, Question, Scope};
 use crate::k8s::Decoder;
 use crate::threads::off_thread;
@@ -47,21 +48,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// The text for the author of a request, who may have no right to see objects in namespaces other
-    /// than that of the request. A request without one is about a cluster-scoped object.
+    /// The text for the author of a request.
     #[must_use]
-    pub fn told_in(&self, namespace: Option<&str>) -> String {
+    pub fn told_to(&self, audience: Audience<'_>) -> String {
         let object = match self {
             Self::Get(object, _) | Self::Malformed(object, _) | Self::TooManyUnknown(_, object) => {
                 Some(object)
             }
             Self::List(..) | Self::Aborted => None,
         };
-        let is_elsewhere = |object: &&ObjectRef| {
-            let of = object.key.namespace();
-            namespace.is_some() && of.is_some() && of != namespace
-        };
-        match object.filter(is_elsewhere) {
+        match object.filter(|object| !audience.may_see(&object.key)) {
             Some(object) => format!(
                 "a {} in another namespace can't be read; ask an administrator of the cluster to \
                  look into the log of Lanekeeper",

@@ -15,4 +15,4 @@ pub mod prioritize;
 pub mod review;
 pub mod upkeep;
 
-pub use names::first_of;
+pub use names::{Audience, first_of};

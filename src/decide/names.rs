@@ -24,7 +24,7 @@ pub fn first_of<T: Display>(names: impl IntoIterator<Item = T>, most: usize) -> 
 
 /// Who reads a message, which decides whose names the message may tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Audience<'a> {
+pub enum Audience<'a> {
     /// Someone who may see every object.
     Everyone,
     /// The author of a request in this namespace, who may have no right to see objects in others.
@@ -34,11 +34,13 @@ pub(super) enum Audience<'a> {
 impl<'a> Audience<'a> {
     /// The author of a request about this object. The author of a request about a cluster-scoped
     /// object may see every object.
+    #[must_use]
     pub fn of(object: &'a Key) -> Self {
         object.namespace().map_or(Self::Everyone, Self::Namespace)
     }
 
     /// Returns whether a message may name this object.
+    #[must_use]
     pub fn may_see(self, object: &Key) -> bool {
         match self {
             Self::Everyone => true,
@@ -48,7 +50,7 @@ impl<'a> Audience<'a> {
 
     /// VMs by name, as far as the audience may see them, and the others by number. A VM and its VMI
     /// have the same key, so they count once.
-    pub fn vms(self, vms: BTreeSet<&Key>) -> String {
+    pub(super) fn vms(self, vms: BTreeSet<&Key>) -> String {
         let (here, elsewhere): (Vec<_>, Vec<_>) = vms.into_iter().partition(|vm| self.may_see(vm));
         let here = (!here.is_empty()).then(|| list(here));
         let elsewhere = match elsewhere.len() {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::Request;
 
 use crate::cluster::{Kind, Snapshot};
+use crate::decide::Audience;
 use crate::decide::review::{self, Evidence, Outcome, Question, Subject, Webhook};
 use crate::k8s::admission::{Review, parse};
 use crate::metrics::{AdmissionLabels, FreshRead};
@@ -117,8 +118,9 @@ impl App {
             Ok(Err(error)) => {
                 tracing::warn!(why = %error, "the current state could not be read");
                 let object = question.object();
-                let namespace = object.as_ref().and_then(|object| object.key.namespace());
-                let unread = Some(error.told_in(namespace));
+                let audience =
+                    object.as_ref().map_or(Audience::Everyone, |it| Audience::of(&it.key));
+                let unread = Some(error.told_to(audience));
                 (FreshRead::Failed, Evidence { snapshot, unread })
             }
             Err(_) => {
