@@ -25,7 +25,8 @@ fn ours(object: &Value) -> Vec<String> {
     let metadata = &object["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
     let mut found = Vec::new();
-    if name.contains("lanekeeper") {
+    // An Event is named after what it is about, whoever reports it. Ours have us as their manager.
+    if name.contains("lanekeeper") && object["kind"] != "Event" {
         found.push("its name".to_owned());
     }
     if metadata["labels"]["app.kubernetes.io/name"] == "lanekeeper" {
@@ -94,6 +95,33 @@ fn affinity(vm: &Value) -> &Value {
     &vm["spec"]["template"]["spec"]["affinity"]
 }
 
+/// Has the API server report an Event about our Service, as it may on its own in a Service's first
+/// moments: that it finds no IPAddress for the Service's address.
+async fn reported_by_the_api_server(plane: &ControlPlane) {
+    let service = like("Service", "lanekeeper");
+    let address = plane.get(&service).await.unwrap()["spec"]["clusterIP"].clone();
+    plane
+        .delete(&json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": address},
+        }))
+        .await;
+    let events = http::Request::get("/api/v1/namespaces/lanekeeper-system/events");
+    let events = events.body(Vec::new()).unwrap();
+    let mut times = 0;
+    until("an Event about the Service", async || {
+        times += 1;
+        plane
+            .merge(&service, json!({"metadata": {"annotations": {"times": times.to_string()}}}))
+            .await;
+        let events: Value = plane.client.request(events.clone()).await.unwrap();
+        let mut events = events["items"].as_array()?.iter();
+        let about_it = |event: &&Value| event["reason"] == "ClusterIPNotAllocated";
+        let name = events.find(about_it)?["metadata"]["name"].as_str()?;
+        name.starts_with("lanekeeper.").then_some(())
+    })
+    .await;
+}
+
 pub async fn nothing_of_ours_is_left() {
     let Cluster { mut plane, installed, replica, .. } = Cluster::start().await;
     // One VM with our affinity alone, and one that has terms of its own, too.
@@ -149,6 +177,7 @@ pub async fn nothing_of_ours_is_left() {
     assert!(said.contains("cleaned 0 VMs\ncleaned 0 hosts\ncleaned 0 VM networks"), "{said}");
     assert_eq!(cleanup(&plane, &["--dry-run"]).await.0, 0);
 
+    reported_by_the_api_server(&plane).await;
     // As `kubectl delete` does with what was applied.
     for document in installed.documents.iter().rev() {
         if !document["kind"].as_str().unwrap().ends_with("WebhookConfiguration") {
