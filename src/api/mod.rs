@@ -71,8 +71,8 @@ pub enum ConnectError {
     },
     /// Neither arguments nor environment name a cluster.
     #[error(
-        "no cluster is given: use --cluster or --kubeconfig, set KUBECONFIG, or run in a pod \
-         (in-cluster: {in_cluster}; kubeconfig: {kubeconfig})"
+        "no cluster is given: use --kubeconfig (or --cluster, with a command that reads manifests), \
+         set KUBECONFIG, or run in a pod (in-cluster: {in_cluster}; kubeconfig: {kubeconfig})"
     )]
     NoCluster {
         /// Why the environment of a pod can't be used.

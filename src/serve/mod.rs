@@ -130,6 +130,13 @@ async fn start(arguments: Serve) -> Result<Started, Error> {
         policy: policy.clone(),
         clients_only,
     };
+    if max_body_memory < max_filter_body {
+        tracing::warn!(
+            max_body_memory,
+            max_filter_body,
+            "requests larger than --max-body-memory are refused, though --max-filter-body admits them"
+        );
+    }
     let bodies = Bodies::with_room(max_body_memory);
     let app = Arc::new(App::new(settings, snapshots.clone(), present, metrics.clone(), bodies));
     let admin =

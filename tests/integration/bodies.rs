@@ -63,6 +63,7 @@ async fn begun(path: &str, process: &Process, length: usize, sent: usize) -> io:
 async fn a_client_that_sends_its_whole_body_first_reads_why_it_was_refused() {
     let limits = ["--max-body-memory", "1MiB", "--max-filter-body", "30MiB"];
     let process = Process::start(copy_of_project(), &limits).ready();
+    assert!(process.said("larger than --max-body-memory"), "limits that don't go together");
     for (path, length, status) in [
         ("/scheduler/filter", 20 * MIB, "503 Service Unavailable"),
         ("/scheduler/filter", 31 * MIB, "413 Payload Too Large"),
@@ -80,6 +81,7 @@ async fn a_client_that_sends_its_whole_body_first_reads_why_it_was_refused() {
 async fn bodies_in_flight_beyond_their_bound_are_503_at_once() {
     let limits = ["--max-body-memory", "64KiB", "--max-filter-body", "60KiB"];
     let process = Process::start(copy_of_project(), &limits).ready();
+    assert!(!process.said("larger than --max-body-memory"));
     let client = process.client();
     let padded = |size: usize| {
         let mut body = args("vm-network-a", &["host0"]);

@@ -105,6 +105,11 @@ impl Process {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
+    /// Whether a line of the log holds this text.
+    pub fn said(&self, what: &str) -> bool {
+        logged(&self.log, what).is_some()
+    }
+
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
