@@ -96,7 +96,7 @@ fn affinity(vm: &Value) -> &Value {
 }
 
 /// Has the API server report an Event about our Service, as it may on its own in a Service's first
-/// moments: that it finds no IPAddress for the Service's address.
+/// moments: that it finds no `IPAddress` for the Service's address.
 async fn reported_by_the_api_server(plane: &ControlPlane) {
     let service = like("Service", "lanekeeper");
     let address = plane.get(&service).await.unwrap()["spec"]["clusterIP"].clone();
