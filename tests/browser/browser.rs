@@ -106,6 +106,7 @@ impl Browser {
         let url = format!("http://127.0.0.1:{}", port.unwrap());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let driver = WebDriver::builder(url, wanted).client(client).connect().await.unwrap();
+        driver.set_script_timeout(PATIENCE).await.unwrap();
         driver.cdp().page().add_script_to_evaluate_on_new_document(WATCH).await.unwrap();
         Self { driver, _chromedriver: chromedriver, _profile: profile }
     }

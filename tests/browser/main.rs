@@ -13,6 +13,8 @@
 
 #[path = "../shared/lines.rs"]
 mod lines;
+#[path = "../shared/ports.rs"]
+mod ports;
 #[path = "../shared/trial.rs"]
 mod trial;
 #[path = "../shared/wait.rs"]

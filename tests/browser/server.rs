@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::browser::until;
 use crate::lines;
+use crate::ports::free_port;
 
 /// The folder of manifests, inside the server's own.
 const CLUSTER: &str = "cluster";
@@ -45,7 +46,8 @@ impl Server {
     }
 
     async fn start(folder: TempDir) -> Self {
-        let (process, page) = serve(folder.path(), "127.0.0.1:0").await;
+        let address = format!("127.0.0.1:{}", free_port());
+        let (process, page) = serve(folder.path(), &address).await;
         Self { process: Some(process), folder, page }
     }
 
@@ -57,7 +59,7 @@ impl Server {
         until("the end of the server", async || process.try_wait().unwrap()).await;
     }
 
-    /// Starts it again on the same port.
+    /// Starts it again on the same port, which the browser tries meanwhile.
     pub async fn start_again(&mut self) {
         let (process, page) = serve(self.folder.path(), &self.page.to_string()).await;
         assert_eq!(page, self.page);

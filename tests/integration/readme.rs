@@ -6,10 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::project;
-use crate::serve::{Process, copy_of_project, program};
-
-/// How long a command may take to print what it should: a change of a file takes a second.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::serve::{PATIENCE, Process, copy_of_project, program};
 
 /// A piece of the README.
 enum Part {

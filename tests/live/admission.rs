@@ -16,11 +16,20 @@ pub async fn cluster() -> (ControlPlane, Lanekeeper) {
     (plane, lanekeeper)
 }
 
-/// Applies the webhooks, and waits until the API server calls them.
+/// Applies the webhooks, and waits until the API server calls them. Nothing is changed by that.
 pub async fn enforce(plane: &ControlPlane) {
     plane.install_webhooks().await;
-    until("the webhooks to be called", async || {
-        let said = plane.try_delete(&like("ClusterNetwork", "cluster-a")).await.err()?;
+    let mut vm = like("VirtualMachine", "probe");
+    vm["spec"] = json!({"template": {"spec": {"networks": [
+        {"name": "b", "multus": {"networkName": "default/vm-network-b"}},
+    ]}}});
+    until("the mutating webhooks to be called", async || {
+        let vm = plane.would_apply(&vm).await.unwrap();
+        vm["spec"]["template"]["spec"]["affinity"].is_object().then_some(())
+    })
+    .await;
+    until("the validating webhooks to be called", async || {
+        let said = plane.would_delete(&like("ClusterNetwork", "cluster-a")).await.err()?;
         said.to_string().contains("cn-in-use").then_some(())
     })
     .await;

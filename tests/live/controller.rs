@@ -5,11 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::fixture::audit::{self, Audit};
-use crate::fixture::{ControlPlane, Installed, Replica, until, within};
+use crate::fixture::{ControlPlane, Installed, Replica, until};
 use crate::objects::{documents, launcher_pod, like, vmi};
-
-/// How long the cluster may take to be right after a change.
-const SOON: Duration = Duration::from_secs(10);
 
 /// An installation over the reference cluster, with one replica, and the audit log of our account.
 pub async fn cluster(arguments: &[&str]) -> (ControlPlane, Installed, Replica) {
@@ -54,7 +51,7 @@ async fn ready_label(plane: &ControlPlane, vm_network: &str) -> Option<String> {
 /// Waits until each of these hosts has labels for these cluster networks and no others.
 async fn hosts_have(plane: &ControlPlane, wanted: &[(&str, &str)]) {
     for (host, networks) in wanted {
-        within(SOON, &format!("{host} to have the labels {networks}"), async || {
+        until(&format!("{host} to have the labels {networks}"), async || {
             (labels(plane, host).await == *networks).then_some(())
         })
         .await;
@@ -62,7 +59,7 @@ async fn hosts_have(plane: &ControlPlane, wanted: &[(&str, &str)]) {
 }
 
 async fn is_ready(plane: &ControlPlane, cluster_network: &str, status: &str) {
-    within(SOON, &format!("{cluster_network} to be ready: {status}"), async || {
+    until(&format!("{cluster_network} to be ready: {status}"), async || {
         (condition(plane, cluster_network).await? == status).then_some(())
     })
     .await;
@@ -85,14 +82,14 @@ pub async fn labels_and_conditions_follow_the_network_configs() {
     for network in ["mgmt", "cluster-a", "cluster-b"] {
         is_ready(&plane, network, "True").await;
     }
-    within(SOON, "uplink-mtu", async || uplink_mtu(&plane, "cluster-b").await).await;
+    until("uplink-mtu", async || uplink_mtu(&plane, "cluster-b").await).await;
 
     // A config goes.
     let config = plane.get(&like("VlanConfig", "network-config-c")).await.unwrap();
     plane.delete(&config).await;
     hosts_have(&plane, &[("host2", "cluster-a mgmt"), ("host4", "mgmt"), ("host5", "mgmt")]).await;
     is_ready(&plane, "cluster-b", "False").await;
-    within(SOON, "vm-network-c not to be ready", async || {
+    until("vm-network-c not to be ready", async || {
         (ready_label(&plane, "vm-network-c").await? == "false").then_some(())
     })
     .await;
@@ -105,7 +102,7 @@ pub async fn labels_and_conditions_follow_the_network_configs() {
     plane.create(&wider).await;
     hosts_have(&plane, &[("host2", "cluster-a cluster-b mgmt"), ("host4", "cluster-b mgmt")]).await;
     is_ready(&plane, "cluster-b", "True").await;
-    within(SOON, "vm-network-c to be ready", async || {
+    until("vm-network-c to be ready", async || {
         (ready_label(&plane, "vm-network-c").await? == "true").then_some(())
     })
     .await;
@@ -113,7 +110,7 @@ pub async fn labels_and_conditions_follow_the_network_configs() {
         let change =
             json!({"spec": {"uplink": {"linkAttributes": {"mtu": mtu.parse::<u64>().unwrap()}}}});
         plane.merge(&wider, change).await;
-        within(SOON, &format!("uplink-mtu {mtu}"), async || {
+        until(&format!("uplink-mtu {mtu}"), async || {
             (uplink_mtu(&plane, "cluster-b").await? == mtu).then_some(())
         })
         .await;
@@ -146,7 +143,7 @@ pub async fn labels_and_conditions_follow_the_network_configs() {
     // Once everything is right, nothing is written any more, and nothing was in vain.
     let audit = Audit::of(plane.folder.path());
     let mut before = 0;
-    within(SOON, "the writes to end", async || {
+    until("the writes to end", async || {
         let now = audit.writes().len();
         let same = now == std::mem::replace(&mut before, now);
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -168,8 +165,11 @@ pub async fn installed_at_once_into_an_empty_cluster() {
     // Webhooks that refuse what they can't be asked about, and nobody yet to ask.
     let installed = Installed::at_once(&plane, &[]).await;
     let mgmt = like("ClusterNetwork", "mgmt");
-    let error = plane.try_apply(&mgmt).await.unwrap_err().to_string();
-    assert!(error.contains("failed calling webhook"), "{error}");
+    until("the webhooks to be called", async || {
+        let error = plane.would_apply(&mgmt).await.err()?.to_string();
+        error.contains("failed calling webhook").then_some(())
+    })
+    .await;
 
     let replica = installed.ready_replica("lanekeeper-0").await;
     let (_, text) = replica.program.readiness().await;
@@ -197,7 +197,7 @@ pub async fn installed_at_once_into_an_empty_cluster() {
     let mut pod = launcher_pod(&vmi);
     pod["spec"]["affinity"] = affinity.clone();
     let pod = plane.create(&pod).await;
-    let host = within(SOON, "the pod to be bound", async || plane.host_of(&pod).await).await;
+    let host = until("the pod to be bound", async || plane.host_of(&pod).await).await;
     assert_eq!(host, "host2");
 }
 
@@ -252,9 +252,9 @@ pub async fn a_vm_without_its_network_gets_one_event() {
     assert_eq!(counted().await, 0);
 
     plane.delete(&like("VlanConfig", "network-config-c")).await;
-    within(SOON, "two VMs to be counted", async || (counted().await == 2).then_some(())).await;
+    until("two VMs to be counted", async || (counted().await == 2).then_some(())).await;
     for name in ["cut-off", "attached"] {
-        let warnings = within(SOON, "an Event", async || {
+        let warnings = until("an Event", async || {
             let warnings = warnings(&plane, name).await;
             (!warnings.is_empty()).then_some(warnings)
         })
@@ -275,6 +275,6 @@ pub async fn a_vm_without_its_network_gets_one_event() {
     for config in documents(configs) {
         plane.apply(&config).await;
     }
-    within(SOON, "no VM to be counted", async || (counted().await == 0).then_some(())).await;
+    until("no VM to be counted", async || (counted().await == 0).then_some(())).await;
     assert_eq!(warnings(&plane, "plugged").await, []);
 }

@@ -1,7 +1,6 @@
 //! What `lanekeeper manifests` prints, as the API server and kube-scheduler take it.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -137,6 +136,7 @@ pub async fn replicas_are_spread_over_hosts_where_there_are_some() {
     // speaks for the other host.
     make_host(&plane, "alone", &[], &[("busy", "PreferNoSchedule")]).await;
     make_host(&plane, "control-plane", &[CONTROL_PLANE], &[(CONTROL_PLANE, "NoSchedule")]).await;
+    plane.known_to_scheduler("control-plane").await;
     assert_eq!(place(&plane, &documents, &[3, 4]).await, ["control-plane", "alone"]);
 }
 
@@ -145,7 +145,7 @@ pub fn start_scheduler(folder: &Path, mut configuration: Value, kubeconfig: &Pat
     configuration["clientConnection"]["kubeconfig"] = json!(kubeconfig);
     let file = folder.join("rendered.yaml");
     fs::write(&file, configuration.to_string()).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = fixture::free_port();
     let kubeconfig = kubeconfig.display();
     Process::start(Command::new(fixture::program()).arg("scheduler").args([
         format!("--config={}", file.display()),

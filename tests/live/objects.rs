@@ -33,11 +33,22 @@ impl ControlPlane {
 
     /// Server-side apply, fields checked strictly.
     pub async fn try_apply(&self, object: &Value) -> Result<Value, kube::Error> {
+        self.apply_with(object, PatchParams::apply("test").force()).await
+    }
+
+    /// The same as a dry run, which webhooks see too.
+    pub async fn would_apply(&self, object: &Value) -> Result<Value, kube::Error> {
+        self.apply_with(object, PatchParams::apply("test").force().dry_run()).await
+    }
+
+    async fn apply_with(
+        &self,
+        object: &Value,
+        parameters: PatchParams,
+    ) -> Result<Value, kube::Error> {
         let name = object["metadata"]["name"].as_str().unwrap();
-        let parameters = PatchParams {
-            field_validation: Some(kube::api::ValidationDirective::Strict),
-            ..PatchParams::apply("test").force()
-        };
+        let strictly = Some(kube::api::ValidationDirective::Strict);
+        let parameters = PatchParams { field_validation: strictly, ..parameters };
         let api = self.api_of(object).await;
         let started = Instant::now();
         loop {
@@ -108,6 +119,14 @@ impl ControlPlane {
         api.delete(like["metadata"]["name"].as_str().unwrap(), &now).await.map(drop)
     }
 
+    /// A delete as a dry run, which webhooks judge too, and which does nothing if they are not in force
+    /// yet.
+    pub async fn would_delete(&self, like: &Value) -> Result<(), kube::Error> {
+        let api = self.api_of(like).await;
+        let asked = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        api.delete(like["metadata"]["name"].as_str().unwrap(), &asked).await.map(drop)
+    }
+
     pub async fn delete(&self, like: &Value) {
         self.try_delete(like).await.unwrap_or_else(|error| panic!("{error}\n{like}"));
     }
@@ -116,6 +135,39 @@ impl ControlPlane {
     pub async fn host_of(&self, pod: &Value) -> Option<String> {
         let pod = self.get(pod).await?;
         pod["spec"]["nodeName"].as_str().map(str::to_owned)
+    }
+
+    /// Whether the scheduler gives this host to a plain pod that asks for it. If not, it says that no host
+    /// fits.
+    async fn gives(&self, host: &str, tolerations: &Value) -> bool {
+        let mut probe = plain_pod(&format!("probe-{:x}", fastrand::u64(..)));
+        probe["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": host});
+        probe["spec"]["tolerations"] = tolerations.clone();
+        let probe = self.create(&probe).await;
+        let given = until("the scheduler to look at a pod", async || {
+            let pod = self.get(&probe).await?;
+            let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            let is_bound = pod["spec"]["nodeName"].is_string();
+            (is_bound || conditions.any(|it| it["reason"] == "Unschedulable")).then_some(is_bound)
+        })
+        .await;
+        self.delete(&probe).await;
+        given
+    }
+
+    /// Waits until the scheduler knows a host. It learns of hosts and of pods by different watches.
+    pub async fn known_to_scheduler(&self, host: &str) {
+        let any = json!([{"operator": "Exists"}]);
+        until("the host to be known", async || self.gives(host, &any).await.then_some(())).await;
+    }
+
+    /// Cordons a host, and waits until the scheduler knows.
+    pub async fn cordon(&self, host: &str) {
+        self.merge(&like("Node", host), json!({"spec": {"unschedulable": true}})).await;
+        until("the cordon to be known", async || {
+            (!self.gives(host, &json!([])).await).then_some(())
+        })
+        .await;
     }
 
     /// What events say of an object.
