@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -24,6 +25,10 @@ const MAX_UNKNOWN: usize = 16;
 const MAX_HOSTS: usize = 16;
 /// The most single objects that are read at a time for one review.
 const MAX_CONCURRENT_READS: usize = 8;
+
+/// The most single objects that are read at a time for all reviews together, so that a flood of reviews does
+/// not take the API server's attention from our watches and our Lease.
+const MAX_READS: usize = 64;
 
 /// Why the current state could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,6 +78,8 @@ pub struct Present {
     api: Api,
     decoder: Decoder,
     lists: Mutex<Lists>,
+    /// What may be read at the same time, of single objects.
+    reads: Semaphore,
 }
 
 /// The lists that are being read or waited for.
@@ -102,7 +109,7 @@ impl Present {
     /// Reads from this API server.
     #[must_use]
     pub fn new(api: Api, decoder: Decoder) -> Self {
-        Self { api, decoder, lists: Mutex::default() }
+        Self { api, decoder, lists: Mutex::default(), reads: Semaphore::new(MAX_READS) }
     }
 
     /// The number of lists that are being read or waited for.
@@ -252,6 +259,7 @@ impl Present {
     async fn read_any(&self, objects: &[ObjectRef]) -> Result<Vec<Change>, Error> {
         let objects = objects.to_vec();
         stream::iter(objects.into_iter().map(|object| async move {
+            let _permit = self.reads.acquire().await.map_err(|_| Error::Aborted)?;
             let read = self.api.now(object.clone(), &self.decoder).await;
             read.map_err(|error| Error::Get(object, error))
         }))

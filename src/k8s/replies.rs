@@ -382,6 +382,8 @@ impl Reply {
 /// Beyond this many bytes of a reason, further causes are only counted. An event holds no more, and
 /// a pod that asks for thousands of networks must not make the reason of each host huge.
 const MAX_REASON: usize = 1024;
+/// Stands between the causes of a reason.
+const SEPARATOR: &str = "; ";
 
 /// Joins all causes into one reason.
 fn reason(causes: &[Cause]) -> String {
@@ -391,12 +393,12 @@ fn reason(causes: &[Cause]) -> String {
     let mut text = String::new();
     for (position, reason) in reasons.iter().enumerate() {
         if position > 0 {
-            if text.len() + reason.len() > MAX_REASON {
+            if text.len() + SEPARATOR.len() + reason.len() > MAX_REASON {
                 // Writing to a String can't fail.
                 let _ = write!(text, "; and {} more", reasons.len() - position);
                 break;
             }
-            text.push_str("; ");
+            text.push_str(SEPARATOR);
         }
         text.push_str(reason);
     }

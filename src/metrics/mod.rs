@@ -120,6 +120,18 @@ pub enum FreshRead {
     TimedOut,
 }
 
+impl FreshRead {
+    const ALL: [Self; 3] = [Self::Read, Self::Failed, Self::TimedOut];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Failed => "failed",
+            Self::TimedOut => "timeout",
+        }
+    }
+}
+
 /// The labels of an admission request. Each has a fixed set of values.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmissionLabels {
@@ -148,7 +160,7 @@ impl Metrics {
             "Hosts that were rejected, by cause; a host may have several.",
             &["cluster_network", "cause"],
         )?;
-        Ok(Self {
+        let metrics = Self {
             filter_duration: registry.histogram(
                 "filter_duration_seconds",
                 "Time to answer a filter request, once its body has arrived.",
@@ -195,7 +207,14 @@ impl Metrics {
             )?,
             leader: registry.gauge("leader", "Whether this replica leads: 1 or 0.")?,
             registry,
-        })
+        };
+        for outcome in FreshRead::ALL {
+            metrics.fresh_read_duration.with_label_values(&[outcome.as_str()]);
+        }
+        for kind in Kind::ALL {
+            metrics.watch_errors.with_label_values(&[kind.kubernetes()]);
+        }
+        Ok(metrics)
     }
 
     /// Counts a filter request without a verdict.
@@ -259,12 +278,7 @@ impl Metrics {
 
     /// Counts a fresh read.
     pub fn fresh_read(&self, outcome: FreshRead, took: Duration) {
-        let outcome = match outcome {
-            FreshRead::Read => "read",
-            FreshRead::Failed => "failed",
-            FreshRead::TimedOut => "timeout",
-        };
-        self.fresh_read_duration.with_label_values(&[outcome]).observe(took.as_secs_f64());
+        self.fresh_read_duration.with_label_values(&[outcome.as_str()]).observe(took.as_secs_f64());
     }
 
     /// Counts a list or watch that broke.

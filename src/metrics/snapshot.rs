@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::Error;
 
-use crate::cluster::{Kind, Snapshot};
+use crate::cluster::{Kind, MGMT, Name, Snapshot};
 use crate::decide::feasible::unschedulable;
 use crate::decide::upkeep::count_cut_off;
 
@@ -39,7 +39,10 @@ pub(super) fn gauges(
         "Hosts on which a cluster network is active.",
         "cluster_network",
     )?;
-    for name in snapshot.cluster_networks() {
+    // It exists even if its object is missing.
+    let has_mgmt = snapshot.cluster_networks().any(|name| **name == *MGMT);
+    let mgmt = (!has_mgmt).then(|| Name::from(MGMT));
+    for name in snapshot.cluster_networks().chain(&mgmt) {
         let active = snapshot.network(name).active().map(|hosts| hosts.len());
         let active = active.unwrap_or_else(|| snapshot.count(Kind::Host));
         active_hosts.with_label_values(&[name]).set(number(active));

@@ -26,9 +26,10 @@ use super::reply::{Refusal, json};
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most room that is made for a body before it arrives, so that a promise alone holds no memory.
-/// When this many bytes of a longer body have arrived, it gets room for its whole Content-Length, and
-/// takes that from the budget, so that it need not be copied as it grows.
 const MAX_PROMISED: usize = 64 << 10;
+/// A longer body gets room for its whole Content-Length once one part in this many has arrived, so that
+/// it need not be copied as it grows. Room that nothing was written to takes no memory.
+const BELIEVED_AFTER: usize = 16;
 /// A reply is sent in pieces of at most this many bytes, unless an item is very large.
 const PIECE_SIZE: usize = 256 << 10;
 /// How much of a piece is left for its last item, such as a Node, so that the piece need not grow.
@@ -150,18 +151,17 @@ impl Bodies {
             if needed > max {
                 return Err(too_large());
             }
-            let capacity = text.whole.capacity();
-            let held = if needed > capacity {
-                // A string doubles by itself, beyond what was promised or reserved.
-                promised.unwrap_or(capacity + capacity / 4).max(needed)
-            } else {
-                needed
-            };
             room.reserve_up_to(match cost {
-                Cost::Bytes => held,
-                Cost::Twice => 2 * held,
+                Cost::Bytes => needed,
+                Cost::Twice => 2 * needed,
             })?;
-            text.whole.reserve_exact(held - text.whole.len());
+            let capacity = text.whole.capacity();
+            if needed > capacity {
+                let whole = promised.unwrap_or(max);
+                let believed = promised.is_some() && needed >= whole / BELIEVED_AFTER;
+                let wanted = if believed { whole } else { (2 * capacity).min(whole) };
+                text.whole.reserve_exact(wanted.max(needed) - text.whole.len());
+            }
             text.push(&data)?;
         }
         let text = Kept(text.finish()?);
@@ -404,13 +404,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_paid_for_as_it_arrives_and_a_long_one_whole_after_its_beginning() {
+    async fn a_body_is_paid_for_as_it_arrives_whatever_it_promises() {
         const KIB: usize = 1 << 10;
         let short = [1, 62, 1].map(|it| it * KIB);
         assert_eq!(taken(&short, Cost::Bytes).await, [0, 1, 63, 64].map(|it| it * KIB));
         let long = [1, 63, 1, 100].map(|it| it * KIB);
-        assert_eq!(taken(&long, Cost::Bytes).await, [0, 1, 64, 165, 165].map(|it| it * KIB));
-        assert_eq!(taken(&long, Cost::Twice).await, [0, 2, 128, 330, 330].map(|it| it * KIB));
+        assert_eq!(taken(&long, Cost::Bytes).await, [0, 1, 64, 65, 165].map(|it| it * KIB));
+        assert_eq!(taken(&long, Cost::Twice).await, [0, 2, 128, 130, 330].map(|it| it * KIB));
     }
 
     #[tokio::test]

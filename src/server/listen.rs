@@ -1,14 +1,10 @@
-//! Sockets: TLS, and limits on connections.
+//! Sockets: TLS, and how long a connection may take for what.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -21,26 +17,20 @@ use axum_server::{Handle, Server};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
-use tokio::io::BufReader;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::server::TlsStream;
 use tower_layer::Layer as _;
 use tower_service::Service;
+
+use super::limit::Limited;
 
 /// How long a client may take to send its first request after the handshake.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may be idle, or a request's head may take. This is longer than Go clients
 /// keep an idle connection, so that we never close one just as a request arrives.
 const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
-/// How long a client may read nothing of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much is read from a socket at once. TLS by itself asks the system for 4 KiB at a time, which costs
-/// a request of kube-scheduler several calls.
-const READ_SIZE: usize = 32 << 10;
 /// The most bytes of a request's head, which `--max-body-memory` does not count. hyper reads bodies in
 /// parts of at most this size too.
 const MAX_HEAD: usize = 64 << 10;
@@ -117,113 +107,6 @@ pub async fn http(
         .await
 }
 
-/// Accepts a limited number of connections, at most half of them from one address, so that no single
-/// client keeps all others out. Closes a connection whose client stops reading an answer, since the
-/// answer holds memory until it is written.
-#[derive(Clone)]
-struct Limited(Arc<Limit>);
-
-struct Limit {
-    most: usize,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    /// The number of connections from each address, without zeros.
-    of: HashMap<IpAddr, usize>,
-    /// Whether the log says that there are too many.
-    is_told: bool,
-}
-
-impl Limited {
-    fn to(most: usize) -> Self {
-        Self(Arc::new(Limit { most, open: Mutex::default() }))
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a connection from this address, unless there are too many.
-    fn permit(&self, address: IpAddr) -> Option<Permit> {
-        let mut open = self.open();
-        let of_address = open.of.get(&address).copied().unwrap_or_default();
-        if of_address >= self.0.most / 2 || open.of.values().sum::<usize>() >= self.0.most {
-            if !std::mem::replace(&mut open.is_told, true) {
-                tracing::warn!(
-                    %address,
-                    from_it = of_address,
-                    "a new connection was closed: too many connections are open"
-                );
-            }
-            return None;
-        }
-        open.of.insert(address, of_address + 1);
-        Some(Permit { limited: self.clone(), address })
-    }
-}
-
-/// A connection that is counted until this is dropped.
-struct Permit {
-    limited: Limited,
-    address: IpAddr,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut open = self.limited.open();
-        if let Some(count) = open.of.get_mut(&self.address) {
-            *count -= 1;
-        }
-        open.of.retain(|_, count| *count > 0);
-        // Once there is room again, the next time is told again.
-        if open.of.values().sum::<usize>() < self.limited.0.most / 4 {
-            open.is_told = false;
-        }
-    }
-}
-
-/// The service of a connection, which counts against the limit until this is dropped.
-#[derive(Clone)]
-struct Permitted<S> {
-    service: S,
-    _permit: Arc<Permit>,
-}
-
-impl<S: Service<R>, R> Service<R> for Permitted<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: R) -> S::Future {
-        self.service.call(request)
-    }
-}
-
-impl<S> Accept<TcpStream, S> for Limited {
-    type Stream = BufReader<Pin<Box<TimeoutStream<TcpStream>>>>;
-    type Service = Permitted<S>;
-    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let prepared = || {
-            let permit = self.permit(stream.peer_addr()?.ip());
-            let permit = permit.ok_or_else(|| io::Error::other("too many connections"))?;
-            stream.set_nodelay(true)?;
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(WRITE_TIMEOUT));
-            let stream = BufReader::with_capacity(READ_SIZE, Box::pin(stream));
-            Ok((stream, Permitted { service, _permit: Arc::new(permit) }))
-        };
-        ready(prepared())
-    }
-}
-
 /// The client at the other end of a connection.
 #[derive(Clone)]
 pub(super) struct Client {
@@ -273,26 +156,4 @@ fn bounded<A: axum_server::Address, Acceptor>(server: Server<A, Acceptor>) -> Se
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD);
     server
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_has_half_of_the_connections_and_all_together_the_whole() {
-        let limited = Limited::to(4);
-        let from = |last: u8| limited.permit([10, 0, 0, last].into());
-        let (first, second) = (from(1), from(1));
-        assert!(first.is_some() && second.is_some());
-        assert!(from(1).is_none(), "half of them");
-        let others = [from(2), from(2)];
-        assert!(others.iter().all(Option::is_some));
-        assert!(from(3).is_none(), "all of them");
-        drop(first);
-        let third = from(3);
-        assert!(third.is_some() && from(1).is_none());
-        drop((second, others, third));
-        assert!(limited.open().of.is_empty());
-    }
 }

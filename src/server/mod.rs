@@ -7,6 +7,7 @@ mod body;
 mod buffers;
 mod calls;
 mod extender;
+mod limit;
 pub mod listen;
 mod reply;
 mod rest;

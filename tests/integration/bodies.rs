@@ -76,6 +76,24 @@ async fn a_client_that_sends_its_whole_body_first_reads_why_it_was_refused() {
     }
 }
 
+#[tokio::test]
+async fn what_a_body_promises_and_does_not_send_keeps_nobody_out() {
+    let process = Process::start(copy_of_project(), &[]).ready();
+    let client = process.client();
+    // Together, they promise four times what all requests may take.
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        stalled.push(half_a_request(&process, 128 * MIB, 70 << 10).await);
+    }
+    // What was sent has arrived once a request on each thread was answered behind it.
+    for _ in 0..8 {
+        let answer = process.post(&client, "/scheduler/filter", args("vm-network-a", &["host0"]));
+        assert_eq!(answer.await.status(), 200);
+    }
+    assert!(process.peak_memory() < 128 * MIB, "{}", process.peak_memory());
+    drop(stalled);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_in_flight_beyond_their_bound_are_503_at_once() {
     let limits = ["--max-body-memory", "64KiB", "--max-filter-body", "60KiB"];

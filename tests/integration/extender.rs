@@ -521,6 +521,28 @@ async fn a_pod_that_asks_for_thousands_of_networks_gets_a_short_reason() {
 }
 
 #[tokio::test]
+async fn a_reason_of_1_024_bytes_is_whole_and_a_longer_one_is_cut() {
+    // Five reasons, of 28 bytes each without the name, and what joins them.
+    let name = |length: usize, first: &str| format!("{first}{}", "a".repeat(length - 1));
+    for (length, is_cut) in [(1023, false), (1024, false), (1025, true), (1026, true), (1027, true)]
+    {
+        let mut names: Vec<String> = ["b", "c", "d", "e"].map(|it| name(170, it)).into();
+        let whole = |names: &[String]| -> usize {
+            let reasons =
+                names.iter().map(|it| format!("VM network default/{it} does not exist").len());
+            reasons.sum::<usize>() + "; ".len() * (names.len() - 1)
+        };
+        let rest = length - whole(&[&names[..], &["f".to_owned()]].concat());
+        names.push(name(rest + 1, "f"));
+        assert_eq!(whole(&names), length);
+        let answer = filter(&example(), &pod(&names.join(",")), &["host0"]).await;
+        let reason = answer["FailedAndUnresolvableNodes"]["host0"].as_str().unwrap();
+        assert_eq!(reason.ends_with("; and 1 more"), is_cut, "{length}: {reason}");
+        assert_eq!(reason.len() == length, !is_cut, "{length}: {}", reason.len());
+    }
+}
+
+#[tokio::test]
 async fn there_is_a_limit_to_candidates() {
     let body = |most: usize| {
         format!(r#"{{"Pod":{},"NodeNames":[{}]}}"#, pod("a"), vec![r#""""#; most].join(","))

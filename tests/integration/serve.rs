@@ -324,6 +324,17 @@ async fn get_from(address: &str, process: &Process) -> Option<String> {
     Some(answer)
 }
 
+/// Connections from this address that say nothing.
+async fn silent_from(address: &str, process: &Process, count: usize) -> Vec<tokio::net::TcpStream> {
+    let mut open = Vec::new();
+    for _ in 0..count {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
+        open.push(socket.connect(process.admin).await.unwrap());
+    }
+    open
+}
+
 #[tokio::test]
 async fn connections_are_bounded_in_number_and_one_address_has_half_of_them() {
     // Nobody has connected to it yet: a connection counts a little longer than its client sees it.
@@ -346,7 +357,13 @@ async fn connections_are_bounded_in_number_and_one_address_has_half_of_them() {
     until("the log to say so", || logged(&process.log, "too many connections are open"));
     let other = get_from("127.0.0.2:0", &process).await.unwrap();
     assert!(other.starts_with("HTTP/1.1 200"), "another client is served: {other}");
-    drop(open);
+    // Two addresses have all of them, and say nothing.
+    let more = silent_from("127.0.0.3:0", &process, 32).await;
+    for _ in 0..3 {
+        let probe = get_from("127.0.0.4:0", &process).await.unwrap();
+        assert!(probe.starts_with("HTTP/1.1 200"), "a client with few gets a place: {probe}");
+    }
+    drop((open, more));
     until("a probe to be answered", || {
         let mut stream = TcpStream::connect(process.admin).unwrap();
         write!(stream, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;

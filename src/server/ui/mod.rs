@@ -18,7 +18,7 @@ use axum::extract::State;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 
 pub use objects::{Objects, Reading};
 pub use openapi::document as openapi;
@@ -65,12 +65,16 @@ pub fn router(ui: Arc<Ui>) -> Router {
 
 /// Refuses what a foreign page makes a browser ask, and tells the browser how strict to be.
 async fn guard(State(ui): State<Arc<Ui>>, request: Request<Body>, next: Next) -> Response {
-    let mut response = if ui.is_local && !names_this_machine(&request) {
-        let why =
-            "this port answers only requests whose Host header is localhost, 127.0.0.1 or [::1]";
-        Refused::new(StatusCode::FORBIDDEN, why).into_response()
+    let refused = if ui.is_local && !names_this_machine(&request) {
+        Some("this port answers only requests whose Host header is localhost, 127.0.0.1 or [::1]")
+    } else if request.method() == Method::POST && is_from_another_site(&request) {
+        Some("a page of another site sent this request")
     } else {
-        next.run(request).await
+        None
+    };
+    let mut response = match refused {
+        Some(why) => Refused::new(StatusCode::FORBIDDEN, why).into_response(),
+        None => next.run(request).await,
     };
     let headers = response.headers_mut();
     for (name, value) in [
@@ -83,6 +87,13 @@ async fn guard(State(ui): State<Arc<Ui>>, request: Request<Body>, next: Next) ->
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Returns whether a browser says that another site's page makes this request. Such a page can't read the
+/// answer, but it must not make us work.
+fn is_from_another_site(request: &Request<Body>) -> bool {
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| ![&b"same-origin"[..], b"none"].contains(&site))
 }
 
 /// Returns whether the request is for this machine by name. A foreign page whose name was made to

@@ -156,6 +156,23 @@ async fn unknown_objects_are_asked_for_up_to_a_bound_and_names_that_cant_be_are_
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_reviews_together_read_64_objects_at_a_time() {
+    let is_read = |call: &super::Call| call.path.contains("/network-attachment-definitions/");
+    let server = ApiServer::new(move |call| is_read(call).then_some(Answer::Silence));
+    let present = Arc::new(Present::new(Api::new(server.client()), Decoder::default()));
+    let networks = (0..8).map(|number| format!("unknown-{number}"));
+    let body = review("kubevirt.io", "VirtualMachine", &Value::Null, &vm(networks));
+    let mut reviews = tokio::task::JoinSet::new();
+    for count in 1..=10 {
+        let (present, question) = (present.clone(), question(&body, Webhook::Validate));
+        reviews.spawn(async move { present.refresh(&known(), &question).await.is_ok() });
+        // Time passes only when there is nothing else to do.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(server.calls(is_read).len(), 64.min(8 * count));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiters_that_are_cancelled_leave_nothing_behind() {
     let server = ApiServer::new(|call| call.is_list("pods").then_some(Answer::Silence));
     let present = Arc::new(Present::new(Api::new(server.client()), Decoder::default()));

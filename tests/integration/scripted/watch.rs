@@ -51,7 +51,9 @@ impl Followed {
 
     fn errors_of(&self, kind: &str) -> bool {
         let metrics = self.metrics.scrape(&self.snapshots, &Certificates::default()).unwrap();
-        metrics.contains(&format!("lanekeeper_watch_errors_total{{kind=\"{kind}\"}}"))
+        let none = format!("lanekeeper_watch_errors_total{{kind=\"{kind}\"}} 0\n");
+        assert!(metrics.contains(none.trim_end_matches("0\n")), "{metrics}");
+        !metrics.contains(&none)
     }
 
     fn faults_of(&self, kind: &str) -> Vec<String> {
