@@ -1,6 +1,6 @@
 //! Parses the arguments, runs the command, and turns its result into an exit code.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,9 +66,12 @@ fn report(problems: &[Problem]) {
     }
 }
 
-/// Prints an answer.
+/// Prints an answer. A reader that has read enough, such as `head`, may close the pipe.
 fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("can't write the output")
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("can't write the output"),
+    }
 }
 
 fn run(cli: Cli) -> anyhow::Result<u8> {

@@ -81,7 +81,10 @@ impl From<Status> for Error {
             404 => Self::NotFound,
             410 => Self::Gone,
             409 => Self::Conflict(message),
-            401 | 403 => Self::Forbidden(message),
+            401 => {
+                Self::Forbidden(format!("{message}: the credentials are missing or have expired"))
+            }
+            403 => Self::Forbidden(message),
             429 | 503 | 504 => {
                 Self::Busy { message, retry_after: retry_after.map(Duration::from_secs) }
             }
@@ -140,7 +143,10 @@ mod tests {
         assert_eq!(answer(410, None, says), Error::Gone);
         assert_eq!(answer(409, None, says), Error::Conflict("says".into()));
         assert_eq!(answer(403, None, says), Error::Forbidden("says".into()));
-        assert_eq!(answer(401, None, "odd"), Error::Forbidden("Unauthorized".into()));
+        assert_eq!(
+            answer(401, None, "odd").to_string(),
+            "forbidden: Unauthorized: the credentials are missing or have expired"
+        );
         assert_eq!(answer(422, None, says), Error::Invalid("says".into()));
         assert_eq!(answer(500, None, says).to_string(), "says (500)");
     }

@@ -82,7 +82,7 @@ pub struct Reading {
 /// Arguments of `plan`.
 #[derive(Args, Debug)]
 pub struct Plan {
-    /// The change: objects in YAML or JSON, as for `kubectl replace`.
+    /// The change: objects in YAML or JSON, as for `kubectl replace`. `-` is standard input.
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::cluster::Problem;
+use crate::cluster::{Kind, Problem, ProblemKind};
 use crate::source::{Once, OnceError, Unreadable, objects_in};
 use crate::view::plan::{Mode, PlanView, Proposed, Unjudged};
 use crate::view::{Form, WriteError};
@@ -57,9 +57,16 @@ pub fn plan(file: &Path, mut source: Once, mode: &Mode, form: Form) -> Result<Pl
         }
     }
     let view = proposed.judge(&before, &existing, &decoder, mode);
-    Ok(Plan {
-        admitted: view.is_admitted(),
-        text: form.write(&view, PlanView::table)?,
-        problems: before.problems(),
-    })
+    let mut problems = before.problems();
+    if before.count(Kind::Host) == 0 {
+        problems.push(Problem {
+            kind: ProblemKind::Source,
+            object: None,
+            message:
+                "no host is known: the source has no Node that can be read. So nothing is said \
+                      of hosts, nor of running VMs that would be cut off"
+                    .into(),
+        });
+    }
+    Ok(Plan { admitted: view.is_admitted(), text: form.write(&view, PlanView::table)?, problems })
 }

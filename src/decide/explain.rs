@@ -22,12 +22,17 @@ impl Asked {
     /// What the VM of this name asks, or else its VMI. Returns `None` if there is neither.
     #[must_use]
     pub fn of(snapshot: &Snapshot, key: &Key) -> Option<Self> {
-        let (source, networks, hosts) = if let Some(vm) = snapshot.vm(key) {
-            (Kind::Vm, vm.networks.clone(), &vm.hosts)
-        } else {
-            (Kind::Vmi, snapshot.selection_of(key)?.into(), &snapshot.vmi(key)?.hosts)
-        };
-        Some(Self { source, needs: Needs::of(snapshot, &networks), hosts: hosts.clone() })
+        let Some(vm) = snapshot.vm(key) else { return Self::of_vmi(snapshot, key) };
+        let needs = Needs::of(snapshot, &vm.networks);
+        Some(Self { source: Kind::Vm, needs, hosts: vm.hosts.clone() })
+    }
+
+    /// What the VMI of this name asks, if there is one.
+    #[must_use]
+    pub fn of_vmi(snapshot: &Snapshot, key: &Key) -> Option<Self> {
+        let (vmi, networks) = (snapshot.vmi(key)?, snapshot.selection_of(key)?);
+        let needs = Needs::of(snapshot, &networks);
+        Some(Self { source: Kind::Vmi, needs, hosts: vmi.hosts.clone() })
     }
 
     /// What a VM on this VM network alone would ask.

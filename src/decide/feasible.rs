@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use crate::cluster::{HostChoice, HostRef, Key, Kind, Name, Run, Selection, Snapshot, VmNetwork};
+use crate::cluster::{
+    HostChoice, HostRef, Key, Kind, Name, Run, Selection, Snapshot, VmNetwork, Vmi,
+};
 
 use super::explain::Asked;
 use super::needs::Needs;
@@ -63,20 +65,30 @@ pub(super) struct Asking<'s> {
     pub hosts: &'s HostChoice,
 }
 
-/// The VMs that are asked to run, and the running VMIs without a VM.
+fn by_vmi<'s>(snapshot: &'s Snapshot, key: &'s Key, vmi: &'s Vmi) -> Option<Asking<'s>> {
+    let networks = Cow::Owned(snapshot.selection_of(key)?);
+    Some(Asking { kind: Kind::Vmi, key, networks, hosts: &vmi.hosts })
+}
+
+/// The VMs that are asked to run, and the running VMIs without a VM. In place of a VM that was changed
+/// after its start, its VMI asks while it waits for a host: the change waits for a restart.
 pub(super) fn asking(snapshot: &Snapshot) -> impl Iterator<Item = Asking<'_>> {
     let to_run = snapshot.vms().filter(|(_, vm)| vm.run == Run::Asked && !vm.deleting);
     let alone = snapshot.vmis().filter(|(key, vmi)| !vmi.finished && snapshot.vm(key).is_none());
-    let to_run = to_run.map(|(key, vm)| Asking {
-        kind: Kind::Vm,
-        key,
-        networks: Cow::Borrowed(&*vm.networks),
-        hosts: &vm.hosts,
+    let to_run = to_run.filter_map(|(key, vm)| {
+        let waits = |vmi: &&Vmi| !vmi.finished && vmi.host.is_none();
+        let differs = |vmi: &&Vmi| (&vmi.networks, &vmi.hosts) != (&vm.networks, &vm.hosts);
+        match snapshot.vmi(key).filter(waits).filter(differs) {
+            Some(vmi) => by_vmi(snapshot, key, vmi),
+            None => Some(Asking {
+                kind: Kind::Vm,
+                key,
+                networks: Cow::Borrowed(&*vm.networks),
+                hosts: &vm.hosts,
+            }),
+        }
     });
-    to_run.chain(alone.filter_map(|(key, vmi)| {
-        let networks = Cow::Owned(snapshot.selection_of(key)?);
-        Some(Asking { kind: Kind::Vmi, key, networks, hosts: &vmi.hosts })
-    }))
+    to_run.chain(alone.filter_map(|(key, vmi)| by_vmi(snapshot, key, vmi)))
 }
 
 /// The hosts that VMs can run on. VMs that need the same cluster networks and allow the same hosts

@@ -16,8 +16,9 @@ pub const SECRET: &str = "lanekeeper-tls";
 pub enum SecretError {
     /// It does not exist. Our account may not create it.
     #[error(
-        "Secret {namespace}/{SECRET} does not exist: apply the output of `lanekeeper manifests` \
-         again, which has an empty one"
+        "Secret {namespace}/{SECRET} does not exist: name the namespace of Lanekeeper with \
+         --namespace. If that is right, apply the output of `lanekeeper manifests` again, which has an \
+         empty one; with `--certificate cert-manager` there is none, and cert-manager has the CA"
     )]
     Missing {
         /// Its namespace.

@@ -136,6 +136,23 @@ fn descend(root: &Path, found: &mut Found) {
     }
 }
 
+/// Reads all of standard input.
+pub(super) fn standard_input() -> io::Result<String> {
+    text(io::stdin().lock())
+}
+
+fn text(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => io::Error::other("this is not UTF-8; save it as UTF-8"),
+        _ => error,
+    })?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    Ok(text)
+}
+
 /// Reads a whole file. The stamp is `None` if the file changed meanwhile.
 pub(super) fn read(path: &Path) -> io::Result<(String, Option<Stamp>)> {
     let file = File::open(path)?;
@@ -143,11 +160,7 @@ pub(super) fn read(path: &Path) -> io::Result<(String, Option<Stamp>)> {
     if !before.is_file() {
         return Err(io::Error::other("not a file"));
     }
-    let mut text = String::new();
-    (&file).take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("larger than {} MiB", MAX_BYTES >> 20)));
-    }
+    let text = text(&file)?;
     let (before, after) = (Stamp::of(&before), Stamp::of(&file.metadata()?));
     Ok((text, (before == after).then_some(after)))
 }

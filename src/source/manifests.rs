@@ -26,6 +26,8 @@ use crate::k8s::documents::{self, Broken};
 /// do so within a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// What stands for standard input in place of a file.
+const STANDARD_INPUT: &str = "-";
 /// The end of a problem about a file or directory that was readable before.
 const STILL_COUNTS: &str = "its last good content still counts";
 
@@ -319,12 +321,18 @@ fn last_good(before: &Now) -> Option<Box<Fact>> {
     }
 }
 
-/// Reads all objects of a file. Lists are unfolded.
+/// Reads all objects of a file, or of standard input if it is `-`. Lists are unfolded.
 ///
 /// # Errors
 /// If the file can't be read. The error says why, and in which line.
 pub fn objects_in(path: &Path) -> Result<Vec<Value>, Unreadable> {
     let unreadable = |why: &dyn Display| Unreadable(vec![format!("{}: {why}", path.display())]);
+    if path.as_os_str() == STANDARD_INPUT {
+        let text = files::standard_input().map_err(|error| unreadable(&error))?;
+        // JSON is YAML too, but for some escapes in strings.
+        let objects = documents::read(&text, true).or_else(|_| documents::read(&text, false));
+        return objects.map_err(|broken| unreadable(&broken));
+    }
     let (text, _) = files::read(path).map_err(|error| unreadable(&error))?;
     documents::read(&text, is_json(path)).map_err(|broken| unreadable(&broken))
 }

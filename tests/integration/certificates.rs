@@ -149,7 +149,7 @@ async fn what_is_not_installed_is_not_missed() {
     );
     let nothing = Store::new([]);
     let why = keep(&nothing).await.unwrap_err().to_string();
-    assert!(why.contains("Secret net/lanekeeper-tls does not exist: apply"), "{why}");
+    assert!(why.contains("Secret net/lanekeeper-tls does not exist: name the namespace"), "{why}");
 }
 
 #[tokio::test]

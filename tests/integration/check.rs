@@ -619,6 +619,15 @@ fn vms_with_nowhere_to_go_and_why() {
     ] {
         assert_eq!(found_with(&objects, Options::default()), [""; 0], "{what}");
     }
+    // What waits is the VMI, whatever its VM has become.
+    let old = yaml(
+        "{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: v, namespace: ns}, spec: {networks: [{multus: {networkName: gone}}]}, status: {phase: Pending}}",
+    );
+    let changed = [vm("v", &["net-a"], "Always", &none), old].join("\n---\n");
+    assert_eq!(
+        found_with(&changed, Options::default()),
+        ["vm-network-missing VirtualMachineInstance ns/v []"]
+    );
     // The cluster network is at fault as well, and the VM says which.
     let nad =
         "NAD {name: net-q, namespace: ns, labels: {network.harvesterhci.io/clusternetwork: q}}";

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::store::Store;
 
+const LEASES: &str = "/apis/coordination.k8s.io/v1/leases";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/lanekeeper-system/leases/lanekeeper";
 const WEBHOOKS: [&str; 2] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/lanekeeper",
@@ -196,6 +197,26 @@ async fn while_a_vm_could_not_be_cleaned_hosts_keep_their_labels() {
     assert!(cleaned.text.contains("the labels of hosts stay"), "{}", cleaned.text);
     assert!(cleaned.text.contains("cleaned 1 VM\n"), "the other VM is cleaned: {}", cleaned.text);
     assert_eq!(store.get(&host_path("host0")), host("host0").1);
+}
+
+#[tokio::test]
+async fn a_lease_in_another_namespace_ends_cleanup_before_anything_is_done() {
+    let elsewhere = "/apis/coordination.k8s.io/v1/namespaces/net/leases/lanekeeper";
+    let mut objects = installed();
+    objects.retain(|(path, _)| path != LEASE);
+    let list = json!({ "items": [{ "metadata": { "name": "lanekeeper", "namespace": "net" } }] });
+    let store = Store::new(
+        [&objects[..], &[(LEASES.to_owned(), list), (elsewhere.to_owned(), lease("one").1)]]
+            .concat(),
+    );
+    for dry_run in [true, false] {
+        let error = run(&store, dry_run).await.err().unwrap().to_string();
+        assert!(error.contains("run cleanup with --namespace net; nothing was done"), "{error}");
+    }
+    assert_eq!(store.writes(), [""; 0]);
+    // After the namespace is gone, what is left in the cluster can still be cleaned.
+    let store = Store::new(objects);
+    assert!(run(&store, false).await.unwrap().clean);
 }
 
 #[tokio::test(start_paused = true)]

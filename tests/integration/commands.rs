@@ -17,6 +17,20 @@ fn run(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+#[test]
+fn a_reader_that_has_read_enough_changes_no_status() {
+    // A cluster without hosts is a finding.
+    for (cluster, status) in [("examples", 0), ("examples/cluster-networks.yaml", 1)] {
+        let mut command = Command::new(program());
+        command.args(["check", "--cluster", cluster]).current_dir(project());
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
 /// A kubeconfig of an API server that nobody is.
 const NOBODY: &str = "
 apiVersion: v1

@@ -118,6 +118,39 @@ fn a_vm_that_fits_nowhere_is_status_1_with_every_cause() {
 }
 
 #[test]
+fn a_vmi_that_was_made_before_its_vm_was_changed_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let explained = |networks: &str, status: &str| {
+        let yaml = format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: h}}}}
+---
+{{apiVersion: k8s.cni.cncf.io/v1, kind: NetworkAttachmentDefinition, metadata: {{name: net, namespace: ns}}}}
+---
+{{apiVersion: kubevirt.io/v1, kind: VirtualMachine, metadata: {{name: vm, namespace: ns}}, spec: {{runStrategy: Always, template: {{spec: {{networks: [{{multus: {{networkName: net}}}}]}}}}}}}}
+---
+{{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {{name: vm, namespace: ns}}, spec: {{networks: [{networks}]}}, status: {status}}}
+"
+        );
+        fs::write(folder.path().join("all.yaml"), yaml).unwrap();
+        let table = String::from_utf8(explain(folder.path(), "ns/vm", &[]).stdout).unwrap();
+        let (answer, status) = json_of(folder.path(), "ns/vm");
+        assert_eq!(
+            (feasible(&answer), status),
+            (vec!["h"], Some(0)),
+            "the VM is what is asked for"
+        );
+        let told = table.contains("0 of 1 hosts can run the VMI as it is. Restart the VM");
+        assert_eq!(told, !answer["vmi"].is_null(), "{table}");
+        answer["vmi"].clone()
+    };
+    let (old, same) = ("{multus: {networkName: gone}}", "{multus: {networkName: net}}");
+    assert_eq!(explained(old, "{phase: Scheduling}"), json!({ "hosts": 0 }));
+    assert_eq!(explained(old, "{phase: Running, nodeName: h}"), json!({ "hosts": 0 }));
+    assert_eq!(explained(old, "{phase: Failed}"), Value::Null, "it has finished");
+    assert_eq!(explained(same, "{phase: Scheduling}"), Value::Null);
+}
+
+#[test]
 fn what_cant_be_read_is_told_beside_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     let yaml = "

@@ -66,6 +66,21 @@ fn vms_that_are_to_run_and_that_no_host_can_run_are_counted() {
     let mut ended = vmi(&there, "b");
     ended["status"] = json!({ "phase": "Succeeded" });
     assert_eq!(counted(&[ended]), 0);
+    let vmi_of = |selector: &Value, status: Value| {
+        let mut vmi = vmi(selector, "a");
+        vmi["status"] = status;
+        vmi
+    };
+    let (waits, runs) = (json!({}), json!({ "phase": "Running", "nodeName": "host1" }));
+    for (vm_asks, vmi_asks, status, count, what) in [
+        (&here, &there, &waits, 1, "the VM was changed, and not restarted"),
+        (&there, &here, &waits, 0, "the VMI can still start"),
+        (&there, &here, &runs, 1, "the next start of the VM would fail"),
+        (&here, &there, &runs, 0, "the next start of the VM will do"),
+    ] {
+        let objects = [vm(vm_asks, &nothing), vmi_of(vmi_asks, status.clone())];
+        assert_eq!(counted(&objects), count, "{what}");
+    }
     let mut absent = vm(&here, &nothing);
     absent["spec"]["template"]["spec"]["networks"][0]["multus"]["networkName"] = json!("none");
     assert_eq!(counted(&[absent]), 1, "its VM network does not exist");

@@ -322,6 +322,17 @@ fn an_object_of_the_source_that_cant_be_read_is_reported() {
 }
 
 #[test]
+fn without_a_host_nothing_is_said_of_hosts_and_that_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["cluster-networks.yaml", "network-configs.yaml", "vm-networks.yaml", "vms.yaml"] {
+        fs::copy(examples().join(file), folder.path().join(file)).unwrap();
+    }
+    let said = |cluster: &Path| String::from_utf8(plan(cluster, MOVE_B, &[]).stderr).unwrap();
+    assert!(said(folder.path()).contains("no host is known"), "{}", said(folder.path()));
+    assert_eq!(said(&examples()), "");
+}
+
+#[test]
 fn a_typed_list_is_a_change_of_its_items() {
     let file = "
 apiVersion: network.harvesterhci.io/v1beta1

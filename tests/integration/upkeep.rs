@@ -824,7 +824,13 @@ proptest! {
         let vms = snapshot.vms().filter(|(_, vm)| vm.run == Run::Asked && !vm.deleting);
         let vmis = snapshot.vmis().filter(|(key, vmi)| !vmi.finished && snapshot.vm(key).is_none());
         let has_no_host = |key: &&Key| {
-            let asked = Asked::of(&snapshot, key).unwrap();
+            // The VMI of a VM that was changed asks while it waits.
+            let changed = snapshot.vm(key).zip(snapshot.vmi(key)).is_some_and(|(vm, vmi)| {
+                let waits = !vmi.finished && vmi.host.is_none();
+                waits && (&vm.networks, &vm.hosts) != (&vmi.networks, &vmi.hosts)
+            });
+            let of = if changed { Asked::of_vmi } else { Asked::of };
+            let asked = of(&snapshot, key).unwrap();
             snapshot.every_host().all(|host| !asked.causes(&snapshot, host).is_empty())
         };
         let keys = vms.map(|(key, _)| key).chain(vmis.map(|(key, _)| key));

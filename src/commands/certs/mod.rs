@@ -14,7 +14,7 @@ use crate::pki::authority::{Authority, Refused};
 
 use crate::view::{Form, WriteError};
 
-use status::flag;
+pub(super) use status::{flag, what_to_do};
 
 /// How often a step is tried if the leader writes the Secret at the same time.
 const ATTEMPTS: u32 = 5;

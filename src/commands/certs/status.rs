@@ -80,7 +80,7 @@ impl Status {
 }
 
 /// How the commands name an installation outside the usual namespace.
-pub(super) fn flag(namespace: &str) -> String {
+pub(in crate::commands) fn flag(namespace: &str) -> String {
     if namespace == "lanekeeper-system" {
         String::new()
     } else {
@@ -88,7 +88,8 @@ pub(super) fn flag(namespace: &str) -> String {
     }
 }
 
-fn what_to_do(step: Step, flag: &str) -> String {
+/// What an administrator does for this step.
+pub(in crate::commands) fn what_to_do(step: Step, flag: &str) -> String {
     match step {
         Step::Next => format!("run `lanekeeper certs ca next{flag}`"),
         Step::Promote => format!(

@@ -20,6 +20,17 @@ pub enum Error {
         /// Why it failed.
         why: ApiError,
     },
+    /// The namespace has no Lease, but another one has: its leader would not be seen.
+    #[error(
+        "there is no Lease {namespace}/{NAME}, but {found}/{NAME}: run cleanup with --namespace \
+         {found}; nothing was done"
+    )]
+    Elsewhere {
+        /// The namespace that was given.
+        namespace: String,
+        /// The namespace of the Lease.
+        found: String,
+    },
     /// A leader still holds the Lease.
     #[error(
         "{holder} still holds the Lease {namespace}/{NAME} after {} s; the webhook configurations \

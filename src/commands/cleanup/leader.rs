@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::api::Api;
+use crate::api::{Api, Error as ApiError};
 use crate::commands::NAME;
 use crate::commands::lease::{Observer, Term};
 use crate::installed::{deployment_path, lease_path};
 
 use super::error::Error;
 
+/// The path of all Leases.
+const LEASES: &str = "/apis/coordination.k8s.io/v1/leases";
 /// How often the Lease is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -19,11 +22,34 @@ pub(super) async fn leader(api: &Api, namespace: &str) -> Result<Option<String>,
     Ok(term(api, namespace).await?.map(|term| term.holder))
 }
 
-async fn term(api: &Api, namespace: &str) -> Result<Option<Term>, Error> {
+/// Checks that the Lease is in this namespace, or nowhere: in another one, its leader would not be seen.
+pub(super) async fn is_here(api: &Api, namespace: &str) -> Result<(), Error> {
+    if read(api, namespace).await?.is_some() {
+        return Ok(());
+    }
+    let named = format!("fieldSelector=metadata.name%3D{NAME}");
+    let leases = match api.list_values(LEASES, &named).await {
+        Err(ApiError::NotFound) => return Ok(()),
+        leases => {
+            leases.map_err(|why| Error::Request { what: format!("list Leases {NAME}"), why })?
+        }
+    };
+    let mut namespaces = leases.iter().filter_map(|it| it.pointer("/metadata/namespace")?.as_str());
+    match namespaces.next() {
+        None => Ok(()),
+        Some(found) => {
+            Err(Error::Elsewhere { namespace: namespace.to_owned(), found: found.to_owned() })
+        }
+    }
+}
+
+async fn read(api: &Api, namespace: &str) -> Result<Option<Value>, Error> {
     let lease = api.get_value(&lease_path(namespace)).await;
-    let lease = lease
-        .map_err(|why| Error::Request { what: format!("get Lease {namespace}/{NAME}"), why })?;
-    Ok(Term::of(lease.as_ref()))
+    lease.map_err(|why| Error::Request { what: format!("get Lease {namespace}/{NAME}"), why })
+}
+
+async fn term(api: &Api, namespace: &str) -> Result<Option<Term>, Error> {
+    Ok(Term::of(read(api, namespace).await?.as_ref()))
 }
 
 /// Waits until the Lease is free, for at most `timeout`. `notice` is told how to stop the leader.

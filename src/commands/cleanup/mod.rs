@@ -76,6 +76,7 @@ pub async fn cleanup_of(
 async fn run(api: &Api, settings: &Cleanup, notice: &mut dyn FnMut(&str)) -> Result<Report, Error> {
     let Cleanup { namespace, dry_run, timeout, .. } = settings;
     let mut report = Report { dry_run: *dry_run, ..Report::default() };
+    leader::is_here(api, namespace).await?;
     report.webhook_configurations = delete_webhooks(api, *dry_run).await?;
     if *dry_run {
         report.leader = leader::leader(api, namespace).await?;

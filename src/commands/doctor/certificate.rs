@@ -4,6 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use time::{Duration, OffsetDateTime};
 
 use crate::commands::NAME;
+use crate::commands::certs::{flag, what_to_do};
 use crate::installed::{SECRET, SecretError, repair};
 use crate::pki::authority::{Authority, LeafDue, Step};
 
@@ -35,10 +36,18 @@ fn authority_of<'s>(
         Err(SecretError::Request { why, .. }) => {
             Err(Check::unread(name, &format!("get Secret {namespace}/{SECRET}"), why))
         }
-        Ok(None) | Err(SecretError::Missing { .. }) => {
+        Ok(None) => {
             let says = format!(
                 "Secret {namespace}/{SECRET} is empty: the serving certificate is given with \
                  --tls-cert, or the leader has yet to issue one"
+            );
+            Err(Check::skipped(name, says))
+        }
+        Err(SecretError::Missing { .. }) => {
+            let says = format!(
+                "there is no Secret {namespace}/{SECRET}: that is right if the serving certificate is \
+                 given with --tls-cert. Otherwise name the namespace of Lanekeeper with --namespace, \
+                 or apply what `lanekeeper manifests` prints: the leader can't make the Secret"
             );
             Err(Check::skipped(name, says))
         }
@@ -89,26 +98,17 @@ pub(super) fn authority(secret: &Held, now: OffsetDateTime, namespace: &str) -> 
             "correct the clocks of the cluster and of this machine",
         );
     }
-    let restart =
-        "give the output of `lanekeeper certs ca show` to every kube-scheduler, restart it";
-    let (says, remedy) = match authority.step_due(now) {
-        None => return Check::ok(AUTHORITY, format!("the CA is valid until {until}")),
-        Some(Step::Next) => (
-            format!("a new CA is due: the CA ends at {until}"),
-            format!(
-                "run `lanekeeper certs ca next`, {restart}, and run `lanekeeper certs ca promote`"
-            ),
-        ),
-        Some(Step::Promote) => (
-            "a change of CA is not complete: the next CA issues no certificate yet".to_owned(),
-            format!("{restart}, and run `lanekeeper certs ca promote`"),
-        ),
-        Some(Step::Retire) => (
-            "a change of CA is not complete: the old CA is still trusted".to_owned(),
-            "run `lanekeeper certs ca retire`".to_owned(),
-        ),
+    let Some(step) = authority.step_due(now) else {
+        return Check::ok(AUTHORITY, format!("the CA is valid until {until}"));
     };
-    Check::failed(AUTHORITY, says, remedy)
+    let says = match step {
+        Step::Next => format!("a new CA is due: the CA ends at {until}"),
+        Step::Promote => {
+            "a change of CA is not complete: the next CA issues no certificate yet".to_owned()
+        }
+        Step::Retire => "a change of CA is not complete: the old CA is still trusted".to_owned(),
+    };
+    Check::failed(AUTHORITY, says, what_to_do(step, &flag(namespace)))
 }
 
 #[cfg(test)]
@@ -153,16 +153,20 @@ mod tests {
         let [_, ca] = after(DAY * 365 * 8, rotated);
         assert_eq!(ca.status, Status::Ok);
         let [_, ca] = after(DAY * (365 * 9 + 30), rotated);
-        assert!(ca.remedy.unwrap().starts_with("run `lanekeeper certs ca next`"));
+        assert!(ca.remedy.unwrap().starts_with("run `lanekeeper certs ca next --namespace ns`"));
         let [leaf, ca] = after(DAY, |authority, now| authority.add_next(now).unwrap());
         assert_eq!((leaf.status, ca.status), (Status::Ok, Status::Failed));
-        assert!(ca.remedy.unwrap().contains("restart it, and run `lanekeeper certs ca promote`"));
+        assert!(
+            ca.remedy
+                .unwrap()
+                .contains("restart it, and run `lanekeeper certs ca promote --namespace ns`")
+        );
         let [leaf, ca] = after(DAY, |authority, now| {
             authority.add_next(now).unwrap();
             authority.promote(now).unwrap();
         });
         assert_eq!((leaf.status, ca.status), (Status::Ok, Status::Failed));
-        assert_eq!(ca.remedy.unwrap(), "run `lanekeeper certs ca retire`");
+        assert_eq!(ca.remedy.unwrap(), "run `lanekeeper certs ca retire --namespace ns`");
         let [_, early] = after(-DAY, |_, _| {});
         assert!(early.says.contains("not valid before"), "{early:?}");
     }

@@ -129,7 +129,8 @@ pub(super) fn ca(found: &[Value], secret: &Held, namespace: &str) -> Check {
         Err(SecretError::Damaged { .. }) => Check::skipped(CA, "needs the check `ca` to pass"),
         _ => {
             let says = format!(
-                "Secret {namespace}/{SECRET} is empty: there is no CA to compare caBundle with"
+                "Secret {namespace}/{SECRET} is empty or missing: there is no CA to compare \
+                 caBundle with"
             );
             Check::skipped(CA, says)
         }

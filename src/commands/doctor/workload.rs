@@ -68,7 +68,12 @@ pub(super) async fn leader(api: &Api, namespace: &str) -> Check {
         };
         if lease.is_none() {
             let says = format!("there is no Lease {namespace}/{NAME}");
-            return Check::failed(LEADER, says, "apply what `lanekeeper manifests` prints");
+            return Check::failed(
+                LEADER,
+                says,
+                "name the namespace of Lanekeeper with --namespace, or apply what `lanekeeper manifests` \
+                 prints",
+            );
         }
         let term = Term::of(lease.as_ref());
         let Some(held) = observer.held(term, Instant::now()) else {

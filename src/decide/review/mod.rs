@@ -30,7 +30,7 @@ pub(super) use cluster_network::standing as standing_network;
 pub use code::Code;
 pub(super) use judgement::bound;
 pub use judgement::{Judgement, Violation};
-pub use network_config::Nics;
+pub use network_config::{Nics, works_with};
 pub(super) use network_config::{covering, nics_of_mgmt, standing as standing_config};
 pub use question::{Edits, Evidence, Outcome, Policy, Question, Subject, Webhook};
 pub use scope::Scope;

@@ -149,8 +149,8 @@ class Visit {
   withoutData() {
     const error = this.error;
     if (live.waiting && (error === null || error.status === 503)) {
-      return [parts.head("Still reading the cluster"), parts.empty(
-        live.waiting.length > 0 ? ["These kinds are not read yet: ", live.waiting.join(", "), ". "] : null,
+      return [parts.head("The cluster is not read yet"), parts.empty(
+        live.waiting.length > 0 ? ["Not read yet: ", live.waiting.join(", "), ". "] : null,
         "The page fills by itself as soon as everything has been read.")];
     }
     if (error === null) return [parts.head(parts.name(plainTitle(this.route))), parts.muted("Loading…")];
@@ -227,7 +227,7 @@ function drawLive() {
 function drawNotice(error) {
   const wanted = [];
   if (error) {
-    wanted.push(h("p", { class: "notice" }, `What is shown could not be brought up to date: ${error.message} The page tries again by itself.`));
+    wanted.push(h("p", { class: "notice" }, `What is shown could not be brought up to date: ${sentence(error.message)} The page tries again by itself.`));
   } else if (!live.connected && live.told && current?.data) {
     wanted.push(h("p", { class: "notice" }, "The connection to Lanekeeper is lost. The page shows the last known state and reconnects by itself."));
   }

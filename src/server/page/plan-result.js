@@ -90,12 +90,24 @@ function manifest(ui, { yaml, plan }) {
     setTimeout(() => { if (ui.memory.delete("copied")) ui.redraw(); }, 3000);
   };
   return h("div", { class: "manifest", key: "yaml" },
-    h("div", { class: "manifest-head" }, h("h3", null, "YAML to apply"),
+    h("div", { class: "manifest-head" }, h("h3", null, "YAML to write"),
       h("span", { class: "muted", role: "status" }, said),
       h("button", { type: "button", id: "copy-yaml", on: { click: () => copy(yaml).then(() => say("Copied"), () => say("Select the text and copy it by hand")) } }, "Copy")),
     h("pre", { id: "plan-yaml", tabindex: "0", "aria-label": "YAML" }, yaml),
-    h("p", null, "Save it to a file. Check it with ", h("code", null, "lanekeeper plan -f FILE"), ", and apply it with ", h("code", null, "kubectl apply -f FILE"), ".",
+    h("p", null, "Save it to a file. Check it with ", h("code", null, "lanekeeper plan -f FILE"), ", and write it with ", commands(plan), ".",
       refused && " As long as a rule is violated, the API server refuses it."));
+}
+
+/** What makes new objects, and what changes those that exist. `kubectl apply` would keep fields that are gone. */
+function commands(plan) {
+  const update = plan?.objects.some((object) => object.operation === "update");
+  const create = !update || plan.objects.some((object) => object.operation === "create");
+  return [
+    create && h("code", null, "kubectl create -f FILE"),
+    create && update && " for what is new and ",
+    update && h("code", null, "kubectl replace -f FILE"),
+    create && update && " for what exists",
+  ];
 }
 
 async function copy(text) {

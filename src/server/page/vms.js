@@ -99,6 +99,7 @@ export function vmView(route, ui) {
             ? h("span", { class: "muted" }, "none but the pod network, which every host has")
             : h("ul", { class: "lines" }, data.needs.map((need) => h("li", null,
               parts.vmNetwork(need.vmNetwork), need.clusterNetwork ? [" on cluster network ", parts.clusterNetwork(need.clusterNetwork)] : h("span", { class: "muted" }, " on no cluster network that is known")))), true]),
+        data.vmi && h("p", { class: "notice", id: "vmi-differs" }, `Its VMI asks for other networks or hosts than the VM does now: ${count(data.vmi.hosts, "host")} can run the VMI as it is. Restart the VM to start it as below.`),
         parts.section("Hosts",
           parts.muted("Only networks and the VM's own node selector and affinity are judged. Room, taints and the rest are for the scheduler."),
           placement(ui, data, runsOn)),

@@ -18,7 +18,7 @@ use crate::decide::review::Policy;
 use crate::k8s::{documents, read_text};
 use crate::server::reply::json;
 use crate::view::page::VmPage;
-use crate::view::plan::{Mode, PlanView, Proposed};
+use crate::view::plan::{Mode, PlanView, Proposed, Unjudged};
 use crate::view::planner::{
     Choices, ClusterNetworkForm, Draft, Known, NetworkConfigDraft, NetworkConfigForm,
     PlacementForm, Planned, VmNetworkForm,
@@ -164,8 +164,10 @@ impl Ui {
             let why = format!("the change has {} objects; {MAX_OBJECTS} are judged", objects.len());
             return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        let proposed = Proposed::read(objects, &self.decoder)
-            .map_err(|why| Refused::bad(format!("the change {why}")))?;
+        let proposed = Proposed::read(objects, &self.decoder).map_err(|why| match why {
+            Unjudged::Empty => Refused::bad(format!("the change {why}")),
+            Unjudged::Object { .. } => Refused::bad(why.to_string()),
+        })?;
         let mut existing = BTreeMap::new();
         for object in proposed.objects() {
             let found = self.objects.object(object).await.map_err(|why| unreadable(&why))?;

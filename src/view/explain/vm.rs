@@ -17,6 +17,16 @@ pub struct VmView<'s> {
     needs: Vec<Need>,
     /// Whether the VM can run on each host.
     pub hosts: Vec<Row>,
+    /// The VMI of a VM, if it has not finished and other hosts can run it than the VM: the VM was changed
+    /// since it was started.
+    vmi: Option<Instance>,
+}
+
+/// A VMI that asks for something else than its VM.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Instance {
+    /// The number of hosts that can run it.
+    hosts: usize,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,7 +40,16 @@ impl<'s> VmView<'s> {
     /// The VM of this name, or else its VMI; `None` if there is neither.
     #[must_use]
     pub fn of(snapshot: &Snapshot, key: &'s Key) -> Option<Self> {
-        Some(Self::asking(snapshot, key.as_str(), &Asked::of(snapshot, key)?))
+        let mut view = Self::asking(snapshot, key.as_str(), &Asked::of(snapshot, key)?);
+        if snapshot.vmi(key).is_some_and(|vmi| !vmi.finished) {
+            let vmi = Asked::of_vmi(snapshot, key)?;
+            let hosts = snapshot.hosts().into_iter();
+            let fits: Vec<bool> = hosts.map(|host| vmi.causes(snapshot, host).is_empty()).collect();
+            let differs = !fits.iter().eq(view.hosts.iter().map(|row| &row.feasible));
+            let hosts = fits.into_iter().filter(|fits| *fits).count();
+            view.vmi = differs.then_some(Instance { hosts });
+        }
+        Some(view)
     }
 
     /// A VM that asks for this.
@@ -47,6 +66,7 @@ impl<'s> VmView<'s> {
             source: asked.source.kubernetes(),
             needs: needs.collect(),
             hosts: snapshot.hosts().into_iter().map(row).collect(),
+            vmi: None,
         }
     }
 
@@ -65,12 +85,18 @@ impl<'s> VmView<'s> {
             text.push_str(&table(&["VM NETWORK", "CLUSTER NETWORK"], needs));
         }
         let feasible = self.hosts.iter().filter(|host| host.feasible).count();
+        let all = self.hosts.len();
+        let vmi = self.vmi.as_ref().map_or(String::new(), |Instance { hosts }| {
+            format!(
+                "\nIts VMI asks for other networks or hosts than the VM does now: {hosts} of {all} hosts \
+                 can run the VMI as it is. Restart the VM to start it as above.\n"
+            )
+        });
         format!(
-            "{text}\n{}\n{feasible} of {} hosts can run it as far as its networks, its nodeSelector \
+            "{text}\n{}\n{feasible} of {all} hosts can run it as far as its networks, its nodeSelector \
              and its required node affinity go. Room, taints, pod affinity and the like are for the \
-             scheduler to judge.\n",
+             scheduler to judge.\n{vmi}",
             rows_table(["HOST", "CAN RUN"], &self.hosts),
-            self.hosts.len()
         )
     }
 }

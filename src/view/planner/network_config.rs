@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cluster::{MGMT, Name, NetworkConfig, Snapshot};
+use crate::decide::review::works_with;
 use crate::k8s::CLUSTER_NETWORK_LABEL;
 
 use super::hosts::{HostsBy, Selected, selection_of};
@@ -256,6 +257,13 @@ fn fill(
     let bond = ["spec", "uplink", "bondOptions"];
     set(object, &[&bond[..], &["mode"]].concat(), Some(json!(form.mode)));
     set(object, &[&bond[..], &["miimon"]].concat(), form.miimon.map(Value::from));
+    // The form has no fields for these: what the mode before had must not hold up another mode.
+    let mode = form.mode.as_deref().unwrap_or_default();
+    for option in ["lacpRate", "adSelect", "xmitHashPolicy"] {
+        if !works_with(option, mode) {
+            set(object, &[&bond[..], &[option]].concat(), None);
+        }
+    }
     set(object, &["spec", "uplink", "linkAttributes", "mtu"], form.mtu.map(Value::from));
     // The label follows the cluster network: a webhook would refuse one that differs.
     if object.pointer("/metadata/labels").and_then(|it| it.get(CLUSTER_NETWORK_LABEL)).is_some() {

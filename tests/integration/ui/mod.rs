@@ -255,6 +255,23 @@ async fn on_loopback_only_requests_that_name_this_machine_are_answered() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_site_may_link_here_and_make_no_plan() {
+    let page = Page::of("");
+    for (method, path, site, status) in [
+        ("POST", "plan", "cross-site", 403),
+        ("POST", "planner/network-config", "same-site", 403),
+        ("POST", "plan", "same-origin", 400),
+        ("POST", "plan", "none", 400),
+        ("GET", "overview", "cross-site", 200),
+    ] {
+        let request = Request::builder().method(method).uri(format!("/api/v1/{path}"));
+        let request = request.header("host", "localhost").header("sec-fetch-site", site);
+        let (found, ..) = page.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(found, status, "{method} {path} {site}");
+    }
+}
+
+#[tokio::test]
 async fn before_the_first_snapshot_it_says_what_is_waited_for() {
     let page = Page::with(None, Box::new(Unreadable), LOCAL);
     for path in ["overview", "hosts/h", "vms", "problems", "planner"] {
@@ -273,7 +290,7 @@ async fn a_body_that_is_no_change_is_refused_with_the_reason() {
         ("", 400, "holds no object"),
         ("a: [", 400, "line 1"),
         ("{", 400, "line 1"),
-        ("a: 1", 400, "lacks apiVersion or kind"),
+        ("a: 1", 400, "object 1: not a Kubernetes object: it lacks apiVersion or kind"),
         ("{apiVersion: v1, kind: Node, metadata: {name: h, labels: [x]}}", 200, ""),
         (&*many, 413, "501 objects"),
         (&*large, 413, "1048576 bytes"),

@@ -189,6 +189,12 @@ async fn a_change_begins_with_what_there_is_and_keeps_what_the_form_lacks() {
         .map(|it| &it["name"])
         .collect();
     assert_eq!(networks, ["cluster-a", "cluster-b"], "one loses the host, the other gains it");
+    // What only the mode before has is dropped: the form has no field to take it out by.
+    let mut mode = form.clone();
+    mode["mode"] = json!("active-backup");
+    let answer = page.form("network-config", mode).await;
+    assert!(!answer["yaml"].as_str().unwrap().contains("lacpRate"), "{answer}");
+    assert_eq!(answer["plan"]["objects"][0]["violations"], json!([]));
     let mut two = form.clone();
     two["hosts"] = json!({ "by": "name", "names": ["host3", "host0"] });
     let answer = page.form("network-config", two).await;

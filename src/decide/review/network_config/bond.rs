@@ -10,6 +10,16 @@ const LACP: &str = "802.3ad";
 /// The modes in which a bond chooses a NIC for each packet by a hash.
 const HASHING: [&str; 3] = ["balance-xor", LACP, "balance-tlb"];
 
+/// Returns whether a bond option works with a mode.
+#[must_use]
+pub fn works_with(option: &str, mode: &str) -> bool {
+    match option {
+        "lacpRate" | "adSelect" => mode == LACP,
+        "xmitHashPolicy" => HASHING.contains(&mode),
+        _ => true,
+    }
+}
+
 impl Review<'_> {
     /// `vc-bond`: the bond options fit each other.
     pub(super) fn bond(&self) -> Vec<Violation> {
@@ -66,13 +76,14 @@ fn faults(bond: &BondOptions) -> Vec<String> {
         ));
     }
     for (name, value) in [("lacpRate", lacp_rate), ("adSelect", ad_select)] {
-        if let Some(value) = value.as_ref().filter(|_| **mode != *LACP) {
+        if let Some(value) = value.as_ref().filter(|_| !works_with(name, mode)) {
             faults.push(format!(
                 "{name} {value} works only with mode {LACP}, and the mode is {mode}; remove {name}"
             ));
         }
     }
-    if let Some(policy) = xmit_hash_policy.as_ref().filter(|_| !HASHING.contains(&&**mode)) {
+    if let Some(policy) = xmit_hash_policy.as_ref().filter(|_| !works_with("xmitHashPolicy", mode))
+    {
         faults.push(format!(
             "xmitHashPolicy {policy} works only with the modes {}, and the mode is {mode}; remove \
              xmitHashPolicy",

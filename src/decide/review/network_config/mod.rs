@@ -15,6 +15,7 @@ use self::mtu::Mtu;
 use super::bounds::mtu_in_range;
 use super::{Code, Judgement, Reviewed, Scope, Violation, Write};
 
+pub use self::bond::works_with;
 pub use self::links::Nics;
 pub(in crate::decide) use self::nics::nics_of_mgmt;
 pub(in crate::decide) use self::overlap::covering;
