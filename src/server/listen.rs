@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::pin::Pin;
 use std::thread::available_parallelism;
@@ -42,12 +42,19 @@ const MAX_THREADS: usize = 4;
 /// The most open connections on the plain port.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
-/// Opens a listening socket, so that its address is known before it is served.
+/// Opens a listening socket, so that its address is known before it is served. `[::]` means every
+/// address, of IPv4 too, also where there is no IPv6.
 ///
 /// # Errors
 /// If the address can't be listened on. The error names it.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).map_err(|error| {
+    let mut bound = TcpListener::bind(address);
+    if address.ip() == Ipv6Addr::UNSPECIFIED
+        && bound.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse)
+    {
+        bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).or(bound);
+    }
+    let listener = bound.map_err(|error| {
         io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
     })?;
     listener.set_nonblocking(true)?;
@@ -156,4 +163,23 @@ fn bounded<A: axum_server::Address, Acceptor>(server: Server<A, Acceptor>) -> Se
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD);
     server
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn every_address_is_that_of_both_families_where_there_are_both() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+        let taken = bind(listener.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(taken.contains(&format!("can't listen on [::]:{port}")), "{taken}");
+    }
 }

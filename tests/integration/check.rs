@@ -628,6 +628,15 @@ fn vms_with_nowhere_to_go_and_why() {
         found_with(&changed, Options::default()),
         ["vm-network-missing VirtualMachineInstance ns/v []"]
     );
+    let same = yaml(
+        "{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: v, namespace: ns}, spec: {networks: [{multus: {networkName: gone}}]}, status: {phase: Pending}}",
+    );
+    let same = [vm("v", &["gone"], "Always", &none), same].join("\n---\n");
+    assert_eq!(
+        found_with(&same, Options::default()),
+        ["vm-network-missing VirtualMachine ns/v []"],
+        "the VM is to be corrected first"
+    );
     // The cluster network is at fault as well, and the VM says which.
     let nad =
         "NAD {name: net-q, namespace: ns, labels: {network.harvesterhci.io/clusternetwork: q}}";

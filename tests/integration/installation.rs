@@ -16,6 +16,9 @@ use crate::harness::documents;
 use crate::serve::program;
 
 /// Runs `lanekeeper manifests`.
+/// What every container runs: over IPv4 and IPv6, whichever pods have.
+const SERVE: [&str; 3] = ["serve", "--listen=[::]:8443", "--admin-listen=[::]:8080"];
+
 pub fn run(arguments: &[&str]) -> Output {
     process::Command::new(program()).arg("manifests").args(arguments).output().unwrap()
 }
@@ -119,11 +122,12 @@ fn harvester_and_its_network_controller_are_trusted_unless_others_are_named() {
     let by_default = printed(&[]);
     let expression = condition(&by_default, Kind::NetworkConfig);
     assert!(expression.contains(agents), "{expression}");
-    assert_eq!(arguments(&by_default), ["serve"]);
+    assert_eq!(arguments(&by_default), SERVE);
     let named = printed(&["--trusted-user", "a", "--trusted-user", "b"]);
     let expression = condition(&named, Kind::NetworkConfig);
     assert!(expression.contains("in ['a', 'b'])"), "{expression}");
-    assert_eq!(arguments(&named), ["serve", "--trusted-user=a", "--trusted-user=b"]);
+    let users = ["--trusted-user=a", "--trusted-user=b"];
+    assert_eq!(arguments(&named), [&SERVE[..], &users].concat());
 }
 
 #[test]
@@ -162,10 +166,8 @@ fn documents_come_in_an_order_that_can_be_applied() {
 fn harvester_keeps_its_definitions_labels_and_statuses() {
     let (kubevirt, harvester) = (printed(&[]), printed(&["--overlay", "harvester"]));
     assert!(of_kind(&harvester, "CustomResourceDefinition").is_empty());
-    assert_eq!(
-        arguments(&harvester),
-        ["serve", "--node-labels=external", "--activation=reported", "--strict-vm-networks"]
-    );
+    let flags = ["--node-labels=external", "--activation=reported", "--strict-vm-networks"];
+    assert_eq!(arguments(&harvester), [&SERVE[..], &flags].concat());
     let less = rights(&kubevirt, "ClusterRole");
     let less: Vec<_> =
         less.difference(&rights(&harvester, "ClusterRole")).cloned().collect::<Vec<_>>();
@@ -496,7 +498,7 @@ fn cert_manager_issues_what_the_leader_would() {
         let argument = format!("{flag}={}", folder.join(file).display());
         assert!(arguments(&documents).contains(&&*argument), "{argument}");
     }
-    assert_eq!(arguments(&by_leader), ["serve"], "the leader issues it");
+    assert_eq!(arguments(&by_leader), SERVE, "the leader issues it");
 
     let cert_manager = "--certificate=cert-manager";
     let (_folder, ca) = ca();

@@ -223,7 +223,9 @@ fn container(installation: &Installation, image: &str) -> Value {
 }
 
 fn arguments(installation: &Installation) -> Vec<String> {
-    let mut arguments = vec!["serve".to_owned()];
+    // Pods have addresses of IPv4, IPv6 or both.
+    let mut arguments =
+        ["serve", "--listen=[::]:8443", "--admin-listen=[::]:8080"].map(str::to_owned).to_vec();
     if installation.overlay == Overlay::Harvester {
         // Its agent reports each uplink, and it keeps labels and statuses itself.
         let flags = ["--node-labels=external", "--activation=reported", "--strict-vm-networks"];

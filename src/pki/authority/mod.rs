@@ -51,8 +51,8 @@ pub const KEYS: [&str; 8] =
 /// A new CA is due this long before the end of the current one.
 const NEXT_BEFORE: i64 = 365 * 24 * 60 * 60;
 /// How old a serving certificate must be before the old CA is retired, in seconds. Each replica reads
-/// the Secret far more often, and one that can't is not ready by then, so nobody serves a certificate
-/// of the old CA any more.
+/// the Secret every few seconds, so by then nobody serves a certificate of the old CA any more. One that
+/// can't read the Secret says so in its log.
 const SERVED_AFTER: i64 = 60;
 
 /// The data of the Secret, by key.
