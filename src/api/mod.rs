@@ -212,9 +212,8 @@ struct List {
     items: Option<Vec<RawObject>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct ListMeta {
     resource_version: String,
     #[serde(rename = "continue")]

@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// How long a term lasts if its Lease does not say so. Kubernetes' own components use this value.
-const USUAL_DURATION: u64 = 15;
+use crate::installed::LEASE_DURATION;
 
 /// The term of a leader, as its last renewal left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ impl Term {
         (!holder.is_empty()).then(|| Self {
             holder: holder.to_owned(),
             renewed: text("renewTime").to_owned(),
-            duration: Duration::from_secs(seconds.unwrap_or(USUAL_DURATION)),
+            duration: LEASE_DURATION.max(Duration::from_secs(seconds.unwrap_or_default())),
         })
     }
 }
@@ -67,7 +66,7 @@ mod tests {
 
     fn lease(holder: &str, renewed: &str) -> Option<Term> {
         let spec = json!({
-            "holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 10,
+            "holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 20,
         });
         Term::of(Some(&json!({ "spec": spec })))
     }
@@ -84,7 +83,9 @@ mod tests {
         }
         assert_eq!(Term::of(None), None);
         let term = Term::of(Some(&json!({ "spec": { "holderIdentity": "a" } }))).unwrap();
-        assert_eq!(term.duration, Duration::from_secs(15));
+        assert_eq!(term.duration, LEASE_DURATION);
+        let short = json!({ "spec": { "holderIdentity": "a", "leaseDurationSeconds": 1 } });
+        assert_eq!(Term::of(Some(&short)).unwrap().duration, LEASE_DURATION);
     }
 
     #[test]
@@ -96,15 +97,15 @@ mod tests {
             observer.held(lease(holder, renewed), at(seconds)).is_some()
         };
         assert!(held("a", "1", 0));
-        assert!(held("a", "1", 9));
-        assert!(held("a", "2", 10), "it was renewed");
-        assert!(held("a", "2", 19));
-        assert!(held("b", "2", 20), "another leader");
-        assert!(held("b", "2", 29));
-        assert!(!held("b", "2", 30));
-        assert!(held("b", "3", 31));
-        assert!(!held("", "3", 32));
-        assert!(held("b", "3", 33));
-        assert!(held("b", "3", 42), "the time begins again");
+        assert!(held("a", "1", 19));
+        assert!(held("a", "2", 20), "it was renewed");
+        assert!(held("a", "2", 39));
+        assert!(held("b", "2", 40), "another leader");
+        assert!(held("b", "2", 59));
+        assert!(!held("b", "2", 60));
+        assert!(held("b", "3", 61));
+        assert!(!held("", "3", 62));
+        assert!(held("b", "3", 63));
+        assert!(held("b", "3", 82), "the time begins again");
     }
 }

@@ -20,9 +20,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Api, Error, WRITE_TIMEOUT};
+use crate::installed::LEASE_DURATION;
 
-/// How long other replicas wait for a leader that does not renew its Lease.
-const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long a leader writes after its last renewal.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the Lease is renewed or looked at.
@@ -173,7 +172,6 @@ impl Elector {
         let version = version.unwrap_or_default();
         match &self.seen {
             Some((seen, since)) if seen == version => {
-                // A shorter one was written by hand, and its holder may still lead.
                 let seconds = spec.lease_duration_seconds.unwrap_or_default();
                 begun.duration_since(*since) > LEASE_DURATION.max(Duration::from_secs(seconds))
             }

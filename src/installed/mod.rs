@@ -4,6 +4,8 @@
 mod secret;
 mod webhooks;
 
+use std::time::Duration;
+
 pub use secret::{SECRET, Secret, SecretError, repair};
 pub use webhooks::{Configuration, WebhookError, Webhooks};
 
@@ -11,6 +13,10 @@ pub use webhooks::{Configuration, WebhookError, Webhooks};
 /// their configurations' names, so ours come after Harvester's `harvester-…`, which rewrite the
 /// affinity of a VM on every write.
 pub const NAME: &str = "lanekeeper";
+
+/// How long a Lease is held without a renewal, at least. A shorter time in it was written by hand, and
+/// its holder may still lead. Kubernetes' own components use this value.
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 
 /// The path of the leader's Lease.
 #[must_use]

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use axum::BoxError;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::api::{Api, Which};
+use crate::api::{Api, RawObject, Which};
 use crate::cli::Source;
 use crate::cluster::{Kind, Name, ObjectRef};
 use crate::publish::{Published, Snapshots};
@@ -34,8 +35,10 @@ impl Objects for Live {
         Box::pin(async move {
             let found = self.0.find(object).await;
             let found = found.map_err(|why| format!("{object}: {why}"))?;
-            let read = |json: &str| serde_json::from_str(json).map_err(|why| why.to_string());
-            found.map(|raw| read(raw.json())).transpose()
+            let read = |raw: RawObject| {
+                serde_json::from_str(raw.json()).map_err(|why| format!("{object}: {why}"))
+            };
+            Ok(found.map(read).transpose()?)
         })
     }
 
@@ -44,7 +47,7 @@ impl Objects for Live {
             let which = Which { metadata: true, cordoned: true, ..Which::default() };
             let mut pages = self.0.pages(Kind::Host, which);
             let mut cordoned = BTreeSet::new();
-            while let Some(hosts) = pages.next().await.map_err(|why| why.to_string())? {
+            while let Some(hosts) = pages.next().await? {
                 cordoned.extend(hosts.iter().map(|host| Name::from(host.key().as_str())));
             }
             Ok(cordoned)
@@ -61,10 +64,10 @@ struct Files {
 }
 
 impl Files {
-    async fn read(&self) -> Result<BTreeMap<ObjectRef, Value>, String> {
+    async fn read(&self) -> Result<BTreeMap<ObjectRef, Value>, BoxError> {
         let Some(manifests) = self.manifests.clone() else { return Ok(BTreeMap::new()) };
         let read = off_thread(true, move || manifests.objects());
-        read.await.map_err(|why| why.to_string())?.map_err(|why| why.to_string())
+        Ok(read.await??)
     }
 }
 

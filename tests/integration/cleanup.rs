@@ -252,4 +252,12 @@ async fn a_leader_that_stays_ends_cleanup_and_a_dead_one_does_not() {
     assert!(run(&store, false).await.unwrap().clean);
     let waited = started.elapsed().as_secs();
     assert!((15..17).contains(&waited), "{waited}");
+    // A shorter time was written by hand: the other replicas wait as long too.
+    let (path, mut short) = lease("one");
+    short["spec"]["leaseDurationSeconds"] = json!(1);
+    store.put(&path, short);
+    let started = tokio::time::Instant::now();
+    assert!(run(&store, false).await.unwrap().clean);
+    let waited = started.elapsed().as_secs();
+    assert!((15..17).contains(&waited), "{waited}");
 }

@@ -325,13 +325,19 @@ async fn get_from(address: &str, process: &Process) -> Option<String> {
     Some(answer)
 }
 
-/// Connections from this address that say nothing.
-async fn silent_from(address: &str, process: &Process, count: usize) -> Vec<tokio::net::TcpStream> {
+/// Connections from this address, each of which has been answered once and says nothing more.
+async fn idle_from(address: &str, process: &Process, count: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();
     for _ in 0..count {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(address.parse().unwrap()).unwrap();
-        open.push(socket.connect(process.admin).await.unwrap());
+        let mut stream = socket.connect(process.admin).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "an answer");
+        }
+        open.push(stream.into_std().unwrap());
     }
     open
 }
@@ -357,10 +363,9 @@ async fn connections_are_bounded_in_number_and_one_address_has_half_of_them() {
     });
     until("the log to say so", || logged(&process.log, "too many connections are open"));
     // Two addresses have all of them, and say nothing.
-    let more = silent_from("127.0.0.2:0", &process, 32).await;
+    let more = idle_from("127.0.0.2:0", &process, 32).await;
     let probe = get_from("127.0.0.3:0", &process).await.unwrap();
     assert!(probe.starts_with("HTTP/1.1 200"), "a client with few gets a place: {probe}");
-    let more: Vec<TcpStream> = more.into_iter().map(|it| it.into_std().unwrap()).collect();
     until("the place to be lost by another one", || {
         let closed = open.iter().chain(&more).filter(|stream| is_closed(stream)).count();
         assert!(closed <= 8 + 1, "{closed}");

@@ -92,8 +92,7 @@ pub(in crate::decide) fn standing(
     reserved: &[(i64, &Key)],
 ) -> Vec<Violation> {
     let new = Version::of(snapshot, facts);
-    let has_mtu = |name| matches!(network_mtu(snapshot, name), Some(Ok(_)));
-    let judges_mtu = new.under.as_ref().is_some_and(has_mtu);
+    let judges_mtu = new.under.as_ref().is_some_and(|name| network_mtu(snapshot, name).is_some());
     let review = Review { snapshot, audience: Audience::Everyone, old: None, new, key };
     let mut violations = Vec::new();
     if !matches!(facts.config, CniConfig::Unreadable(_)) {
@@ -203,8 +202,18 @@ impl Review<'_> {
         if before == Some(mtu) && self.stays_under() {
             return None;
         }
-        let message = match network_mtu(self.snapshot, name)? {
-            Err(why) => why,
+        if !self.snapshot.exists(name) {
+            return None;
+        }
+        let message = match self.snapshot.mtu_of(name) {
+            Err(text) => format!(
+                "the MTU of cluster network {name} is unknown, because its uplink-mtu {text:?} is \
+                 not a number; correct that annotation first"
+            ),
+            Ok(limit) if !mtu_in_range(limit) => format!(
+                "the MTU of cluster network {name} is {limit}, which is not within {MIN_MTU} to \
+                 {MAX_MTU}; correct its uplink-mtu, or the MTU of its network configs, first"
+            ),
             Ok(limit) if mtu == limit => return None,
             Ok(limit) if self.strict() => format!(
                 "MTU {mtu} differs from the MTU of cluster network {name}, which is {limit}; set \
@@ -355,21 +364,8 @@ fn kind(facts: &VmNetwork) -> String {
     }
 }
 
-/// The MTU of a cluster network, or why it is unknown. `None` if the cluster network does not
-/// exist.
-pub(super) fn network_mtu(snapshot: &Snapshot, name: &Name) -> Option<Result<i64, String>> {
-    if !snapshot.exists(name) {
-        return None;
-    }
-    Some(match snapshot.mtu_of(name) {
-        Ok(mtu) if mtu_in_range(mtu) => Ok(mtu),
-        Ok(mtu) => Err(format!(
-            "the MTU of cluster network {name} is {mtu}, which is not within {MIN_MTU} to \
-             {MAX_MTU}; correct its uplink-mtu, or the MTU of its network configs, first"
-        )),
-        Err(text) => Err(format!(
-            "the MTU of cluster network {name} is unknown, because its uplink-mtu {text:?} is not a \
-             number; correct that annotation first"
-        )),
-    })
+/// The MTU of a cluster network, if it exists and its MTU is a possible one.
+pub(super) fn network_mtu(snapshot: &Snapshot, name: &Name) -> Option<i64> {
+    let mtu = snapshot.exists(name).then(|| snapshot.mtu_of(name))?.ok()?;
+    mtu_in_range(mtu).then_some(mtu)
 }

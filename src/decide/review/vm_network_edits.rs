@@ -11,7 +11,7 @@ use super::vm_network::network_mtu;
 #[must_use]
 pub fn mtu_to_set(snapshot: &Snapshot, new: &VmNetwork, old: Option<&VmNetwork>) -> Option<i64> {
     let cni = new.bridge()?;
-    let mtu = network_mtu(snapshot, &snapshot.cluster_network_of(new)?)?.ok()?;
+    let mtu = network_mtu(snapshot, &snapshot.cluster_network_of(new)?)?;
     let had_it = |old: &VmNetwork| old.bridge().is_some_and(|old| old.effective_mtu() == mtu);
     let may_set = match old {
         None => cni.mtu == 0 || cni.mtu > mtu || snapshot.options().strict_vm_networks,

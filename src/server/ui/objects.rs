@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use axum::BoxError;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::cluster::{Name, ObjectRef};
 
-/// A read that may fail, with the reason in words.
-pub type Reading<'a, T> = BoxFuture<'a, Result<T, String>>;
+/// A read that may fail.
+pub type Reading<'a, T> = BoxFuture<'a, Result<T, BoxError>>;
 
 /// Whole objects, of which the snapshot has only the facts.
 pub trait Objects: Send + Sync + 'static {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -197,6 +198,6 @@ impl Ui {
     }
 }
 
-fn unreadable(why: &str) -> Refused {
+fn unreadable(why: &BoxError) -> Refused {
     Refused::new(StatusCode::BAD_GATEWAY, format!("an object of the cluster can't be read: {why}"))
 }

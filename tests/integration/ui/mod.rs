@@ -53,11 +53,11 @@ struct Unreadable;
 
 impl Objects for Unreadable {
     fn object<'a>(&'a self, _: &'a ObjectRef) -> Reading<'a, Option<Value>> {
-        Box::pin(async { Err("the API server is away".to_owned()) })
+        Box::pin(async { Err("the API server is away".into()) })
     }
 
     fn cordoned(&self) -> Reading<'_, BTreeSet<Name>> {
-        Box::pin(async { Err("the API server is away".to_owned()) })
+        Box::pin(async { Err("the API server is away".into()) })
     }
 }
 
