@@ -8,6 +8,10 @@ use crate::source::{Once, OnceError, Unreadable, objects_in};
 use crate::view::plan::{Mode, PlanView, Proposed, Unjudged};
 use crate::view::{Form, WriteError};
 
+/// What a source without hosts leaves open.
+const NO_HOST: &str = "no host is known: the source has no Node that can be read. So nothing is said of \
+                       hosts, nor of running VMs that would be cut off";
+
 /// The output, and what the exit status depends on.
 pub struct Plan {
     /// For standard output.
@@ -59,14 +63,7 @@ pub fn plan(file: &Path, mut source: Once, mode: &Mode, form: Form) -> Result<Pl
     let view = proposed.judge(&before, &existing, &decoder, mode);
     let mut problems = before.problems();
     if before.count(Kind::Host) == 0 {
-        problems.push(Problem {
-            kind: ProblemKind::Source,
-            object: None,
-            message:
-                "no host is known: the source has no Node that can be read. So nothing is said \
-                      of hosts, nor of running VMs that would be cut off"
-                    .into(),
-        });
+        problems.push(Problem { kind: ProblemKind::Source, object: None, message: NO_HOST.into() });
     }
     Ok(Plan { admitted: view.is_admitted(), text: form.write(&view, PlanView::table)?, problems })
 }
