@@ -62,6 +62,7 @@ fn main() {
         planner::a_change_that_would_cut_running_vms_off_is_refused,
         reference::a_cell_of_the_matrix_tells_its_cause_to_the_keyboard,
         reference::a_vm_lists_the_hosts_where_it_can_run_and_why_not_elsewhere,
+        reference::a_vm_whose_vmi_is_older_than_its_change_says_so,
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -103,6 +103,8 @@ pub async fn a_new_network_config_from_the_cluster_network_to_the_yaml() {
     for line in ["  name: rack-r2", "  clusterNetwork: cluster-a", "    - enp9s2"] {
         assert!(yaml.lines().any(|it| it == line), "{line}:\n{yaml}");
     }
+    let how = browser.text(".manifest > p").await;
+    assert!(how.contains("and write it with kubectl create -f FILE."), "{how}");
 
     // The address holds the form.
     let address = browser.ask("location.href").await;
@@ -132,5 +134,7 @@ pub async fn a_change_that_would_cut_running_vms_off_is_refused() {
         "name": "cluster-a", "gained": ["host3", "host4", "host5"], "lost": ["host1", "host2"],
     }]);
     assert_eq!(shown["clusterNetworks"], changed);
+    let how = browser.text(".manifest > p").await;
+    assert!(how.contains("and write it with kubectl replace -f FILE."), "{how}");
     browser.end().await;
 }

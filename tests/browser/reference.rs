@@ -108,3 +108,21 @@ pub async fn a_vm_lists_the_hosts_where_it_can_run_and_why_not_elsewhere() {
     assert_eq!(messages[0], MESSAGE.replace("host1", "host0"));
     browser.end().await;
 }
+
+/// A VMI that was made before its VM was changed.
+const OLDER: &str = "
+{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance, metadata: {name: vm2, namespace: default},
+ spec: {networks: [{name: net, multus: {networkName: gone}}]}, status: {phase: Scheduling}}
+";
+
+pub async fn a_vm_whose_vmi_is_older_than_its_change_says_so() {
+    let server = Server::of_the_examples().await;
+    let browser = Browser::start().await;
+    browser.open(&format!("{}#/vms/default/vm2", server.url())).await;
+    assert_eq!(browser.text("#verdict").await, "The VM can run on 3 of 6 hosts.");
+    assert_eq!(browser.count("#vmi-differs").await, 0);
+    std::fs::write(server.cluster().join("z-older.yaml"), OLDER).unwrap();
+    let notice = browser.text("#vmi-differs").await;
+    assert!(notice.contains("no hosts can run the VMI as it is. Restart the VM"), "{notice}");
+    browser.end().await;
+}
