@@ -25,9 +25,8 @@ const MAX_UNKNOWN: usize = 16;
 const MAX_HOSTS: usize = 16;
 /// The most single objects that are read at a time for one review.
 const MAX_CONCURRENT_READS: usize = 8;
-
-/// The most single objects that are read at a time for all reviews together, so that a flood of reviews does
-/// not take the API server's attention from our watches and our Lease.
+/// The most single objects that are read at a time for all reviews together, so that a flood of reviews
+/// does not hold up our watches and the renewal of our Lease at the API server.
 const MAX_READS: usize = 64;
 
 /// Why the current state could not be read.

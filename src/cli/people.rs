@@ -25,7 +25,8 @@ pub enum Explained {
         #[arg(value_name = "NAMESPACE/NAME", required_unless_present = "file")]
         vm: Option<String>,
 
-        /// A file with a VM that is not made yet, in YAML or JSON, and with what is made with it.
+        /// A file with a VM that is not made yet, in YAML or JSON, and with what is made with it. `-` is
+        /// standard input.
         #[arg(short, long, value_name = "FILE")]
         file: Option<PathBuf>,
 

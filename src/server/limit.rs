@@ -87,15 +87,16 @@ impl Limited {
     fn permit(&self, address: IpAddr) -> Option<Permit> {
         let mut open = self.open();
         let own = open.of.get(&address).map_or(0, Vec::len);
+        let has_half = own >= self.0.most / 2;
         let is_full = open.total() >= self.0.most;
-        if (own >= self.0.most / 2 || is_full) && !std::mem::replace(&mut open.is_told, true) {
+        if (has_half || is_full) && !std::mem::replace(&mut open.is_told, true) {
             tracing::warn!(
                 %address,
                 from_it = own,
                 "a connection was closed: too many connections are open"
             );
         }
-        if own >= self.0.most / 2 || (is_full && !open.make_room(own)) {
+        if has_half || (is_full && !open.make_room(own)) {
             return None;
         }
         let used = AtomicU64::new(self.0.requests.load(Ordering::Relaxed));

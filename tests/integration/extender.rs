@@ -522,7 +522,7 @@ async fn a_pod_that_asks_for_thousands_of_networks_gets_a_short_reason() {
 
 #[tokio::test]
 async fn a_reason_of_1_024_bytes_is_whole_and_a_longer_one_is_cut() {
-    // Five reasons, of 28 bytes each without the name, and what joins them.
+    // Five reasons; the last name is as long as the whole needs.
     let name = |length: usize, first: &str| format!("{first}{}", "a".repeat(length - 1));
     for (length, is_cut) in [(1023, false), (1024, false), (1025, true), (1026, true), (1027, true)]
     {
